@@ -1,0 +1,65 @@
+/*
+ * The configuration keys of the contract (design 1.2) as one table: name,
+ * default, own environment variable (OMNIHUB_ + key in capitals, '.' → '_')
+ * and the ecosystem's variables that are honoured where ours is not set.
+ *
+ * Precedence, highest first: conf_set(CONF_ARG), environment, file,
+ * ecosystem's environment, default. A conf is filled by one thread and only
+ * read afterwards.
+ */
+#ifndef BASE_CONF_H
+#define BASE_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct conf;
+
+enum conf_origin {
+	CONF_DEFAULT, CONF_ECOSYSTEM, CONF_FILE, CONF_ENV, CONF_ARG,
+};
+
+/* Defaults and the process's environment. NULL: out of memory. */
+struct conf *conf_new(void);
+void conf_free(struct conf *c);
+
+/* `KEY = VALUE` lines, '#' comments, optional quotes. path NULL: the default
+ * place ($XDG_CONFIG_HOME/omnihub/config); there a missing file is fine.
+ * -EINVAL with the line in `why` for unknown keys and bad values. */
+int conf_load(struct conf *c, const char *path, struct error *why);
+
+/* "KEY=VALUE" of --set. -EINVAL as above. */
+int conf_set_arg(struct conf *c, const char *assignment, struct error *why);
+int conf_set(struct conf *c, const char *key, const char *value,
+	enum conf_origin from, struct error *why);
+
+/* The value, or NULL when the key is unset and has no default. Unknown keys
+ * are a programming error (abort). `alias.NAME` keys are found by full name. */
+const char *conf_get(const struct conf *c, const char *key);
+uint64_t conf_u64(const struct conf *c, const char *key);	/* sizes too: 20G */
+bool conf_flag(const struct conf *c, const char *key);		/* offline, demo */
+enum conf_origin conf_where(const struct conf *c, const char *key);
+
+/* In table order, aliases last; secret values (tokens, keys) come as "***". */
+int conf_each(const struct conf *c,
+	int (*fn)(void *arg, const char *key, const char *shown,
+		enum conf_origin from), void *arg);
+
+/* "20G", "512MiB", "1000": bytes. -EINVAL otherwise. */
+int conf_parse_size(const char *text, uint64_t *ret);
+
+/* $MODELHUB_PATH, $OMNIHUB_HOME, ~/.modelhub. The caller frees. */
+char *conf_mountpoint(void);
+/* cache.dir, else $OMNIHUB_CACHE, $XDG_CACHE_HOME/omnihub, ~/.cache/omnihub. */
+char *conf_cache_dir(const struct conf *c);
+/* The token for Hugging Face: huggingface.token, HF_TOKEN,
+ * HUGGING_FACE_HUB_TOKEN, the file HF_TOKEN_PATH or $HF_HOME/token; trimmed.
+ * NULL: none. The caller frees. */
+char *conf_hf_token(const struct conf *c);
+/* HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, $HF_HOME/hub, … The caller frees. */
+char *conf_hf_cache(const struct conf *c);
+
+#endif

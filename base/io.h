@@ -1,0 +1,35 @@
+/*
+ * Whole reads and writes, and files that appear only when they are complete.
+ * All functions return 0 or negative errno.
+ */
+#ifndef BASE_IO_H
+#define BASE_IO_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct buf;
+
+/* Exactly len bytes; a short file is -ENODATA. EINTR is retried. */
+int io_pread(int fd, void *buf, size_t len, uint64_t off);
+int io_pwrite(int fd, const void *buf, size_t len, uint64_t off);
+
+/* Append a whole file to `ret`; -EFBIG past its ceiling. */
+int io_read_file(int dirfd, const char *path, struct buf *ret);
+
+/* mkdir -p below dirfd, mode 0700 (the process's umask applies). */
+int io_mkdirs(int dirfd, const char *path);
+
+int io_fsync_dir(int dirfd);
+
+/* Write data to a temporary name beside `path` and rename it into place
+ * (replacing what is there): readers see the old file or the new, whole. */
+int io_publish(int dirfd, const char *path, const void *data, size_t len,
+	mode_t mode);
+
+/* Remove a directory tree below dirfd; a missing one is not an error. Never
+ * follows symbolic links. */
+int io_remove_tree(int dirfd, const char *path);
+
+#endif

@@ -1,0 +1,91 @@
+/*
+ * The door of the fetch room: one libcurl multi engine on one thread, and an
+ * adapter a hub. Everything is asynchronous. Callbacks come on the engine
+ * thread and must not block; they are never called from inside the function
+ * that started the work.
+ *
+ * Endpoints are http://, https:// or file:// roots. Under file:///DIR the URL
+ * path is the file path; the query is dropped, and a directory stands for its
+ * index.json. A mirror on disk therefore has the hub's own URL paths.
+ */
+#ifndef FETCH_FETCH_H
+#define FETCH_FETCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/conf.h"
+#include "base/error.h"
+#include "base/listing.h"
+#include "base/src.h"
+
+struct fetch;		/* the engine */
+struct fetch_hub;	/* one hub as configured: endpoint, token */
+
+/* Starts the thread. The conf is read during the call only (fetch.* keys). */
+int fetch_new(const struct conf *conf, struct fetch **ret, struct error *why);
+/* Fails what is in flight with -ECANCELED, joins. Every src made from its
+ * hubs must be gone. NULL is fine. */
+void fetch_free(struct fetch *f);
+
+/* kind: a name of the table ("huggingface"). -ENOENT: no such hub; -EINVAL:
+ * bad endpoint. The hub lives as long as the engine and is not freed. */
+int fetch_hub_open(struct fetch *f, const char *kind, const struct conf *conf,
+	struct fetch_hub **ret, struct error *why);
+const char *fetch_hub_name(const struct fetch_hub *h);
+
+/* ---- what a hub can tell -------------------------------------------------- */
+
+struct fetch_snapshot {		/* a moving name resolved once */
+	char *repo;		/* canonical: after renames and letter case */
+	char *revision;		/* immutable: commit */
+	int64_t mtime;		/* seconds since 1970 of that revision */
+	bool gated, disabled;	/* content may be refused */
+};
+void fetch_snapshot_free(struct fetch_snapshot *s);
+char *fetch_snapshot_to_json(const struct fetch_snapshot *s);
+int fetch_snapshot_from_json(const char *text, size_t len,
+	struct fetch_snapshot **ret);
+
+/* err 0: snap is the callee's (fetch_snapshot_free). Otherwise snap is NULL
+ * and why says it in words, with the hub's own where it sent some. */
+typedef void fetch_snapshot_cb(void *arg, int err, const struct error *why,
+	struct fetch_snapshot *snap);
+/* err 0: the listing is the callee's: move it out or listing_done() it. */
+typedef void fetch_listing_cb(void *arg, int err, const struct error *why,
+	struct listing *l);
+
+/* Is `repo` a name this hub could have (syntax only)? -ENOENT if not. */
+int fetch_repo_check(const struct fetch_hub *h, const char *repo);
+
+/* Resolve a branch, tag, commit or refs/pr/N ("" or NULL: the default branch)
+ * to a snapshot. -ENOENT, -EACCES, -ETIMEDOUT, -EHOSTUNREACH, -EIO. */
+void fetch_resolve(struct fetch_hub *h, const char *repo, const char *rev,
+	fetch_snapshot_cb *cb, void *arg);
+/* Every file of a snapshot with size and digest, sorted; all pages. */
+void fetch_list(struct fetch_hub *h, const char *repo, const char *revision,
+	fetch_listing_cb *cb, void *arg);
+/* The repositories of one owner, as directories named "owner/name". */
+void fetch_list_owner(struct fetch_hub *h, const char *owner,
+	fetch_listing_cb *cb, void *arg);
+
+/* A src over one file of a snapshot: it has read, pull and stat, and makes no
+ * request before the first of them. Retries, signed URLs and their renewal are
+ * inside. id and size are those of the listing (the hub is held to them). */
+int fetch_src_new(struct fetch_hub *h, const char *repo, const char *revision,
+	const char *path, uint64_t size, const struct objid *id,
+	struct src **ret);
+/* The address a user can give to curl; the caller frees. */
+char *fetch_url(const struct fetch_hub *h, const char *repo,
+	const char *revision, const char *path);
+
+struct fetch_stats {
+	uint64_t requests, retries, failures;
+	uint64_t body_bytes;		/* received, wasted ones included */
+	uint64_t active, queued;	/* now */
+	uint64_t connections;		/* opened */
+};
+void fetch_stats(struct fetch *f, struct fetch_stats *ret);
+
+#endif

@@ -1,0 +1,113 @@
+/*
+ * The door of the fs room, FUSE-free: the tree of names, what stands behind
+ * each, and open files. The FUSE shell (ll-*.c) and the command line are its
+ * two users.
+ *
+ * Nothing here waits for the network: what is not known yet comes through a
+ * callback. A callback may run before the function that started it returns
+ * (the answer was known) or later on another thread; it must not block.
+ *
+ * Errors are those of the contract: ENOENT EACCES EIO ETIMEDOUT EHOSTUNREACH
+ * ENOTSUP EFBIG ENOSPC EROFS, negative.
+ */
+#ifndef FS_FS_H
+#define FS_FS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/conf.h"
+#include "base/error.h"
+#include "base/src.h"
+#include "cache/cache.h"
+
+struct fs;
+struct fs_node;		/* a name in the tree; counted */
+struct fs_handle;	/* an open file */
+
+/* Opens the cache, starts the engine and the planners, reads blueprints. */
+int fs_new(const struct conf *conf, struct fs **ret, struct error *why);
+/* Every node and handle must be given back first. */
+void fs_free(struct fs *fs);
+struct cache *fs_cache(struct fs *fs);
+
+/* ---- nodes ----------------------------------------------------------------- */
+
+struct fs_attr {
+	uint64_t ino;	/* stable while the node is known */
+	bool dir;
+	uint64_t size;	/* bytes, exact */
+	int64_t mtime;	/* seconds since 1970; constant for a revision */
+	bool fixed;	/* of an immutable revision: may be cached for long */
+};
+
+struct fs_node *fs_root(struct fs *fs);		/* borrowed */
+struct fs_node *fs_node_ref(struct fs_node *n);
+void fs_node_unref(struct fs_node *n);
+
+/* err 0: node is a new reference, the callee's; attr is filled. */
+typedef void fs_node_cb(void *arg, int err, struct fs_node *node,
+	const struct fs_attr *attr);
+void fs_lookup(struct fs *fs, struct fs_node *dir, const char *name,
+	fs_node_cb *cb, void *arg);
+/* As fs_lookup of the node itself (a new reference too). */
+void fs_getattr(struct fs *fs, struct fs_node *n, fs_node_cb *cb, void *arg);
+/* Walk a '/'-separated path from the root; "" is the root. */
+void fs_walk(struct fs *fs, const char *path, fs_node_cb *cb, void *arg);
+
+/* What readdir shows, frozen at the moment of the call. */
+struct fs_dir;
+struct fs_dirent {
+	const char *name;
+	bool dir;
+	uint64_t ino;	/* 0: not looked up yet */
+};
+typedef void fs_dir_cb(void *arg, int err, struct fs_dir *dir);
+void fs_readdir(struct fs *fs, struct fs_node *dir, fs_dir_cb *cb, void *arg);
+size_t fs_dir_count(const struct fs_dir *d);
+void fs_dir_at(const struct fs_dir *d, size_t i, struct fs_dirent *ret);
+void fs_dir_free(struct fs_dir *d);
+
+/* Extended attributes "user.omnihub.…": never waits. -ENODATA: not set. */
+int fs_xattr_get(struct fs *fs, struct fs_node *n, const char *name,
+	struct buf *ret);
+/* NUL-separated names, as listxattr(2). */
+int fs_xattr_list(struct fs *fs, struct fs_node *n, struct buf *ret);
+
+/* ---- open files ------------------------------------------------------------ */
+
+typedef void fs_open_cb(void *arg, int err, struct fs_handle *h);
+void fs_open(struct fs *fs, struct fs_node *n, fs_open_cb *cb, void *arg);
+void fs_close(struct fs_handle *h);
+struct src *fs_handle_src(struct fs_handle *h);	/* borrowed */
+/* 0, or -EIO once bytes this handle may have seen turned out wrong. Starts
+ * read-ahead; call before src_read/src_peek of the same range. */
+int fs_handle_touch(struct fs_handle *h, uint64_t off, size_t len);
+
+/* ---- waiting forms, for the command line only ------------------------------- */
+
+int fs_walk_wait(struct fs *fs, const char *path, struct fs_node **ret,
+	struct fs_attr *ret_attr);
+int fs_readdir_wait(struct fs *fs, struct fs_node *dir, struct fs_dir **ret);
+int fs_open_wait(struct fs *fs, struct fs_node *n, struct fs_handle **ret);
+/* Ask the hub again for what this directory shows. */
+int fs_refresh_wait(struct fs *fs, struct fs_node *dir);
+/* How far: bytes here and in all for a file or everything below a directory
+ * (listings that are not known yet are asked for). */
+struct fs_usage {
+	uint64_t bytes, cached_bytes, files;
+};
+int fs_usage_wait(struct fs *fs, struct fs_node *n, struct fs_usage *ret);
+
+/* Why the last operation on this thread's path failed, in words: the newest
+ * entries of /.omnihub/errors. Appends to ret. */
+void fs_errors(struct fs *fs, size_t max, struct buf *ret);
+/* Text of /.omnihub/status and stats.json. */
+int fs_status_text(struct fs *fs, struct buf *ret);
+int fs_stats_json(struct fs *fs, struct buf *ret);
+/* Lines the FUSE shell adds to status ("passthrough: yes"). Copied. */
+void fs_status_note(struct fs *fs, const char *key, const char *value);
+
+#endif

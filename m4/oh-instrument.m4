@@ -1,0 +1,20 @@
+# OH_INSTRUMENT: --enable-sanitizer=LIST, --enable-coverage, --enable-fuzzing.
+AC_DEFUN([OH_INSTRUMENT], [
+  INSTRUMENT_CFLAGS=
+  AC_ARG_ENABLE([sanitizer],
+    [AS_HELP_STRING([--enable-sanitizer=LIST],
+      [for example address,undefined or thread])])
+  AS_CASE([$enable_sanitizer], [''|no], [],
+    [INSTRUMENT_CFLAGS="-fsanitize=$enable_sanitizer -fno-omit-frame-pointer -fno-sanitize-recover=all"])
+  AC_ARG_ENABLE([coverage],
+    [AS_HELP_STRING([--enable-coverage], [instrument for gcov])])
+  AS_VAR_IF([enable_coverage], [yes],
+    [AS_VAR_APPEND([INSTRUMENT_CFLAGS], [" --coverage"])])
+  AC_ARG_ENABLE([fuzzing],
+    [AS_HELP_STRING([--enable-fuzzing],
+      [link fuzz targets with libFuzzer (needs clang)])])
+  AM_CONDITIONAL([FUZZING], [test "x$enable_fuzzing" = xyes])
+  AS_VAR_IF([enable_fuzzing], [yes],
+    [AS_VAR_APPEND([INSTRUMENT_CFLAGS], [" -fsanitize=fuzzer-no-link"])])
+  AC_SUBST([INSTRUMENT_CFLAGS])
+])
