@@ -55,6 +55,9 @@ int conf_parse_size(const char *text, uint64_t *ret);
 char *conf_mountpoint(void);
 /* cache.dir, else $OMNIHUB_CACHE, $XDG_CACHE_HOME/omnihub, ~/.cache/omnihub. */
 char *conf_cache_dir(const struct conf *c);
+/* Where blueprints/ and demo/ lie: $OMNIHUB_DATADIR, else where `make install`
+ * put them. Static or the environment's memory: not freed. */
+const char *conf_datadir(void);
 /* The token for Hugging Face: huggingface.token, HF_TOKEN,
  * HUGGING_FACE_HUB_TOKEN, the file HF_TOKEN_PATH or $HF_HOME/token; trimmed.
  * NULL: none. The caller frees. */
