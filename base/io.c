@@ -1,0 +1,222 @@
+#include "config.h"
+
+#include "base/io.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+
+int io_pread(int fd, void *buf, size_t len, uint64_t off)
+{
+	uint8_t *p = buf;
+
+	while (len) {
+		ssize_t n = pread(fd, p, len, (off_t)off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			return -ENODATA;
+		p += n;
+		off += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int io_pwrite(int fd, const void *buf, size_t len, uint64_t off)
+{
+	const uint8_t *p = buf;
+
+	while (len) {
+		ssize_t n = pwrite(fd, p, len, (off_t)off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		p += n;
+		off += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int io_read_file(int dirfd, const char *path, struct buf *ret)
+{
+	cleanup_fd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	uint8_t block[16384];
+
+	if (fd < 0)
+		return -errno;
+	for (;;) {
+		ssize_t n = read(fd, block, sizeof(block));
+		int r;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			return 0;
+		r = buf_append(ret, block, (size_t)n);
+		if (r)
+			return r;
+	}
+}
+
+int io_mkdirs(int dirfd, const char *path)
+{
+	cleanup_free char *part = strdup(path);
+	struct stat st;
+	char *p = part;
+
+	if (!part)
+		return -ENOMEM;
+	while (*p) {
+		char end;
+
+		p += strspn(p, "/");
+		p += strcspn(p, "/");
+		end = *p;
+		*p = '\0';
+		if (mkdirat(dirfd, part, 0700) < 0 && errno != EEXIST) {
+			int err = errno;
+
+			/* A read-only parent may hold it all the same. */
+			if (fstatat(dirfd, part, &st, 0) < 0)
+				return -err;
+		}
+		*p = end;
+	}
+	if (fstatat(dirfd, path, &st, 0) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+int io_fsync_dir(int dirfd)
+{
+	/* dirfd may be AT_FDCWD or O_PATH, which fsync() refuses. */
+	cleanup_fd int fd = openat(dirfd, ".",
+		O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Open the directory that holds `path`; *ret_name is the last component. */
+static int open_parent(int dirfd, const char *path, const char **ret_name)
+{
+	const char *slash = strrchr(path, '/');
+	cleanup_free char *dir = NULL;
+	int fd;
+
+	if (slash == path)
+		dir = strdup("/");
+	else
+		dir = slash ? strndup(path, (size_t)(slash - path)) :
+			      strdup(".");
+	if (!dir)
+		return -ENOMEM;
+	*ret_name = slash ? slash + 1 : path;
+	fd = openat(dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int write_synced(int dirfd, const char *name, const void *data,
+	size_t len, mode_t mode)
+{
+	cleanup_fd int fd = openat(dirfd, name,
+		O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = io_pwrite(fd, data, len, 0);
+	if (!r && fsync(fd) < 0)
+		r = -errno;
+	return r;
+}
+
+int io_publish(int dirfd, const char *path, const void *data, size_t len,
+	mode_t mode)
+{
+	static atomic_uint serial;
+	const char *name;
+	cleanup_fd int dir = open_parent(dirfd, path, &name);
+	char tmp[48];
+	int r;
+
+	if (dir < 0)
+		return dir;
+	(void) snprintf(tmp, sizeof(tmp), ".tmp-%ld-%u", (long)getpid(),
+		atomic_fetch_add(&serial, 1));
+	r = write_synced(dir, tmp, data, len, mode);
+	if (r == -EEXIST) {
+		/* Left by a process that had our id and was killed. */
+		(void) unlinkat(dir, tmp, 0);
+		r = write_synced(dir, tmp, data, len, mode);
+	}
+	if (!r && renameat(dir, tmp, dir, name) < 0)
+		r = -errno;
+	if (r) {
+		(void) unlinkat(dir, tmp, 0);
+		return r;
+	}
+	return io_fsync_dir(dir);
+}
+
+static int remove_entries(int fd)
+{
+	DIR *d = fdopendir(fd);
+	struct dirent *e;
+	int r = 0;
+
+	if (!d) {
+		r = -errno;
+		(void) close(fd);
+		return r;
+	}
+	while (!r) {
+		errno = 0;
+		e = readdir(d);
+		if (!e) {
+			r = -errno;
+			break;
+		}
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			r = io_remove_tree(fd, e->d_name);
+	}
+	(void) closedir(d);
+	return r;
+}
+
+int io_remove_tree(int dirfd, const char *path)
+{
+	int fd, r;
+
+	if (!unlinkat(dirfd, path, 0) || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	fd = openat(dirfd, path,
+		O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	r = remove_entries(fd);
+	if (!r && unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		r = -errno;
+	return r;
+}
