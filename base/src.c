@@ -7,6 +7,7 @@
 
 #include "base/src.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
