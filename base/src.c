@@ -80,6 +80,20 @@ void src_stat(struct src *s, struct src_stat *ret)
 		s->ops->stat(s, ret);
 }
 
+uint64_t src_present(struct src *s, uint64_t off, uint64_t len)
+{
+	struct src_stat st;
+
+	if (!len || !size_inside(off, len, s->size))
+		return 0;
+	if (s->ops->present)
+		return s->ops->present(s, off, len);
+	src_stat(s, &st);
+	if (st.cached_bytes >= s->size)
+		return len;
+	return (uint64_t)((unsigned __int128)st.cached_bytes * len / s->size);
+}
+
 void src_pull(struct src *s, struct src_pull *p)
 {
 	struct error why = { 0 };

@@ -88,6 +88,8 @@ struct src_ops {
 	unsigned (*epoch)(const struct src *s);
 	/* MAY. */
 	void (*stat)(struct src *s, struct src_stat *ret);
+	/* MAY. How many bytes of [off, off+len) are on this disk. */
+	uint64_t (*present)(struct src *s, uint64_t off, uint64_t len);
 	/* MUST. The last reference is gone. */
 	void (*free)(struct src *s);
 };
@@ -112,6 +114,9 @@ void src_hint(struct src *s, uint64_t off, uint64_t len);
 int src_fd(struct src *s);
 unsigned src_epoch(const struct src *s);
 void src_stat(struct src *s, struct src_stat *ret);
+/* ops->present, else src_stat's cached_bytes scaled to the range: right for
+ * all and for nothing, an estimate in between. */
+uint64_t src_present(struct src *s, uint64_t off, uint64_t len);
 /* src->ops->pull, or -ENOTSUP through done() on this thread. */
 void src_pull(struct src *s, struct src_pull *p);
 
