@@ -24,10 +24,7 @@ const char *json_str(const json_t *obj, const char *key);
 /* Member as integer 0..INT64_MAX: 0 and *ret, or -ENOENT absent, -EBADMSG. */
 int json_u64(const json_t *obj, const char *key, uint64_t *ret);
 
-static inline void json_decrefp(json_t **j)
-{
-	json_decref(*j);
-}
+/* jansson's own json_decrefp() does it. */
 #define cleanup_json __attribute__((cleanup(json_decrefp)))
 
 #endif

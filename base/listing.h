@@ -14,6 +14,7 @@
 #include "base/error.h"
 
 #define LISTING_MAX 1000000	/* entries; more is -EFBIG */
+#define LISTING_BYTES_MAX (256UL << 20)	/* of all paths; more is -EFBIG */
 #define LISTING_SIZE_UNKNOWN UINT64_MAX
 
 enum listing_kind { LISTING_FILE, LISTING_DIR };
@@ -21,6 +22,7 @@ enum listing_kind { LISTING_FILE, LISTING_DIR };
 struct listing_entry {
 	char *path;		/* relative, '/'-separated, checked */
 	enum listing_kind kind;
+	uint32_t seq;		/* in which order they came; the listing's own */
 	uint64_t size;		/* bytes or LISTING_SIZE_UNKNOWN; 0 for dirs */
 	struct objid id;	/* OBJID_NONE when the hub tells none */
 };
@@ -29,6 +31,7 @@ struct listing {
 	struct listing_entry *v;	/* sorted by path after listing_sort */
 	size_t n;
 	size_t room;
+	size_t path_bytes;		/* of all paths, without NULs */
 	size_t refused;			/* entries left out as unsafe */
 };
 
@@ -36,9 +39,10 @@ struct listing {
  * nothing added), -EFBIG, -ENOMEM. */
 int listing_add(struct listing *l, const char *path, enum listing_kind kind,
 	uint64_t size, const struct objid *id);
-/* Sort by path (bytewise) and drop what cannot stand beside another entry:
- * duplicates, and files that are also directories (the first wins; counted in
- * refused). */
+/* Sort by path, '/' before every other byte (what is in a directory follows it
+ * at once), and drop what cannot stand beside another entry: of duplicates the
+ * first added stays, of a file and what lies below it the file. Counted in
+ * refused, unless it is a directory named twice. */
 void listing_sort(struct listing *l);
 /* After listing_sort. NULL: no such entry. */
 const struct listing_entry *listing_find(const struct listing *l,
