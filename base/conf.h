@@ -6,6 +6,14 @@
  * Precedence, highest first: conf_set(CONF_ARG), environment, file,
  * ecosystem's environment, default. A conf is filled by one thread and only
  * read afterwards.
+ *
+ * Values are kept in their plain form: sizes as decimal bytes, flags as "0"
+ * or "1", directories absolute, addresses without '/' at the end.
+ *
+ * With `demo` set, conf_get() answers every endpoint that was not chosen at
+ * least as explicitly as demo itself with file://DATADIR/demo/HUB
+ * (huggingface.endpoint: …/demo/huggingface). So --demo reaches no network,
+ * and --demo --set huggingface.endpoint=… still means what it says.
  */
 #ifndef BASE_CONF_H
 #define BASE_CONF_H
@@ -22,13 +30,16 @@ enum conf_origin {
 	CONF_DEFAULT, CONF_ECOSYSTEM, CONF_FILE, CONF_ENV, CONF_ARG,
 };
 
-/* Defaults and the process's environment. NULL: out of memory. */
+/* Defaults and the process's environment (a variable with a wrong value is
+ * told by conf_load). NULL: out of memory. OMNIHUB_ALIAS_MY_BERT is
+ * alias.my-bert. */
 struct conf *conf_new(void);
 void conf_free(struct conf *c);
 
 /* `KEY = VALUE` lines, '#' comments, optional quotes. path NULL: the default
  * place ($XDG_CONFIG_HOME/omnihub/config); there a missing file is fine.
- * -EINVAL with the line in `why` for unknown keys and bad values. */
+ * -EINVAL with the line in `why` for unknown keys and bad values, also those
+ * of the environment. */
 int conf_load(struct conf *c, const char *path, struct error *why);
 
 /* "KEY=VALUE" of --set. -EINVAL as above. */
