@@ -1,0 +1,227 @@
+/*
+ * omnihub info: everything known of one path. For ONNX files, staged ones
+ * included, the structure of the model too; reading it fetches no weights.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cli/cmd.h"
+#include "stage/stage.h"
+
+#define NAME_WIDTH 14
+
+/* The attributes shown, in order. */
+static const char *const attrs[] = {
+	"state", "cached_bytes", "hub", "repo", "revision", "url", "sha256",
+	"sources", "error",
+};
+
+static void line(const char *name, const char *value)
+{
+	const char *nl;
+
+	for (;;) {	/* further lines of a value stand under the first */
+		nl = strchr(value, '\n');
+		printf("%-*s%.*s\n", NAME_WIDTH, name,
+			nl ? (int)(nl - value) : (int)strlen(value), value);
+		if (!nl || !nl[1])
+			return;
+		value = nl + 1;
+		name = "";
+	}
+}
+
+static void attrs_json(struct cli *c, struct fs_node *n, json_t *out)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(attrs) / sizeof(attrs[0]); i++) {
+		cleanup_free char *v = cli_attr(c, n, attrs[i]);
+
+		if (v && !strcmp(attrs[i], "cached_bytes"))
+			(void) json_object_set_new(out, attrs[i],
+				json_integer(strtoll(v, NULL, 10)));
+		else if (v)
+			(void) json_object_set_new(out, attrs[i],
+				json_string(v));
+	}
+}
+
+static void attrs_text(struct cli *c, struct fs_node *n)
+{
+	char size[CLI_SIZE_MAX];
+	size_t i;
+
+	for (i = 0; i < sizeof(attrs) / sizeof(attrs[0]); i++) {
+		cleanup_free char *v = cli_attr(c, n, attrs[i]);
+
+		if (v && !strcmp(attrs[i], "cached_bytes"))
+			line("here", cli_bytes(c, size, strtoull(v, NULL, 10)));
+		else if (v)
+			line(attrs[i], v);
+	}
+}
+
+/* "float32 [batch, sequence]" of one input or output. */
+static void value_line(const char *kind, const json_t *v)
+{
+	cleanup_free char *shape = NULL;
+	const json_t *dims = json_object_get(v, "shape");
+	const char *name = json_str(v, "name"), *type = json_str(v, "type");
+	char *p;
+
+	shape = dims ? json_dumps(dims, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) :
+		NULL;
+	for (p = shape; p && *p; p++)	/* names of axes without quotes */
+		if (*p == '"')
+			memmove(p, p + 1, strlen(p)), p--;
+	printf("%-*s%s  %s %s\n", NAME_WIDTH, kind, name ? name : "?",
+		type ? type : "", shape ? shape : "");
+}
+
+static void values(const char *kind, const json_t *list)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach (list, i, v)
+		value_line(i ? "" : kind, v);
+}
+
+static void operators(const json_t *ops)
+{
+	const char *name;
+	const json_t *n;
+	size_t width = 0, len;
+
+	if (!json_is_object(ops))
+		return;
+	printf("%-*s", NAME_WIDTH, "operators");
+	json_object_foreach ((json_t *)(uintptr_t)ops, name, n) {
+		len = strlen(name) + 8;
+		if (width && width + len > 64) {
+			printf("\n%-*s", NAME_WIDTH, "");
+			width = 0;
+		}
+		printf("%s%s×%" JSON_INTEGER_FORMAT, width ? " " : "", name,
+			json_integer_value(n));
+		width += len;
+	}
+	putchar('\n');
+}
+
+static void model_text(const json_t *m)
+{
+	const json_t *v;
+
+	v = json_object_get(m, "opset");
+	if (json_is_integer(v))
+		printf("%-*s%" JSON_INTEGER_FORMAT "\n", NAME_WIDTH, "opset",
+			json_integer_value(v));
+	v = json_object_get(m, "parameters");
+	if (json_is_integer(v))
+		printf("%-*s%" JSON_INTEGER_FORMAT "\n", NAME_WIDTH,
+			"parameters", json_integer_value(v));
+	values("inputs", json_object_get(m, "inputs"));
+	values("outputs", json_object_get(m, "outputs"));
+	operators(json_object_get(m, "operators"));
+}
+
+/* The structure of an ONNX file; *ret stays NULL when it cannot be read. */
+static int model(struct cli *c, const char *path, struct fs_node *n,
+	json_t **ret)
+{
+	cleanup_free char *text = NULL;
+	struct fs_handle *h = NULL;
+	struct error why = { 0 };
+	int r;
+
+	r = fs_open_wait(c->fs, n, &h);
+	if (!r) {
+		r = stage_onnx_info(fs_handle_src(h), &text, &why);
+		fs_close(h);
+	}
+	if (!r)
+		r = json_parse(text, strlen(text), SIZE_MAX, ret, &why);
+	return r < 0 ? cli_fail(c, path, r, why.text) : CLI_DONE;
+}
+
+static bool is_onnx(const char *path)
+{
+	size_t n = strlen(path);
+
+	return n > 5 && !strcmp(path + n - 5, ".onnx");
+}
+
+static int info_json(struct cli *c, const char *path, struct fs_node *n,
+	const struct fs_attr *a, json_t *m)
+{
+	json_t *out = json_pack("{ss ss sI}", "path", path, "type",
+		a->dir ? "directory" : "file", "mtime", (json_int_t)a->mtime);
+
+	if (!a->dir)
+		(void) json_object_set_new(out, "size",
+			json_integer((json_int_t)a->size));
+	attrs_json(c, n, out);
+	if (m)
+		(void) json_object_set(out, "model", m);
+	return cli_print_json(c, out);
+}
+
+static int info(struct cli *c, const char *path)
+{
+	cleanup_json json_t *m = NULL;
+	struct fs_node *n = NULL;
+	char size[CLI_SIZE_MAX];
+	struct fs_attr a;
+	int r, status = CLI_DONE;
+
+	r = fs_walk_wait(c->fs, path, &n, &a);
+	if (r < 0)
+		return cli_fail(c, path, r, NULL);
+	if (c->given & CLI_OPT_JSON) {
+		if (!a.dir && is_onnx(path))
+			status = model(c, path, n, &m);
+		r = info_json(c, path, n, &a, m);
+	} else {
+		line("path", *path ? path : "/");
+		if (!a.dir)
+			line("size", cli_bytes(c, size, a.size));
+		attrs_text(c, n);
+		if (!a.dir && is_onnx(path))
+			status = model(c, path, n, &m);
+		if (m)
+			model_text(m);
+	}
+	fs_node_unref(n);
+	return r ? r : status;
+}
+
+static int run(struct cli *c, int argc, char **argv)
+{
+	cleanup_free char *path = NULL;
+	int r;
+
+	if (argc != 1)
+		return cli_usage(c, "one PATH is needed");
+	r = cli_tree_path(c, argv[0], &path);
+	if (!r)
+		r = cli_fs_open(c);
+	return r ? r : info(c, path);
+}
+
+const struct cli_cmd cli_cmd_info = {
+	.name = "info",
+	.args = "[OPTION]... PATH",
+	.about = "Tell what a file is, where its bytes come from, or why not",
+	.help = "State, revision, digest, address and sources; of an ONNX "
+		"file also inputs, outputs,\nopset, operators and parameters, "
+		"for which no weights are fetched.\n",
+	.opts = CLI_OPT_COMMON | CLI_OPT_BYTES | CLI_OPT_JSON,
+	.run = run,
+};

@@ -1,0 +1,196 @@
+/*
+ * The kernel's own list is the only one that cannot be stale: a killed daemon
+ * leaves its mount behind, and several mounts may be up at once.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/path.h"
+#include "cli/mounts.h"
+
+#define FSTYPE "fuse.omnihub"
+
+/* "\040" → ' ': the kernel escapes space, tab, newline and backslash. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' &&
+		    s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+			*to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 |
+				(s[3] - '0'));
+			s += 4;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = '\0';
+}
+
+char *cli_mountinfo_parse(char *line)
+{
+	char *save = NULL, *word, *dir = NULL;
+	unsigned i;
+
+	/* id parent major:minor root DIR options [tag...] - TYPE source … */
+	for (i = 0, word = strtok_r(line, " \n", &save); word;
+	     i++, word = strtok_r(NULL, " \n", &save)) {
+		if (i == 4)
+			dir = word;
+		if (i >= 6 && !strcmp(word, "-"))
+			break;
+	}
+	word = word ? strtok_r(NULL, " \n", &save) : NULL;
+	if (!word || strcmp(word, FSTYPE))
+		return NULL;
+	unescape(dir);
+	return dir;
+}
+
+int cli_mounts_each(int (*fn)(void *arg, const char *dir), void *arg)
+{
+	cleanup_file FILE *f = fopen("/proc/self/mountinfo", "re");
+	cleanup_free char *line = NULL;
+	size_t room = 0;
+	char *dir;
+	int r = 0;
+
+	if (!f)
+		return -errno;
+	while (!r && getline(&line, &room, f) > 0) {
+		dir = cli_mountinfo_parse(line);
+		if (dir)
+			r = fn(arg, dir);
+	}
+	return r;
+}
+
+const char *cli_below(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	while (n > 1 && dir[n - 1] == '/')
+		n--;
+	if (strncmp(path, dir, n))
+		return NULL;
+	if (n == 1)	/* dir is "/" */
+		return path + 1;
+	if (path[n] && path[n] != '/')
+		return NULL;
+	return path + n + strspn(path + n, "/");
+}
+
+struct deepest {
+	const char *path;
+	char *dir;	/* owned */
+};
+
+static int deeper(void *arg, const char *dir)
+{
+	struct deepest *d = arg;
+
+	if (!cli_below(d->path, dir) ||
+	    (d->dir && strlen(dir) < strlen(d->dir)))
+		return 0;
+	free(d->dir);
+	d->dir = strdup(dir);
+	return d->dir ? 0 : -ENOMEM;
+}
+
+char *cli_mount_of(const char *path)
+{
+	struct deepest d = { path, NULL };
+
+	(void) cli_mounts_each(deeper, &d);
+	return d.dir;
+}
+
+static int same(void *arg, const char *dir)
+{
+	return !strcmp(arg, dir);
+}
+
+char *cli_mount_real(const char *path)
+{
+	cleanup_free char *clean = NULL;
+	cleanup_free char *parent = NULL;
+	char *real = realpath(path, NULL), *slash;
+
+	if (real || errno == ENOENT)
+		return real;
+	clean = cli_path_clean(path);
+	slash = clean ? strrchr(clean, '/') : NULL;
+	if (!slash)
+		return NULL;
+	*slash = '\0';
+	parent = realpath(*clean ? clean : "/", NULL);
+	if (!parent || asprintf(&real, "%s/%s", parent[1] ? parent : "",
+			slash + 1) < 0)
+		return NULL;
+	return real;
+}
+
+int cli_mount_probe(const char *dir)
+{
+	cleanup_free char *real = cli_mount_real(dir);
+	cleanup_free char *file = NULL;
+	cleanup_fd int fd = -1;
+	char byte;
+
+	if (!real || cli_mounts_each(same, real) != 1)
+		return -ENODEV;
+	file = path_join(real, ".omnihub/status");
+	if (!file)
+		return -ENOMEM;
+	/* stat may be answered from the kernel's cache; open and read are
+	 * not. */
+	fd = open(file, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, &byte, 1) < 0)
+		return -errno;
+	return 0;
+}
+
+char *cli_path_clean(const char *path)
+{
+	cleanup_free char *cwd = NULL;
+	cleanup_free char *all = NULL;
+	char *save = NULL, *word, *out, *end;
+
+	if (*path != '/') {
+		cwd = getcwd(NULL, 0);
+		if (!cwd)
+			return NULL;
+	}
+	if (asprintf(&all, "%s/%s", cwd ? cwd : "", path) < 0) {
+		all = NULL;
+		return NULL;
+	}
+	out = calloc(1, strlen(all) + 2);
+	if (!out)
+		return NULL;
+	end = out;
+	for (word = strtok_r(all, "/", &save); word;
+	     word = strtok_r(NULL, "/", &save)) {
+		if (!strcmp(word, "."))
+			continue;
+		if (!strcmp(word, "..")) {
+			while (end > out && *--end != '/')
+				;
+			*end = '\0';
+			continue;
+		}
+		*end++ = '/';
+		end = stpcpy(end, word);
+	}
+	if (end == out)
+		(void) strcpy(out, "/");
+	return out;
+}

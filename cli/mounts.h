@@ -1,0 +1,34 @@
+/* Our mounts, as the kernel lists them. */
+#ifndef CLI_MOUNTS_H
+#define CLI_MOUNTS_H
+
+#include <stdbool.h>
+
+/* The mountpoint in one line of /proc/self/mountinfo (proc(5)) when its type
+ * is fuse.omnihub, unescaped, in place; else NULL. */
+char *cli_mountinfo_parse(char *line);
+
+/* Every mountpoint of ours. fn's not 0 ends it and is returned. */
+int cli_mounts_each(int (*fn)(void *arg, const char *dir), void *arg);
+
+/* The mountpoint that `path` (absolute, lexically clean) lies in, the deepest
+ * one; NULL: none. The caller frees. */
+char *cli_mount_of(const char *path);
+
+/* `path` as the kernel knows it, also when a dead mount stands there (which
+ * cannot be resolved, only named). The caller frees; NULL: not there. */
+char *cli_mount_real(const char *path);
+
+/* Does somebody answer there? 0, or negative errno: -ENOTCONN when the daemon
+ * is gone, -ENODEV when nothing of ours is mounted at dir (any path). */
+int cli_mount_probe(const char *dir);
+
+/* What of `path` lies behind `dir`, without a leading slash; NULL: nothing.
+ * "" when they are the same. */
+const char *cli_below(const char *path, const char *dir);
+
+/* Absolute, without ".", ".." and double slashes; the file system is not
+ * asked. The caller frees; NULL: out of memory or no working directory. */
+char *cli_path_clean(const char *path);
+
+#endif

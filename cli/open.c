@@ -1,0 +1,188 @@
+/*
+ * From what the user wrote to a place in the tree, and the tree opened for
+ * it. A path in a live mount is looked at as that mount's daemon sees it: its
+ * settings are read back from /.omnihub/config.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/path.h"
+#include "cli/cmd.h"
+#include "cli/mounts.h"
+
+#define CONFIG_MAX (256 * 1024)	/* bytes of /.omnihub/config */
+
+int cli_fs_open(struct cli *c)
+{
+	struct error why = { 0 };
+	int r;
+
+	if (c->fs)
+		return CLI_DONE;
+	r = fs_new(c->conf, &c->fs, &why);
+	if (r < 0)
+		return cli_fail(c, NULL, r, error_text(&why, r));
+	return CLI_DONE;
+}
+
+/* One "KEY = VALUE" line of a mount's configuration. */
+static void conf_line(struct conf *conf, char *line)
+{
+	char *eq = strchr(line, '='), *value, *end;
+
+	if (!eq || *line == '#')
+		return;
+	value = eq + 1 + strspn(eq + 1, " \t");
+	for (end = eq; end > line && strchr(" \t", end[-1]); end--)
+		;
+	*end = '\0';
+	value[strcspn(value, "\r\n")] = '\0';
+	/* Secrets are not told ("***"): ours are used. */
+	if (*value && strcmp(value, "***"))
+		(void) conf_set(conf, line, value, CONF_ARG, NULL);
+}
+
+static void conf_from_mount(struct cli *c, const char *dir)
+{
+	cleanup_buf struct buf text = BUF_INIT(CONFIG_MAX);
+	cleanup_free char *file = path_join(dir, ".omnihub/config");
+	char *line, *save = NULL;
+
+	if (!file || io_read_file(AT_FDCWD, file, &text) < 0 || !text.data)
+		return;
+	for (line = strtok_r((char *)text.data, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save))
+		conf_line(c->conf, line);
+}
+
+/* Path in the tree of an absolute, clean path; NULL: not in any mount. */
+static char *from_mount(struct cli *c, const char *path)
+{
+	cleanup_free char *dir = cli_mount_of(path);
+	cleanup_free char *home = NULL;
+	cleanup_free char *real = NULL;
+	const char *rest;
+
+	if (dir) {
+		if (c->conf && !c->conf_given && !c->fs)
+			conf_from_mount(c, dir);
+		return strdup(cli_below(path, dir));
+	}
+	home = conf_mountpoint();	/* nothing mounted there now */
+	rest = home ? cli_below(path, home) : NULL;
+	if (rest)
+		return strdup(rest);
+	real = realpath(path, NULL);	/* a symbolic link to the mount? */
+	if (real && strcmp(real, path))
+		return from_mount(c, real);
+	return NULL;
+}
+
+int cli_tree_path(struct cli *c, const char *arg, char **ret)
+{
+	cleanup_free char *clean = NULL;
+	cleanup_free char *tree = NULL;
+	bool here = *arg == '.' && (!arg[1] || strchr("./", arg[1]));
+	size_t n;
+
+	/* Relative names are the tree's, unless they exist where we stand in
+	 * a mount. "./x" and "../x" always mean where we stand. */
+	clean = cli_path_clean(arg);
+	if (clean && (*arg == '/' || here || !access(arg, F_OK)))
+		tree = from_mount(c, clean);
+	if (!tree && (*arg == '/' || here))
+		return cli_fail(c, arg, -ENOENT,
+			"not below a mountpoint of OmniHub");
+	if (!tree) {
+		tree = strdup(arg);
+		if (!tree)
+			return cli_fail(c, arg, -ENOMEM, NULL);
+		for (n = strlen(tree); n && tree[n - 1] == '/'; n--)
+			tree[n - 1] = '\0';
+	}
+	if (*tree && !path_rel_ok(tree))
+		return cli_fail(c, arg, -ENOENT, "not a path of the tree");
+	*ret = steal_ptr(tree);
+	return CLI_DONE;
+}
+
+char *cli_attr(struct cli *c, struct fs_node *n, const char *name)
+{
+	cleanup_buf struct buf b = BUF_INIT(1024 * 1024);
+	char full[128];
+
+	(void) snprintf(full, sizeof(full), "user.omnihub.%s", name);
+	if (fs_xattr_get(c->fs, n, full, &b) < 0 || !b.len)
+		return NULL;
+	return (char *)steal_ptr(b.data);
+}
+
+struct each {
+	struct cli *c;
+	int (*fn)(void *arg, const char *path, struct fs_node *n,
+		const struct fs_attr *attr);
+	void *arg;
+	bool *failed;
+};
+
+static int each_file(const struct each *e, const char *path);
+
+static int each_child(const struct each *e, const char *path,
+	struct fs_node *node)
+{
+	struct fs_dir *dir = NULL;
+	struct fs_dirent ent;
+	char *child;
+	size_t i;
+	int r;
+
+	r = fs_readdir_wait(e->c->fs, node, &dir);
+	if (r < 0) {
+		(void) cli_fail(e->c, path, r, NULL);
+		*e->failed = true;
+		return 0;
+	}
+	for (i = 0, r = 0; !r && i < fs_dir_count(dir); i++) {
+		fs_dir_at(dir, i, &ent);
+		if (!*path && !strcmp(ent.name, ".omnihub"))
+			continue;
+		child = path_join(path, ent.name);
+		r = child ? each_file(e, child) : -ENOMEM;
+		free(child);
+	}
+	fs_dir_free(dir);
+	return r;
+}
+
+static int each_file(const struct each *e, const char *path)
+{
+	struct fs_node *node = NULL;
+	struct fs_attr attr;
+	int r;
+
+	r = fs_walk_wait(e->c->fs, path, &node, &attr);
+	if (r < 0) {
+		(void) cli_fail(e->c, path, r, NULL);
+		*e->failed = true;
+		return 0;
+	}
+	r = attr.dir ? each_child(e, path, node) :
+		e->fn(e->arg, path, node, &attr);
+	fs_node_unref(node);
+	return r;
+}
+
+int cli_each_file(struct cli *c, const char *path,
+	int (*fn)(void *arg, const char *path, struct fs_node *n,
+		const struct fs_attr *attr), void *arg, bool *ret_failed)
+{
+	struct each e = { c, fn, arg, ret_failed };
+
+	return each_file(&e, path);
+}

@@ -1,0 +1,108 @@
+/*
+ * How the command line speaks. Failures are one line with the path, the errno
+ * word of the contract and the reason, so that a script can match the word
+ * and a person can read the rest.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "cli/cmd.h"
+
+#define REASONS 32		/* entries of the error log looked through */
+#define REASONS_MAX (64 * 1024)	/* bytes */
+
+const char *cli_errno_name(int err)
+{
+	const char *name;
+
+	if (err < 0)
+		err = -err;
+	if (err == ENOTSUP)	/* glibc says EOPNOTSUPP; the contract does not */
+		return "ENOTSUP";
+	name = strerrorname_np(err);
+	return name ? name : "E?";
+}
+
+/* The newest line of the error log that speaks of `what`: its text behind the
+ * path, copied to ret. */
+static bool reason_find(struct fs *fs, const char *what, char *ret,
+	size_t room)
+{
+	cleanup_buf struct buf log = BUF_INIT(REASONS_MAX);
+	char *line, *next, *at, *best = NULL;
+
+	if (!what || !*what)
+		return false;
+	fs_errors(fs, REASONS, &log);
+	for (line = (char *)log.data; line && *line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		at = strstr(line, what);
+		if (at && at[strlen(what)] && strchr(": \t", at[strlen(what)]))
+			best = at + strlen(what);
+	}
+	if (!best)
+		return false;
+	best += strspn(best, ": \t");
+	(void) snprintf(ret, room, "%s", best);
+	return *best != '\0';
+}
+
+int cli_fail(const struct cli *c, const char *what, int err, const char *why)
+{
+	const char *cmd = c->cmd ? c->cmd->name : "";
+	const char *word = cli_errno_name(err);
+	char text[ERROR_TEXT_MAX];
+	size_t n = strlen(word);
+
+	if (!why || !*why)
+		why = c->fs && reason_find(c->fs, what, text, sizeof(text)) ?
+			text : strerror(err < 0 ? -err : err);
+	if (!strncmp(why, word, n) && why[n] == ':')
+		why += n + 1 + strspn(why + n + 1, " ");
+	(void) fflush(stdout);
+	fprintf(stderr, "omnihub: %s%s%s%s%s: %s\n", cmd, *cmd ? ": " : "",
+		what && *what ? what : "", what && *what ? ": " : "", word,
+		why);
+	return CLI_FAILED;
+}
+
+int cli_usage(const struct cli *c, const char *fmt, ...)
+{
+	const char *cmd = c->cmd ? c->cmd->name : "";
+	va_list ap;
+
+	fprintf(stderr, "omnihub: %s%s", cmd, *cmd ? ": " : "");
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "; see 'omnihub %s%s--help'\n", cmd, *cmd ? " " : "");
+	return CLI_USAGE;
+}
+
+const char *cli_bytes(const struct cli *c, char buf[CLI_SIZE_MAX],
+	uint64_t bytes)
+{
+	if (!(c->given & CLI_OPT_BYTES))
+		return cli_size(buf, bytes);
+	(void) snprintf(buf, CLI_SIZE_MAX, "%" PRIu64, bytes);
+	return buf;
+}
+
+int cli_print_json(struct cli *c, json_t *j)
+{
+	cleanup_json json_t *own = j;
+
+	if (!own)
+		return cli_fail(c, NULL, -ENOMEM, NULL);
+	if (json_dumpf(own, stdout, JSON_INDENT(2)) < 0 || putchar('\n') < 0)
+		return cli_fail(c, "standard output", -EIO, NULL);
+	return CLI_DONE;
+}
