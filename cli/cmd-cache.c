@@ -91,7 +91,8 @@ static void verify_say(void *arg, const char *what, int err)
 	struct cli *c = arg;
 
 	if (err)
-		(void) cli_fail(c, what, err, "contradicts its digest, removed");
+		(void) cli_fail(c, what, err,
+			"contradicts its digest, removed");
 }
 
 static int do_verify(struct cli *c, int argc, char **argv)

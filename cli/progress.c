@@ -1,4 +1,4 @@
-/* Formatting apart from drawing, so that it can be tested without a terminal. */
+/* Formatting is apart from drawing: it needs no terminal to be tested. */
 #include "config.h"
 
 #include <inttypes.h>

@@ -23,7 +23,7 @@ const char *cli_errno_name(int err)
 
 	if (err < 0)
 		err = -err;
-	if (err == ENOTSUP)	/* glibc says EOPNOTSUPP; the contract does not */
+	if (err == ENOTSUP)	/* glibc says EOPNOTSUPP */
 		return "ENOTSUP";
 	name = strerrorname_np(err);
 	return name ? name : "E?";
