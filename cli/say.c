@@ -29,30 +29,49 @@ const char *cli_errno_name(int err)
 	return name ? name : "E?";
 }
 
-/* The newest line of the error log that speaks of `what`: its text behind the
- * path, copied to ret. */
-static bool reason_find(struct fs *fs, const char *what, char *ret,
-	size_t room)
+/* "TIME ERRNO PATH: text" of exactly this path and errno: the text. */
+static const char *line_text(const char *line, const char *word,
+	const char *path, size_t len)
+{
+	const char *at = strchr(line, ' ');
+	size_t n = strlen(word);
+
+	if (at && !strcmp(word, "ENOTSUP") && !strncmp(at + 1, "EOPNOT", 6))
+		n = strlen("EOPNOTSUPP");	/* the same number */
+	else if (!at || strncmp(at + 1, word, n))
+		return NULL;
+	if (at[1 + n] != ' ')
+		return NULL;
+	at += n + 2;
+	if (strncmp(at, path, len) || strncmp(at + len, ": ", 2))
+		return NULL;
+	return at + len + 2;
+}
+
+/* What the tree remembers of `what` or, failing that, of the nearest directory
+ * above it (a repository that could not be listed). Copied to ret. */
+static bool reason_find(struct fs *fs, const char *what, const char *word,
+	char *ret, size_t room)
 {
 	cleanup_buf struct buf log = BUF_INIT(REASONS_MAX);
-	char *line, *next, *at, *best = NULL;
+	size_t len = what ? strlen(what) : 0;
+	const char *line, *text;
 
-	if (!what || !*what)
-		return false;
 	fs_errors(fs, REASONS, &log);
-	for (line = (char *)log.data; line && *line; line = next) {
-		next = strchr(line, '\n');
-		if (next)
-			*next++ = '\0';
-		at = strstr(line, what);
-		if (at && at[strlen(what)] && strchr(": \t", at[strlen(what)]))
-			best = at + strlen(what);
+	while (len && log.data) {
+		for (line = (const char *)log.data; line && *line;
+		     line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
+			text = line_text(line, word, what, len);
+			if (!text)
+				continue;
+			(void) snprintf(ret, room, "%.*s",
+				(int)strcspn(text, "\n"), text);
+			return true;
+		}
+		while (len && what[--len] != '/')
+			;
 	}
-	if (!best)
-		return false;
-	best += strspn(best, ": \t");
-	(void) snprintf(ret, room, "%s", best);
-	return *best != '\0';
+	return false;
 }
 
 int cli_fail(const struct cli *c, const char *what, int err, const char *why)
@@ -62,9 +81,12 @@ int cli_fail(const struct cli *c, const char *what, int err, const char *why)
 	char text[ERROR_TEXT_MAX];
 	size_t n = strlen(word);
 
-	if (!why || !*why)
-		why = c->fs && reason_find(c->fs, what, text, sizeof(text)) ?
-			text : strerror(err < 0 ? -err : err);
+	if (why && !*why)
+		why = NULL;
+	if (!why && c->fs && reason_find(c->fs, what, word, text, sizeof(text)))
+		why = text;
+	if (!why)
+		why = strerror(err < 0 ? -err : err);
 	if (!strncmp(why, word, n) && why[n] == ':')
 		why += n + 1 + strspn(why + n + 1, " ");
 	(void) fflush(stdout);
