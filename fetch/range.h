@@ -1,0 +1,47 @@
+/*
+ * May these headers be believed for the bytes we asked for? Pure.
+ *
+ * A server may ignore a range and answer 200 with everything, cut the range
+ * short, or begin before it: then the bytes in front are skipped, if they are
+ * few. Whatever says that its bytes are others than the ones wanted is
+ * refused: bytes must never land at a wrong offset.
+ */
+#ifndef FETCH_RANGE_H
+#define FETCH_RANGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#define RANGE_SKIP_MAX (1024 * 1024)	/* bytes received for nothing at most */
+#define RANGE_UNKNOWN UINT64_MAX
+#define RANGE_TEXT_MAX 48
+
+struct fetch_range {
+	uint64_t off;	/* the next byte wanted */
+	uint64_t end;	/* one past the last byte wanted, > off */
+	uint64_t size;	/* of the whole object, as the listing promised */
+};
+
+struct fetch_range_reply {
+	unsigned status;
+	bool ranged;		/* there was a Content-Range that parsed */
+	uint64_t first, last;	/* of it, inclusive */
+	uint64_t total;		/* of it, or RANGE_UNKNOWN ("*") */
+	uint64_t length;	/* Content-Length or RANGE_UNKNOWN */
+	bool encoded;		/* a Content-Encoding other than identity */
+	bool page;		/* an HTML page where none was asked for */
+};
+
+/* The value of a Range header for libcurl: "a-b". */
+void fetch_range_text(const struct fetch_range *want,
+	char ret[RANGE_TEXT_MAX]);
+
+/* 0 and how many bytes of the body come before want->off; or -EIO with words:
+ * not these bytes. */
+int fetch_range_vet(const struct fetch_range *want,
+	const struct fetch_range_reply *reply, uint64_t *ret_skip,
+	struct error *why);
+
+#endif

@@ -1,0 +1,163 @@
+#include "config.h"
+
+#include "fetch/request.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define BULK_BUFFER (512L * 1024)	/* 1.7 times the rate of 16K, measured */
+
+static size_t on_header(char *line, size_t size, size_t n, void *arg)
+{
+	struct fetch_request *r = arg;
+	int err;
+
+	n *= size;
+	r->heard_ms = clock_ms();
+	if (r->head_told)
+		return n;	/* trailers */
+	err = fetch_reply_line(&r->reply, line, n);
+	if (err) {
+		r->stopped = true;
+		r->status = (struct fetch_status){ err == -EFBIG ? -EIO : err,
+			FETCH_AGAIN_NEVER };
+		snprintf(r->words, sizeof(r->words), "%s", err == -EFBIG ?
+			"the headers of the reply are too long" : "");
+		return 0;
+	}
+	return n;
+}
+
+/* Called before the first byte of the body, or at the end without one. */
+static int tell_head(struct fetch_request *r)
+{
+	int err;
+
+	if (r->head_told)
+		return 0;
+	r->head_told = true;
+	err = r->head(r);
+	if (err)
+		r->stopped = true;
+	return err;
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *arg)
+{
+	struct fetch_request *r = arg;
+	uint64_t wait;
+
+	n *= size;
+	r->heard_ms = clock_ms();
+	if (tell_head(r))
+		return n + 1;
+	wait = r->klass == FETCH_BULK ?
+		fetch_limit_take(r->limit, n, r->heard_ms) : 0;
+	if (wait) {
+		r->paused_until = r->heard_ms + wait;
+		return CURL_WRITEFUNC_PAUSE;
+	}
+	atomic_fetch_add(r->received, n);
+	if (r->body(r, data, n)) {
+		r->stopped = true;
+		return n + 1;
+	}
+	return n;
+}
+
+static int add_line(struct fetch_request *r, const char *line)
+{
+	struct curl_slist *l = curl_slist_append(r->lines, line);
+
+	if (!l)
+		return -ENOMEM;
+	r->lines = l;
+	return 0;
+}
+
+static int set_lines(struct fetch_request *r)
+{
+	if (r->auth && add_line(r, r->auth))
+		return -ENOMEM;
+	if (r->range && add_line(r, "Accept-Encoding: identity"))
+		return -ENOMEM;
+	return 0;
+}
+
+int fetch_request_prepare(struct fetch_request *r, CURL *easy,
+	const struct fetch_request_conf *conf)
+{
+	char range[RANGE_TEXT_MAX];
+	CURLcode c = CURLE_OK;
+
+#define set(option, value) \
+	do { \
+		if (!c) \
+			c = curl_easy_setopt(easy, option, value); \
+	} while (0)
+
+	if (set_lines(r))
+		return -ENOMEM;
+	set(CURLOPT_URL, r->url);
+	set(CURLOPT_PROTOCOLS_STR, "http,https");
+	set(CURLOPT_FOLLOWLOCATION, 0L);
+	set(CURLOPT_NOSIGNAL, 1L);
+	/* else a stuck name look-up is waited for when it is given up */
+	set(CURLOPT_QUICK_EXIT, 1L);
+	set(CURLOPT_TCP_KEEPALIVE, 1L);
+	set(CURLOPT_CONNECTTIMEOUT_MS, (long)conf->timeout_ms);
+	set(CURLOPT_USERAGENT, "omnihub/" PACKAGE_VERSION);
+	set(CURLOPT_ERRORBUFFER, r->words);
+	set(CURLOPT_PRIVATE, r);
+	set(CURLOPT_HEADERFUNCTION, on_header);
+	set(CURLOPT_HEADERDATA, r);
+	set(CURLOPT_WRITEFUNCTION, on_body);
+	set(CURLOPT_WRITEDATA, r);
+	set(CURLOPT_HTTPHEADER, r->lines);
+	if (conf->ca_file)
+		set(CURLOPT_CAINFO, conf->ca_file);
+	if (r->klass == FETCH_BULK)
+		set(CURLOPT_BUFFERSIZE, BULK_BUFFER);
+	if (r->range) {
+		fetch_range_text(r->range, range);
+		set(CURLOPT_RANGE, range);
+	} else {
+		set(CURLOPT_ACCEPT_ENCODING, "");
+	}
+#undef set
+	r->easy = easy;
+	r->words[0] = '\0';
+	return c ? -ENOMEM : 0;
+}
+
+void fetch_request_ended(struct fetch_request *r, CURLcode c)
+{
+	if (!c && r->reply.status)
+		(void) tell_head(r);
+	if (r->stopped && r->status.err)
+		return;		/* on_header said why */
+	if (r->stopped)
+		c = CURLE_OK;
+	r->status = fetch_status_curl(c);
+	if (c && !r->words[0])
+		snprintf(r->words, sizeof(r->words), "%s",
+			curl_easy_strerror(c));
+}
+
+void fetch_request_reset(struct fetch_request *r)
+{
+	fetch_reply_done(&r->reply);
+	curl_slist_free_all(r->lines);
+	r->lines = NULL;
+	r->status = (struct fetch_status){ 0, FETCH_AGAIN_NEVER };
+	r->stopped = false;
+	r->words[0] = '\0';
+	r->head_told = false;
+	r->lent = false;
+	r->paused_until = 0;
+	r->host = NULL;
+	r->fd = -1;
+}
