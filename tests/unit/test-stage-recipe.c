@@ -1,0 +1,417 @@
+/* Recipes: building, checking, the bytes they become, and the src made of
+ * them. */
+#include "config.h"
+
+#include "base/map.h"
+#include "stage/stage.h"
+#include "tests/unit/stage-src.h"
+
+static struct stage_recipe *new_recipe(void)
+{
+	struct stage_recipe *r = stage_recipe_new();
+
+	t_check(r);
+	return r;
+}
+
+static void test_join(void)
+{
+	struct stage_recipe *r = new_recipe();
+	const struct stage_extent *v;
+
+	t_int(stage_recipe_source(r, "a.bin", 100), 0);
+	t_int(stage_recipe_source(r, "d/b.bin", 50), 1);
+	t_int(stage_recipe_source(r, "a.bin", 100), 0);
+	t_int(stage_recipe_source(r, "a.bin", 101), -EINVAL);
+	t_int(stage_recipe_source(r, "../x", 1), -EINVAL);
+	t_int(stage_recipe_inline(r, "ab", 2), 0);
+	t_int(stage_recipe_inline(r, "c", 1), 0);
+	t_int(stage_recipe_inline(r, "", 0), 0);
+	t_int(stage_recipe_copy(r, 0, 10, 5), 0);
+	t_int(stage_recipe_copy(r, 0, 15, 5), 0);	/* goes on */
+	t_int(stage_recipe_copy(r, 0, 10, 5), 0);	/* goes back */
+	t_int(stage_recipe_copy(r, 1, 15, 5), 0);	/* another source */
+	t_int(stage_recipe_copy(r, 1, 20, 0), 0);
+	t_int(stage_recipe_zero(r, 3), 0);
+	t_int(stage_recipe_zero(r, 4), 0);
+	t_int(stage_recipe_copy(r, 0, 96, 5), -EINVAL);
+	t_int(stage_recipe_copy(r, 2, 0, 1), -EINVAL);
+	t_int(stage_recipe_size(r), 3 + 10 + 5 + 5 + 7);
+	t_int(stage_recipe_extents(r, &v), 5);
+	t_int(v[0].kind, STAGE_INLINE);
+	t_int(v[1].len, 10);
+	t_int(v[2].off, 10);
+	t_int(v[3].source, 1);
+	t_int(v[4].len, 7);
+	t_int(stage_recipe_check(r, NULL), 0);
+	stage_recipe_unref(r);
+}
+
+static void test_overflow(void)
+{
+	struct stage_recipe *r = new_recipe();
+
+	t_int(stage_recipe_source(r, "big", (uint64_t)INT64_MAX + 1), -EINVAL);
+	t_int(stage_recipe_source(r, "big", INT64_MAX), 0);
+	t_int(stage_recipe_copy(r, 0, 0, INT64_MAX), 0);
+	t_int(stage_recipe_copy(r, 0, 5, 1), -EFBIG);
+	t_int(stage_recipe_zero(r, 1), -EFBIG);
+	t_int(stage_recipe_inline(r, "x", 1), -EFBIG);
+	t_int(stage_recipe_check(r, NULL), 0);
+	stage_recipe_unref(r);
+}
+
+/* INLINE "head" REF a[2,8) ZERO 3 REF b[0,4) INLINE "z" */
+static struct stage_recipe *sample(void)
+{
+	struct stage_recipe *r = new_recipe();
+
+	t_int(stage_recipe_source(r, "a", 8), 0);
+	t_int(stage_recipe_source(r, "b", 4), 1);
+	t_int(stage_recipe_inline(r, "head", 4), 0);
+	t_int(stage_recipe_copy(r, 0, 2, 6), 0);
+	t_int(stage_recipe_zero(r, 3), 0);
+	t_int(stage_recipe_copy(r, 1, 0, 4), 0);
+	t_int(stage_recipe_inline(r, "z", 1), 0);
+	return r;
+}
+
+#define SAMPLE "headcdefgh\0\0\0wxyzz"
+#define SAMPLE_LEN 18
+
+static void test_io(void)
+{
+	struct stage_recipe *r = sample(), *back = NULL;
+	struct buf b = BUF_INIT(1 << 20), again = BUF_INIT(1 << 20);
+	struct error why = { 0 };
+
+	t_int(stage_recipe_write(r, &b), 0);
+	t_int(stage_recipe_parse(b.data, b.len, &back, &why), 0);
+	t_int(stage_recipe_size(back), SAMPLE_LEN);
+	t_str(stage_recipe_source_path(back, 1), "b");
+	t_int(stage_recipe_source_size(back, 0), 8);
+	t_check(!stage_recipe_source_path(back, 2));
+	t_int(stage_recipe_write(back, &again), 0);
+	t_check(b.len == again.len && !memcmp(b.data, again.data, b.len));
+	stage_recipe_unref(back);
+	stage_recipe_unref(r);
+	buf_done(&b);
+	buf_done(&again);
+}
+
+/* Put the right hash behind changed bytes, so that only checks can object. */
+static void rehash(struct buf *b)
+{
+	uint64_t h = map_hash(b->data, b->len - 8);
+
+	for (unsigned i = 0; i < 8; i++)
+		b->data[b->len - 8 + i] = (uint8_t)(h >> (8 * i));
+}
+
+/* Whatever single byte is changed, the answer is an error or a recipe that
+ * passes its own check and writes the bytes it was read from. */
+static void test_hostile(void)
+{
+	struct stage_recipe *r = sample(), *back;
+	struct buf b = BUF_INIT(1 << 20), again = BUF_INIT(1 << 20);
+	static const uint8_t values[] = { 0, 1, 2, 0x7f, 0x80, 0xff };
+	size_t refused = 0;
+
+	t_int(stage_recipe_write(r, &b), 0);
+	for (size_t i = 0; i < b.len; i++) {
+		t_int(stage_recipe_parse(b.data, i, &back, NULL), -EBADMSG);
+		b.data[i] ^= 1;
+		t_int(stage_recipe_parse(b.data, b.len, &back, NULL),
+			-EBADMSG);
+		b.data[i] ^= 1;
+	}
+	for (size_t i = 0; i < (b.len - 8) * sizeof(values); i++) {
+		size_t at = i / sizeof(values);
+		uint8_t was = b.data[at];
+
+		b.data[at] = values[i % sizeof(values)];
+		rehash(&b);
+		back = NULL;
+		if (stage_recipe_parse(b.data, b.len, &back, NULL)) {
+			t_check(!back);
+			refused++;
+		} else {
+			buf_clear(&again);
+			t_int(stage_recipe_check(back, NULL), 0);
+			t_int(stage_recipe_write(back, &again), 0);
+			t_check(again.len == b.len &&
+				!memcmp(again.data, b.data, b.len));
+			stage_recipe_unref(back);
+		}
+		b.data[at] = was;
+	}
+	t_check(refused > 100);
+	stage_recipe_unref(r);
+	buf_done(&b);
+	buf_done(&again);
+}
+
+static struct src *sample_src(struct src **ret_a, struct src **ret_b)
+{
+	struct stage_recipe *r = sample();
+	struct src *sources[2], *s = NULL;
+
+	sources[0] = src_of("abcdefgh", 8);
+	sources[1] = src_of("wxyz", 4);
+	t_int(stage_recipe_src(r, sources, &s, NULL), 0);
+	stage_recipe_unref(r);
+	*ret_a = sources[0];
+	*ret_b = sources[1];
+	return s;
+}
+
+static void test_src(void)
+{
+	struct src *a, *b, *s = sample_src(&a, &b);
+	struct iovec iov[8];
+	char out[SAMPLE_LEN];
+
+	src_unref(a);	/* the recipe's src has its own references */
+	src_unref(b);
+	t_int(s->size, SAMPLE_LEN);
+	for (size_t off = 0; off <= SAMPLE_LEN; off++) {
+		for (size_t len = 0; len <= SAMPLE_LEN - off; len++) {
+			size_t got = 0;
+			int n;
+
+			memset(out, '?', sizeof(out));
+			t_int(src_read_wait(s, off, out, len), 0);
+			t_check(!memcmp(out, SAMPLE + off, len));
+			t_check(len == SAMPLE_LEN || out[len] == '?');
+			n = src_peek(s, off, len, iov, 8);
+			t_check(n >= 0);
+			for (int i = 0; i < n; i++) {
+				t_check(!memcmp(iov[i].iov_base,
+					SAMPLE + off + got, iov[i].iov_len));
+				got += iov[i].iov_len;
+			}
+			t_int(got, len);
+		}
+	}
+	t_int(src_peek(s, 0, SAMPLE_LEN, iov, 4), -EAGAIN);
+	t_int(src_read_wait(s, 1, out, SAMPLE_LEN), -EINVAL);
+	src_unref(s);
+}
+
+static void test_src_refuses(void)
+{
+	struct stage_recipe *r = sample();
+	struct src *sources[2] = { src_of("abcdefgh", 8), src_of("wxy", 3) };
+	struct src *s = NULL;
+	struct error why = { 0 };
+
+	t_int(stage_recipe_src(r, sources, &s, &why), -EBADMSG);
+	t_check(!s && strstr(why.text, "b has changed its size"));
+	src_unref(sources[0]);
+	src_unref(sources[1]);
+	stage_recipe_unref(r);
+}
+
+static void test_zero_peek(void)
+{
+	struct stage_recipe *r = new_recipe();
+	struct iovec iov[4];
+	struct src *s;
+
+	t_int(stage_recipe_zero(r, 200000), 0);
+	t_int(stage_recipe_src(r, NULL, &s, NULL), 0);
+	t_int(src_peek(s, 0, 200000, iov, 3), -EAGAIN);
+	t_int(src_peek(s, 0, 200000, iov, 4), 4);
+	t_int(iov[3].iov_len, 200000 - 3 * 65536);
+	src_unref(s);
+	stage_recipe_unref(r);
+}
+
+/* ---- reads that complete later --------------------------------------------- */
+
+static int done_calls, done_err;
+
+static void on_done(struct src_read *r, int err)
+{
+	(void) r;
+	done_calls++;
+	done_err = err;
+}
+
+struct late_pair {
+	struct late_src a, b;
+	struct src *s;
+	uint8_t out[12];
+	struct src_read r;
+};
+
+/* REF a[0,4) INLINE "-+" REF b[1,3) REF a[4,8) */
+static void late_start(struct late_pair *p)
+{
+	struct stage_recipe *r = new_recipe();
+	struct src *sources[2] = { &p->a.base, &p->b.base };
+
+	late_init(&p->a, 8);
+	late_init(&p->b, 4);
+	t_int(stage_recipe_source(r, "a", 8), 0);
+	t_int(stage_recipe_source(r, "b", 4), 1);
+	t_int(stage_recipe_copy(r, 0, 0, 4), 0);
+	t_int(stage_recipe_inline(r, "-+", 2), 0);
+	t_int(stage_recipe_copy(r, 1, 1, 2), 0);
+	t_int(stage_recipe_copy(r, 0, 4, 4), 0);
+	t_int(stage_recipe_src(r, sources, &p->s, NULL), 0);
+	stage_recipe_unref(r);
+	p->r = (struct src_read){ .off = 0, .len = 12, .buf = p->out,
+		.done = on_done };
+	done_calls = 0;
+	done_err = 1;
+}
+
+static void late_finish(struct late_pair *p)
+{
+	src_unref(p->s);
+	t_check(!p->a.freed && !p->b.freed);
+	src_unref(&p->a.base);
+	src_unref(&p->b.base);
+	t_check(p->a.freed && p->b.freed);
+}
+
+static void test_late(void)
+{
+	static const uint8_t want[12] = { 10, 11, 12, 13, '-', '+', 11, 12,
+		14, 15, 16, 17 };
+	struct late_pair p;
+
+	late_start(&p);
+	t_int(src_read(p.s, &p.r), -EINPROGRESS);
+	t_int(p.a.n_reads, 2);
+	late_end(&p.a, 0);
+	late_end(&p.b, 0);
+	t_int(done_calls, 0);
+	late_end(&p.a, 0);
+	t_int(done_calls, 1);
+	t_int(done_err, 0);
+	t_check(!memcmp(p.out, want, 12));
+	/* One source answers at once, the other later. */
+	memset(p.out, 0, 12);
+	p.a.now = true;
+	t_int(src_read(p.s, &p.r), -EINPROGRESS);
+	t_int(done_calls, 1);
+	late_end(&p.b, 0);
+	t_int(done_calls, 2);
+	t_check(!memcmp(p.out, want, 12));
+	/* Both at once: no call back. */
+	memset(p.out, 0, 12);
+	p.b.now = true;
+	t_int(src_read(p.s, &p.r), 0);
+	t_int(done_calls, 2);
+	t_check(!memcmp(p.out, want, 12));
+	late_finish(&p);
+}
+
+/* An error waits for the parts that still write to the caller's buffer. */
+static void test_late_error(void)
+{
+	struct late_pair p;
+
+	late_start(&p);
+	t_int(src_read(p.s, &p.r), -EINPROGRESS);
+	late_end(&p.b, -ETIMEDOUT);
+	late_end(&p.a, -EIO);
+	t_int(done_calls, 0);
+	late_end(&p.a, 0);
+	t_int(done_calls, 1);
+	t_int(done_err, -ETIMEDOUT);
+	/* b fails at once: the rest is not asked for, a's part is awaited. */
+	p.b.now = true;
+	p.b.fail = -EACCES;
+	p.a.n_reads = 0;
+	t_int(src_read(p.s, &p.r), -EINPROGRESS);
+	t_int(p.a.n_reads, 1);
+	late_end(&p.a, 0);
+	t_int(done_err, -EACCES);
+	t_int(done_calls, 2);
+	p.a.now = true;
+	t_int(src_read(p.s, &p.r), -EACCES);
+	t_int(done_calls, 2);
+	late_finish(&p);
+}
+
+static void test_stat(void)
+{
+	struct late_pair p;
+	struct src_stat st;
+
+	late_start(&p);
+	src_stat(p.s, &st);
+	t_int(st.state, SRC_PARTIAL);
+	t_int(st.cached_bytes, 2);
+	p.a.present = 5;
+	p.b.present = 2;
+	p.b.fail = -EIO;
+	src_stat(p.s, &st);
+	t_int(st.cached_bytes, 2 + 4 + 1 + 1);
+	t_int(st.last.code, -EIO);
+	t_int(src_present(p.s, 3, 4), 1 + 2 + 1);
+	p.a.present = 8;
+	p.b.present = 3;
+	src_stat(p.s, &st);
+	t_int(st.state, SRC_CACHED);
+	p.b.present = 4;
+	src_stat(p.s, &st);
+	t_int(st.state, SRC_VERIFIED);
+	t_int(src_epoch(p.s), 0);
+	p.a.epoch = 2;
+	p.b.epoch = 3;
+	t_int(src_epoch(p.s), 5);
+	src_hint(p.s, 0, 5);
+	t_check(p.a.hinted && !p.b.hinted);
+	t_int(src_fd(p.s), -EAGAIN);
+	late_finish(&p);
+}
+
+/* Without `present`, totals are scaled. */
+static void test_scaled(void)
+{
+	struct src *a = src_of("abcdefgh", 8);
+
+	t_int(src_present(a, 0, 8), 8);
+	t_int(src_present(a, 8, 1), 0);
+	src_unref(a);
+}
+
+static void test_whole(void)
+{
+	struct stage_recipe *r = new_recipe();
+	struct late_src a;
+	struct src *sources[1] = { &a.base }, *s;
+	struct src_stat st;
+
+	late_init(&a, 8);
+	a.present = 8;
+	t_int(stage_recipe_source(r, "a", 8), 0);
+	t_int(stage_recipe_copy(r, 0, 0, 8), 0);
+	t_int(stage_recipe_src(r, sources, &s, NULL), 0);
+	src_stat(s, &st);
+	t_int(st.state, SRC_VERIFIED);
+	src_unref(s);
+	stage_recipe_unref(r);
+	src_unref(&a.base);
+}
+
+int main(void)
+{
+	test_join();
+	test_overflow();
+	test_io();
+	test_hostile();
+	test_src();
+	test_src_refuses();
+	test_zero_peek();
+	test_late();
+	test_late_error();
+	test_stat();
+	test_scaled();
+	test_whole();
+	return 0;
+}
