@@ -1,0 +1,446 @@
+"""What the mount tests stand on: a local hub, mounts of it, and a clean end.
+
+A test is a function run(rig) given to main(). It runs in a child with its own
+session; the parent, which never touches a mount, enforces the wall-clock limit
+and always detaches what was mounted below the private directory and ends what
+was started in the child's session. Exit 77: no FUSE here.
+"""
+import array
+import contextlib
+import ctypes
+import errno
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import urllib.parse
+import urllib.request
+
+SRCDIR = os.environ.get("SRCDIR") or os.path.abspath(
+    os.path.join(os.path.dirname(__file__), "..", ".."))
+BUILDDIR = os.environ.get("BUILDDIR") or os.path.join(SRCDIR, "build")
+MOUNT = os.path.join(BUILDDIR, "omnihub-mount")
+OMNIHUB = os.path.join(BUILDDIR, "omnihub")
+SKIP = 77
+MIB = 1 << 20
+
+sys.path.insert(0, os.path.join(SRCDIR, "contrib", "demo"))
+import models  # noqa: E402
+
+BERT = "google-bert/bert-base-uncased"
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+SST2 = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
+
+
+# ---- saying what is so -------------------------------------------------------
+
+class Wrong(Exception):
+    pass
+
+
+def check(true, *what):
+    if not true:
+        raise Wrong(" ".join(str(w) for w in what))
+
+
+def equal(got, want, what=""):
+    if got != want:
+        raise Wrong(f"{what}: got {got!r:.200}, want {want!r:.200}")
+
+
+def figure(what, value, unit="", bound=None):
+    """A measured figure for the log; with a bound it is checked."""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    limit = f" (bound {bound})" if bound is not None else ""
+    print(f"# {what}: {text} {unit}{limit}", flush=True)
+    if bound is not None:
+        check(value <= bound, f"{what}: {text} {unit} is over {bound}")
+
+
+@contextlib.contextmanager
+def raises(*numbers):
+    """The block must fail with one of these errno."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno in numbers:
+            return
+        raise Wrong(f"{e.filename}: {errno.errorcode.get(e.errno)}, want "
+                    + " or ".join(map(errno.errorcode.get, numbers))) from e
+    raise Wrong("no error, want "
+                + " or ".join(map(errno.errorcode.get, numbers)))
+
+
+@contextlib.contextmanager
+def timed(what, bound=None):
+    start = time.monotonic()
+    yield
+    figure(what, time.monotonic() - start, "s", bound)
+
+
+def until(fn, seconds=10, what="a condition"):
+    end = time.monotonic() + seconds
+    while not fn():
+        check(time.monotonic() < end, f"waited {seconds} s for {what}")
+        time.sleep(0.02)
+
+
+# ---- files -------------------------------------------------------------------
+
+def read(path, size=-1, off=0):
+    with open(path, "rb", buffering=0) as f:
+        if size >= 0:
+            return os.pread(f.fileno(), size, off)
+        out = []
+        while True:
+            block = os.pread(f.fileno(), MIB, off)
+            if not block:
+                return b"".join(out)
+            out.append(block)
+            off += len(block)
+
+
+def digest(path):
+    h = hashlib.sha256()
+    with open(path, "rb", buffering=0) as f:
+        while True:
+            block = f.read(MIB)
+            if not block:
+                return h.hexdigest()
+            h.update(block)
+
+
+def xattr(path, name):
+    return os.getxattr(path, "user.omnihub." + name).decode()
+
+
+def noise(seed, size):
+    """size bytes that do not compress and do not repeat."""
+    return random.Random(seed).randbytes(size)
+
+
+class Bulk(models.Weights):
+    """Tensors cut from one block of random numbers: megabytes at no cost."""
+
+    block = None
+
+    def add(self, name, *shape, spread=0.06, around=0.0):
+        if Bulk.block is None:
+            rnd = random.Random("bulk")
+            Bulk.block = array.array("f", (rnd.uniform(-0.1, 0.1) for _ in
+                                           range(1 << 18))).tobytes()
+        n = 4
+        for d in shape:
+            n *= d
+        at = self.rnd.randrange(len(Bulk.block) // 8) * 4
+        loop = Bulk.block[at:] + Bulk.block[:at]
+        self.tensors[name] = (
+            shape, (loop * (n // len(loop) + 1))[:n])
+
+
+def bulky_bert(megabytes):
+    """A BERT whose weights are about this large."""
+    c = models.bert_config("BertModel", 256, 2, 4, 1024, 128)
+    w = Bulk("bulky")
+    c["vocab_size"] = (megabytes - 7) * MIB // 1024
+    models.bert_layers(w, "", c, False)
+    return {"config.json": models.pretty(c),
+            "README.md": b"bulky\n",
+            "model.safetensors": w.safetensors()}
+
+
+# ---- the hub -----------------------------------------------------------------
+
+class Hub:
+    """A running hubd.py over a directory that the test fills."""
+
+    def __init__(self, rig, repos, settings=None):
+        self.rig = rig
+        self.root = rig.dir("hub")
+        for repo, revs in repos.items():
+            for rev, files in revs.items():
+                self.put(repo, rev, files)
+        for repo, s in (settings or {}).items():
+            with open(os.path.join(self.root, repo, "hub.json"), "w",
+                      encoding="utf-8") as f:
+                json.dump(s, f)
+        self.proc = None
+        self.start()
+
+    def put(self, repo, rev, files):
+        """files: {path: bytes, or a function that writes to the path}."""
+        top = os.path.join(self.root, repo, urllib.parse.quote(rev, safe=""))
+        os.makedirs(top, exist_ok=True)
+        for path, data in files.items():
+            full = os.path.join(top, path)
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            if callable(data):
+                data(full)
+                continue
+            with open(full, "wb") as f:
+                f.write(data)
+
+    def start(self, port=0):
+        argv = [sys.executable,
+                os.path.join(SRCDIR, "tests", "hub", "hubd.py"),
+                "--until-eof", "--port", str(port), self.root]
+        self.proc = subprocess.Popen(argv, stdin=subprocess.PIPE,
+                                     stdout=subprocess.PIPE, text=True)
+        urls = json.loads(self.proc.stdout.readline())
+        self.url, self.cdn = urls["hub"], urls["cdn"]
+
+    def stop(self):
+        self.proc.kill()
+        self.proc.wait()
+
+    def ctl(self, **asked):
+        """POST /_ctl, see hubd.py."""
+        r = urllib.request.Request(self.url + "/_ctl",
+                                   json.dumps(asked).encode())
+        with OPENER.open(r, timeout=30) as a:
+            return json.load(a)
+
+    def spoil(self, do, **rule):
+        self.ctl(add=[dict(rule, do=do)])
+
+    def clear(self):
+        self.ctl(clear=True)
+
+    def log(self):
+        with OPENER.open(self.url + "/_ctl/log", timeout=30) as a:
+            return json.load(a)
+
+    def sent(self):
+        """Body bytes sent so far, by both hosts."""
+        s = self.ctl()["stats"]
+        return s["hub"]["sent"] + s["cdn"]["sent"]
+
+    def content(self):
+        """Requests for content so far."""
+        s = self.ctl()["stats"]
+        return s["hub"]["content"] + s["cdn"]["content"]
+
+    def commit(self, repo, rev="main"):
+        with OPENER.open(f"{self.url}/api/models/{repo}/revision/"
+                         f"{urllib.parse.quote(rev, safe='')}") as a:
+            return json.load(a)["sha"]
+
+
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+# ---- a mount -----------------------------------------------------------------
+
+class Mount:
+    """omnihub-mount in the foreground."""
+
+    def __init__(self, rig, hub, args=(), cache=None, at=None, token=None,
+                 env=None):
+        self.rig = rig
+        self.cache = cache or rig.dir("cache")
+        self.at = at or rig.dir("mnt")
+        argv = [MOUNT, "-f", "--cache", self.cache]
+        if hub:
+            argv += ["--set", "huggingface.endpoint=" + hub.url]
+        if token:
+            argv += ["--set", "huggingface.token=" + token]
+        self.args = argv[4:] + list(args)
+        argv += list(args) + [self.at]
+        self.log = os.path.join(rig.top, f"log-{len(rig.mounts)}")
+        with open(self.log, "w", encoding="utf-8") as f:
+            start = time.monotonic()
+            self.proc = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=f, stderr=f,
+                env=rig.env(**(env or {})))
+        rig.mounts.append(self)
+        while not self.answers():
+            if self.proc.poll() is not None:
+                raise Wrong(f"omnihub-mount ended with "
+                            f"{self.proc.returncode}: {read(self.log)!r}")
+            check(time.monotonic() - start < 20, "the mount does not answer")
+            time.sleep(0.002)
+        self.ready = time.monotonic() - start
+
+    def answers(self):
+        try:
+            os.listdir(os.path.join(self.at, ".omnihub"))
+            return True
+        except OSError:
+            return False
+
+    def path(self, *parts):
+        return os.path.join(self.at, *parts)
+
+    def hf(self, *parts):
+        return os.path.join(self.at, "huggingface", *parts)
+
+    def stop(self):
+        """As a user would: SIGTERM; the program must end by itself."""
+        self.proc.terminate()
+        try:
+            code = self.proc.wait(20)
+        except subprocess.TimeoutExpired:
+            raise Wrong("omnihub-mount does not end on SIGTERM") from None
+        check(code == 0, f"omnihub-mount ended with {code}",
+              read(self.log)[-3000:])
+        check(not os.path.ismount(self.at), "still mounted")
+
+    def kill(self):
+        self.proc.kill()
+        self.proc.wait()
+
+    def rss(self):
+        """Resident bytes that are the process's own: pages of mapped cache
+        files are the kernel's to drop."""
+        with open(f"/proc/{self.proc.pid}/status", encoding="ascii") as f:
+            rows = dict(line.split(":", 1) for line in f)
+        return {k: int(rows[k].split()[0]) * 1024
+                for k in ("VmRSS", "RssAnon", "RssFile", "VmHWM")}
+
+    def fds(self):
+        return len(os.listdir(f"/proc/{self.proc.pid}/fd"))
+
+
+class Rig:
+    def __init__(self, top):
+        self.top = top
+        self.mounts, self.hubs = [], []
+        self.count = 0
+        with open(MOUNT, "rb") as f:
+            body = f.read()
+        self.sanitized = b"__asan_" in body or b"__tsan_" in body
+
+    def dir(self, name):
+        self.count += 1
+        path = os.path.join(self.top, f"{name}-{self.count}")
+        os.mkdir(path)
+        return path
+
+    def env(self, **more):
+        """What the programs see: nothing of the caller's but the tools."""
+        keep = ("PATH", "LANG", "ASAN_OPTIONS", "TSAN_OPTIONS",
+                "UBSAN_OPTIONS", "LSAN_OPTIONS", "LD_LIBRARY_PATH")
+        e = {k: os.environ[k] for k in keep if k in os.environ}
+        e["HOME"] = os.path.join(self.top, "home")
+        e["OMNIHUB_DATADIR"] = os.path.join(self.top, "share")
+        e.update(more)
+        return e
+
+    def hub(self, repos, settings=None):
+        h = Hub(self, repos, settings)
+        self.hubs.append(h)
+        return h
+
+    def mount(self, hub, *args, **more):
+        return Mount(self, hub, args, **more)
+
+    def run(self, *argv, code=0, **env):
+        """Run a program to its end; returns its standard output."""
+        p = subprocess.run(argv, stdin=subprocess.DEVNULL,
+                           capture_output=True, env=self.env(**env),
+                           timeout=50, check=False)
+        check(code is None or p.returncode == code, argv, "ended with",
+              p.returncode, p.stdout[-500:], p.stderr[-500:])
+        return p.stdout.decode("utf-8", "replace")
+
+
+def share(top):
+    """One directory with blueprints/ and demo/, as installed ones have."""
+    out = os.path.join(top, "share")
+    os.mkdir(out)
+    os.symlink(os.path.join(SRCDIR, "stage", "blueprints"),
+               os.path.join(out, "blueprints"))
+    os.symlink(os.path.join(BUILDDIR, "share", "demo"),
+               os.path.join(out, "demo"))
+
+
+# ---- running a test ------------------------------------------------------------
+
+def fuse_here():
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError:
+        return False
+    if os.geteuid() == 0:       # may still lack the right to mount
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.umount2(b"/nonexistent", 0) < 0 and \
+                ctypes.get_errno() == errno.EPERM:
+            return False
+        return True
+    return shutil.which("fusermount3") is not None
+
+
+def mounted_below(top):
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        at = [line.split()[4] for line in f]
+    return [a for a in at if a.startswith(top + "/")]
+
+
+def sweep(top, session):
+    """Detach our mounts, end every process of our child's session."""
+    for at in reversed(mounted_below(top)):
+        subprocess.run(["umount", "-l", at] if os.geteuid() == 0 else
+                       ["fusermount3", "-uz", at], check=False,
+                       stderr=subprocess.DEVNULL)
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.getsid(int(pid)) == session:
+                os.kill(int(pid), signal.SIGKILL)
+        except OSError:
+            pass
+
+
+def child(run, top):
+    try:
+        os.mkdir(os.path.join(top, "home"))
+        share(top)
+        rig = Rig(top)
+        run(rig)
+        for m in rig.mounts:
+            if m.proc.poll() is None:
+                m.stop()
+        code = 0
+    except BaseException:  # noqa: B902 - the child must always say why
+        traceback.print_exc()
+        for m in rig.mounts if "rig" in locals() else ():
+            sys.stderr.write(f"---- {m.log}\n")
+            sys.stderr.write(read(m.log)[-4000:].decode("utf-8", "replace"))
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main(run, limit=55):
+    if not fuse_here():
+        print("no FUSE here")
+        sys.exit(SKIP)
+    if not os.access(MOUNT, os.X_OK):
+        sys.exit(f"{MOUNT} is not there")
+    top = tempfile.mkdtemp(prefix="omnihub-test-")
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        child(run, top)
+    out = []
+    t = threading.Thread(target=lambda: out.append(os.waitpid(pid, 0)[1]))
+    t.start()
+    t.join(limit)
+    late = t.is_alive()
+    if late:
+        sys.stderr.write(f"over the limit of {limit} s\n")
+        os.kill(pid, signal.SIGABRT if os.environ.get("VERBOSE") else
+                signal.SIGKILL)
+    sweep(top, pid)
+    t.join()
+    if not os.environ.get("KEEP"):
+        shutil.rmtree(top, ignore_errors=True)
+    sys.exit(1 if late or out[0] != 0 else 0)

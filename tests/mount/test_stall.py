@@ -1,0 +1,133 @@
+"""A hub that stops answering stalls who needs it, and nobody else."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import lib
+from lib import MIB, check, equal, figure, read
+
+READERS = 200
+# Generous: the machine may be busy. The figures are printed.
+BOUND = 5.0
+
+STALL = r"""
+import os, signal, sys, threading
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+def one(path, off):
+    fd = os.open(path, os.O_RDONLY)
+    os.pread(fd, 4096, off)
+files = sys.argv[2:]
+for i in range(int(sys.argv[1])):
+    threading.Thread(target=one, args=(
+        files[i % len(files)], (i // len(files)) * (1 << 20))).start()
+print("all", flush=True)
+"""
+
+
+def big(size):
+    def make(path):
+        with open(path, "wb") as f:
+            f.truncate(size)
+            f.write(lib.noise(path, 1000))
+    return make
+
+
+def worst(fn, times=20):
+    out = 0.0
+    for _ in range(times):
+        start = time.monotonic()
+        fn()
+        out = max(out, time.monotonic() - start)
+    return out
+
+
+def stat_cold(m):
+    """Names the kernel has not cached, in a listed repository."""
+    for i in range(30):
+        os.stat(m.hf("org/many", f"f{i:02}"))
+
+
+def responsive(m, want):
+    figure("ls with stalled reads", worst(
+        lambda: subprocess.run(["ls", "-l", m.hf("org/warm")], check=True,
+                               stdout=subprocess.DEVNULL)), "s", BOUND)
+    figure("stat with stalled reads", worst(
+        lambda: os.stat(m.hf("org/warm/pytorch/model.onnx"))), "s", BOUND)
+    figure("30 cold stats with stalled reads", worst(
+        lambda: stat_cold(m), 1), "s", BOUND)
+
+    def cached():
+        equal(read(m.hf("org/warm/model.safetensors")) == want, True,
+              "cached bytes")
+    figure("read of a cached file with stalled reads", worst(cached), "s",
+           BOUND)
+    figure("status with stalled reads", worst(
+        lambda: read(m.path(".omnihub/status"))), "s", BOUND)
+    figure("ls of the stalled directory", worst(
+        lambda: os.listdir(m.hf("org/big"))), "s", BOUND)
+
+
+def ends_on(m, sig):
+    """A reader alone on a stalled file, and one beside many others."""
+    for name in ("big-0.bin", "alone.bin"):
+        p = subprocess.Popen(["cat", m.hf("org/big", name)],
+                             stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+        time.sleep(0.3)
+        equal(p.poll(), None, "cat does not wait")
+        start = time.monotonic()
+        p.send_signal(sig)
+        equal(p.wait(10), -sig, f"cat {name} on {sig!r}")
+        figure(f"cat {name} ends after {sig.name}",
+               time.monotonic() - start, "s", BOUND)
+
+
+def run(rig):
+    names = [f"big-{i}.bin" for i in range(4)] + ["alone.bin"]
+    warm = lib.models.minilm("org/warm")
+    hub = rig.hub({
+        "org/big": {"main": {n: big(64 * MIB) for n in names}},
+        "org/warm": {"main": warm},
+        "org/many": {"main": {f"f{i:02}": b"%d" % i for i in range(30)}}})
+    m = rig.mount(hub, "--set", "fetch.timeout=600")
+    want = warm["model.safetensors"]
+    equal(read(m.hf("org/warm/model.safetensors")) == want, True)
+    read(m.hf("org/warm/pytorch/model.onnx"))
+    os.listdir(m.hf("org/warm"))
+    os.listdir(m.hf("org/many"))
+    os.listdir(m.hf("org/big"))
+
+    hub.spoil("stall", at="start", match=r"org/big/.*\.bin$")
+    p = subprocess.Popen([sys.executable, "-c", STALL, str(READERS)]
+                         + [m.hf("org/big", n) for n in names[:4]],
+                         stdout=subprocess.PIPE)
+    equal(p.stdout.readline(), b"all\n")
+    time.sleep(0.5)
+    equal(p.poll(), None, "the readers do not wait")
+    check(len(os.listdir(f"/proc/{p.pid}/task")) > READERS * 0.9,
+          "readers have ended")
+    responsive(m, want)
+    ends_on(m, signal.SIGINT)
+    ends_on(m, signal.SIGKILL)
+    # The rest of the hub answers: a file that is not here yet is read.
+    equal(read(m.hf("org/many/f07")), b"7")
+
+    hub.clear()
+    equal(p.wait(25), 0, "stalled readers end well once the hub answers")
+    equal(read(m.hf("org/big/alone.bin"), 1000),
+          read(os.path.join(hub.root, "org/big/main/alone.bin"), 1000))
+
+    # A stalled reader does not keep the program from ending.
+    hub.spoil("stall", at=100, match=r"org/big/.*\.bin$")
+    p = subprocess.Popen(["cat", m.hf("org/big/alone.bin")],
+                         stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL)
+    time.sleep(0.3)
+    with lib.timed("SIGTERM with a stalled reader", 15):
+        m.stop()
+    check(p.wait(10) != 0, "cat ended 0 without its bytes")
+
+
+lib.main(run)

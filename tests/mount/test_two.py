@@ -1,0 +1,61 @@
+"""Two programs on one cache: each byte is fetched once."""
+import subprocess
+import threading
+
+import lib
+from lib import MIB, check, equal, figure
+
+REPO = "org/shared"
+SIZE = 24 * MIB
+
+
+def run(rig):
+    data = lib.noise("two", SIZE)
+    hub = rig.hub({REPO: {"main": {"weights.bin": data}}})
+    want = lib.hashlib.sha256(data).hexdigest()
+    cache = rig.dir("cache")
+    mounts = [rig.mount(hub, cache=cache) for _ in range(2)]
+    hub.spoil("drip", rate=8 * MIB, host="cdn")
+    before, got = hub.sent(), [None, None]
+
+    def reader(i):
+        got[i] = lib.digest(mounts[i].hf(REPO, "weights.bin"))
+
+    threads = [threading.Thread(target=reader, args=(i,)) for i in (0, 1)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    equal(got, [want, want])
+    figure("two mounts at once: moved / size", (hub.sent() - before) / SIZE,
+           "", 1.05)
+
+    # The command line beside a mount: get what the mount then serves.
+    hub.clear()
+    hub.put("org/more", "main", {"w.bin": lib.noise("more", 4 * MIB)})
+    hub.ctl(reload=True)
+    rig.run(lib.OMNIHUB, "get", "--cache", cache, "--set",
+            "huggingface.endpoint=" + hub.url, "huggingface/org/more/w.bin")
+    before = hub.content()
+    equal(lib.digest(mounts[0].hf("org/more/w.bin")),
+          lib.hashlib.sha256(lib.noise("more", 4 * MIB)).hexdigest())
+    figure("content requests after omnihub get", hub.content() - before, "",
+           0)
+
+    # One dies while both wait for the same bytes; the other goes on.
+    hub.put("org/third", "main", {"w.bin": lib.noise("third", 8 * MIB)})
+    hub.ctl(reload=True)
+    hub.spoil("drip", rate=2 * MIB, host="cdn")
+    cats = [subprocess.Popen(["sha256sum", m.hf("org/third/w.bin")],
+                             stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL) for m in mounts]
+    lib.time.sleep(0.6)
+    mounts[0].kill()
+    hub.clear()
+    out = cats[1].communicate(timeout=30)[0]
+    check(out.startswith(lib.hashlib.sha256(
+        lib.noise("third", 8 * MIB)).hexdigest().encode()), out)
+    cats[0].wait(10)
+
+
+lib.main(run)

@@ -1,0 +1,156 @@
+"""What the network does to bytes: each fault once is healed, wrong bytes for
+good are an error with a reason, and nothing wrong is kept."""
+import errno
+import os
+import time
+
+import lib
+from lib import MIB, check, equal, figure, raises, read
+
+SIZE = 3 * MIB
+QUICK = ("--set", "fetch.retries=2", "--set", "fetch.timeout=2")
+FAULTS = [
+    # (name, rule); each applies to requests for content
+    ("wrong byte once", dict(do="flip", offset=MIB + 7, times=1)),
+    ("wrong first byte once", dict(do="flip", offset=0, times=1)),
+    ("cut body", dict(do="cut", at=100000, times=2)),
+    ("cut before the answer", dict(do="cut", at="start", times=1)),
+    ("cut inside the head", dict(do="cut", at="headers", times=1)),
+    ("short but consistent", dict(do="truncate", at=5000, times=1)),
+    ("503 twice", dict(do="status", code=503, times=2)),
+    ("500 once", dict(do="status", code=500, times=1)),
+    ("408 once", dict(do="status", code=408, times=1)),
+    ("429 once", dict(do="status", code=429, wait=1, times=1)),
+    ("wrong Content-Range", dict(do="content-range", shift=4096, times=1)),
+    ("ignored range", dict(do="ignore-range", times=3)),
+    ("ignored range always", dict(do="ignore-range")),
+    ("a page of HTML", dict(do="html", times=1)),
+    ("stall before the answer", dict(do="stall", at="start", times=1)),
+    ("stall inside the head", dict(do="stall", at="headers", times=1)),
+    ("stall inside the body", dict(do="stall", at=70000, times=1)),
+    ("expired signature", dict(do="status", code=403, host="cdn", times=1)),
+    ("gzip though identity was asked", dict(do="gzip", times=1)),
+]
+
+
+def healed(rig, hub, tree):
+    """Every fault of a few times ends in the right file."""
+    m = rig.mount(hub, *QUICK)
+    for i, (name, rule) in enumerate(FAULTS):
+        start = time.monotonic()
+        for kind in ("lfs.bin", "git.txt"):
+            if rule.get("host") == "cdn" and kind == "git.txt":
+                continue
+            path = f"org/f{i}/{kind}"
+            hub.clear()
+            hub.ctl(add=[dict(rule, match=rf"GET /(xet|api/resolve-cache).*"
+                              rf"{path}$")])
+            want = tree[f"org/f{i}"]["main"][kind]
+            got = read(m.hf(path))
+            check(got == want, name, kind, "wrong bytes")
+            hits = hub.ctl()["rules"][0]["hits"]
+            check(hits, name, kind, "never happened")
+        figure(name, time.monotonic() - start, "s")
+    hub.clear()
+    m.stop()
+
+
+def signed_for_a_moment(rig, hub, data):
+    """Addresses that live for a second are asked for again."""
+    hub.ctl(set={"sign_seconds": 1})
+    hub.spoil("drip", rate=20 * MIB, host="cdn")
+    m = rig.mount(hub, *QUICK)
+    path = m.hf("org/signed/lfs.bin")
+    equal(read(path, 4096), data["lfs.bin"][:4096])
+    time.sleep(2.2)
+    equal(read(path) == data["lfs.bin"], True, "after expiry")
+    hub.clear()
+    hub.ctl(set={"sign_seconds": 3600})
+    m.stop()
+
+
+def never_right(rig, hub, data):
+    """One wrong byte each time: EIO, a reason, and no object of it."""
+    hub.spoil("flip", offset=MIB + 7, match="org/always/lfs.bin$")
+    hub.spoil("flip", offset=5, match="org/always/git.txt$")
+    m = rig.mount(hub, *QUICK)
+    for kind in ("lfs.bin", "git.txt"):
+        path = m.hf("org/always", kind)
+        with raises(errno.EIO):
+            lib.digest(path)
+        why = lib.xattr(path, "error")
+        figure(f"words for {kind}", repr(why))
+        check(len(why) > 10, "no reason told")
+        # It stays an error, and is never short or zero.
+        with raises(errno.EIO):
+            lib.digest(path)
+        log = read(m.path(".omnihub/errors")).decode()
+        check(kind in log, "not in /.omnihub/errors:", log)
+    p = lib.subprocess.run(["cat", m.hf("org/always/lfs.bin")],
+                           capture_output=True, check=False)
+    check(p.returncode != 0, "cat ends 0 on wrong bytes")
+    sums = set()
+    for where, _, files in os.walk(os.path.join(m.cache, "objects")):
+        for f in files:
+            sums.add(lib.digest(os.path.join(where, f)))
+    wrong = bytearray(data["lfs.bin"])
+    wrong[MIB + 7] ^= 0x55
+    check(lib.hashlib.sha256(wrong).hexdigest() not in sums,
+          "the wrong bytes are an object of the cache")
+    hub.clear()
+    # Once the hub is right again, so is the file (after a new mount at last).
+    cache = m.cache
+    m.stop()
+    m = rig.mount(hub, *QUICK, cache=cache)
+    for kind in ("lfs.bin", "git.txt"):
+        equal(read(m.hf("org/always", kind)) == data[kind], True,
+              kind + " after the hub was healed")
+    m.stop()
+
+
+def errors(rig, hub):
+    """Faults that do not go away: the errno of the contract, in time."""
+    m = rig.mount(hub, *QUICK)
+    cases = [
+        ("503", dict(do="status", code=503), (errno.EIO,)),
+        ("stall", dict(do="stall", at="start"), (errno.ETIMEDOUT,)),
+        ("stall2", dict(do="stall", at=50000), (errno.ETIMEDOUT,)),
+        ("loop", dict(do="loop"), (errno.EIO, errno.ELOOP)),
+        ("html", dict(do="html"), (errno.EIO,)),
+        ("range", dict(do="content-range", shift=1), (errno.EIO,)),
+        ("cut", dict(do="cut", at="start"), (errno.EIO, errno.ETIMEDOUT)),
+        ("404", dict(do="status", code=404), (errno.ENOENT, errno.EIO)),
+    ]
+    for name, rule, want in cases:
+        hub.clear()
+        hub.ctl(add=[dict(rule, match=f"org/e-{name}/lfs.bin$")])
+        path = m.hf(f"org/e-{name}/lfs.bin")
+        equal(os.stat(path).st_size, SIZE)
+        with lib.timed(f"{name}: error after"), raises(*want):
+            read(path)
+        check(lib.xattr(path, "error"), name, "no reason told")
+        check(os.listdir(m.hf(f"org/e-{name}")), "ls still works")
+    hub.clear()
+    m.stop()
+
+
+def run(rig):
+    data = {"lfs.bin": lib.noise("wrong", SIZE),
+            "git.txt": lib.noise("small", 300000)}
+    # The bytes differ by repository, or the cache would know them.
+    repos = [f"f{i}" for i in range(len(FAULTS))] + ["signed", "always"] + [
+        "e-" + n for n in ("503", "stall", "stall2", "loop", "html", "range",
+                           "cut", "404")]
+    tree = {}
+    for r in repos:
+        tree["org/" + r] = {"main": {k: r.encode().ljust(16) + v[16:]
+                                     for k, v in data.items()}}
+
+    hub = rig.hub(tree)
+    healed(rig, hub, tree)
+    signed_for_a_moment(rig, hub, tree["org/signed"]["main"])
+    never_right(rig, hub, tree["org/always"]["main"])
+    errors(rig, hub)
+
+
+lib.main(run)
