@@ -14,7 +14,10 @@ AC_DEFUN([OH_INSTRUMENT], [
     [AS_HELP_STRING([--enable-fuzzing],
       [link fuzz targets with libFuzzer (needs clang)])])
   AM_CONDITIONAL([FUZZING], [test "x$enable_fuzzing" = xyes])
+  FUZZ_LIBS=
   AS_VAR_IF([enable_fuzzing], [yes],
-    [AS_VAR_APPEND([INSTRUMENT_CFLAGS], [" -fsanitize=fuzzer-no-link"])])
+    [AS_VAR_APPEND([INSTRUMENT_CFLAGS], [" -fsanitize=fuzzer-no-link"])
+     FUZZ_LIBS=-fsanitize=fuzzer])
+  AC_SUBST([FUZZ_LIBS])
   AC_SUBST([INSTRUMENT_CFLAGS])
 ])
