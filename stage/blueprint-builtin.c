@@ -1,0 +1,267 @@
+/* The functions of the language: questions about weights, words, numbers. */
+#include "config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stage/blueprint-run.h"
+
+static int need(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *v, enum bp_value_kind kind)
+{
+	const struct bp_value wanted = { .kind = kind };
+
+	if (v->kind == kind)
+		return 0;
+	return stage_bp_fail(r, &e->at, "%s() needs %s, not %s", e->name,
+		stage_bp_kind_name(&wanted), stage_bp_kind_name(v));
+}
+
+/* has("path"): is there such a weight? */
+static int fn_has(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	int err = need(r, e, &args[0], BP_V_TEXT);
+
+	if (!err)
+		*ret = stage_bp_bool(stage_bp_weight_index(r, args[0].s) >= 0);
+	return err;
+}
+
+/* shape("path"): the weight's dimensions. */
+static int fn_shape(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	const struct stage_tensor *t;
+	struct bp_value *v;
+	long i;
+	int err = need(r, e, &args[0], BP_V_TEXT);
+
+	if (err)
+		return err;
+	i = stage_bp_weight_index(r, args[0].s);
+	if (i < 0)
+		return stage_bp_fail(r, &e->at, "the checkpoint has no weight "
+			"\"%s\"", args[0].s);
+	t = &r->args->weights->v[i];
+	v = stage_arena_array(&r->arena, t->rank + 1, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	for (unsigned k = 0; k < t->rank; k++)
+		v[k] = stage_bp_int((int64_t)t->dim[k]);
+	*ret = (struct bp_value){ .kind = BP_V_LIST, .n = t->rank, .list = v };
+	return 0;
+}
+
+/* "a.*.b" with the number in place of the star. */
+static int star_name(struct bp_run *r, const struct bp_expr *e,
+	const char *pattern, int64_t i, char ret[BP_STRING_MAX])
+{
+	const char *star = strchr(pattern, '*');
+	int n = -1;
+
+	if (star && !strchr(star + 1, '*'))
+		n = snprintf(ret, BP_STRING_MAX, "%.*s%lld%s",
+			(int)(star - pattern), pattern, (long long)i,
+			star + 1);
+	if (n < 0 || n >= BP_STRING_MAX)
+		return stage_bp_fail(r, &e->at, "%s() needs one '*' in the "
+			"name", e->name);
+	return 0;
+}
+
+/* count("a.*.b"): the smallest i for which there is no weight a.i.b. */
+static int fn_count(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	char name[BP_STRING_MAX];
+	int64_t i = 0;
+	int err = need(r, e, &args[0], BP_V_TEXT);
+
+	for (; !err && i <= BP_LIST_MAX; i++, r->steps++) {
+		err = star_name(r, e, args[0].s, i, name);
+		if (!err && stage_bp_weight_index(r, name) < 0)
+			break;
+	}
+	*ret = stage_bp_int(i);
+	return err;
+}
+
+/* last("a.*.b"): one more than the largest such i; 0 without any. */
+static int fn_last(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	char name[BP_STRING_MAX];
+	int err = need(r, e, &args[0], BP_V_TEXT);
+	size_t head;
+
+	*ret = stage_bp_int(0);
+	if (!err)
+		err = star_name(r, e, args[0].s, 0, name);
+	if (err)
+		return err;
+	r->steps += (unsigned)r->args->weights->n;
+	head = (size_t)(strchr(args[0].s, '*') - args[0].s);
+	for (size_t k = 0; k < r->args->weights->n; k++) {
+		const char *w = r->args->weights->v[k].name + r->prefix;
+		char *end;
+		long long i;
+
+		if (strncmp(w, args[0].s, head) != 0 || w[head] < '0' ||
+		    w[head] > '9')
+			continue;
+		i = strtoll(w + head, &end, 10);
+		if (i <= BP_LIST_MAX && i >= ret->i &&
+		    !strcmp(end, args[0].s + head + 1))
+			ret->i = i + 1;
+	}
+	return 0;
+}
+
+static int fn_len(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	switch (args[0].kind) {
+	case BP_V_LIST:
+		*ret = stage_bp_int((int64_t)args[0].n);
+		return 0;
+	case BP_V_TEXT:
+		*ret = stage_bp_int((int64_t)strlen(args[0].s));
+		return 0;
+	case BP_V_OBJECT:
+		*ret = stage_bp_int((int64_t)json_object_size(args[0].object));
+		return 0;
+	case BP_V_NONE:
+	case BP_V_BOOL:
+	case BP_V_INT:
+	case BP_V_FLOAT:
+	case BP_V_TENSOR:
+		break;
+	}
+	return need(r, e, &args[0], BP_V_LIST);
+}
+
+/* split("a b", " "): ["a", "b"] */
+static int fn_split(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	int err = need(r, e, &args[0], BP_V_TEXT);
+	struct bp_value *v;
+	const char *s, *sep;
+	size_t n = 1, len;
+
+	if (!err)
+		err = need(r, e, &args[1], BP_V_TEXT);
+	if (!err && !*args[1].s)
+		err = stage_bp_fail(r, &e->at, "split() by nothing");
+	if (err)
+		return err;
+	sep = args[1].s;
+	len = strlen(sep);
+	for (s = args[0].s; (s = strstr(s, sep)) != NULL; s += len)
+		n++;
+	v = stage_arena_array(&r->arena, n, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	s = args[0].s;
+	for (size_t i = 0; i < n; i++) {
+		const char *end = i + 1 < n ? strstr(s, sep) : s + strlen(s);
+
+		v[i].kind = BP_V_TEXT;
+		v[i].s = stage_arena_copy(&r->arena, s, (size_t)(end - s));
+		if (!v[i].s)
+			return -ENOMEM;
+		s = end + len;
+	}
+	*ret = (struct bp_value){ .kind = BP_V_LIST, .n = n, .list = v };
+	return 0;
+}
+
+static int fn_contains(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	int err = need(r, e, &args[0], BP_V_TEXT);
+
+	if (!err)
+		err = need(r, e, &args[1], BP_V_TEXT);
+	if (!err)
+		*ret = stage_bp_bool(strstr(args[0].s, args[1].s) != NULL);
+	return err;
+}
+
+static int fn_starts(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	int err = need(r, e, &args[0], BP_V_TEXT);
+
+	if (!err)
+		err = need(r, e, &args[1], BP_V_TEXT);
+	if (!err)
+		*ret = stage_bp_bool(!strncmp(args[0].s, args[1].s,
+			strlen(args[1].s)));
+	return err;
+}
+
+static int fn_sqrt(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	double f = args[0].kind == BP_V_INT ? (double)args[0].i : args[0].f;
+
+	if ((args[0].kind != BP_V_INT && args[0].kind != BP_V_FLOAT) || f < 0)
+		return stage_bp_fail(r, &e->at, "sqrt() needs a number that "
+			"is not negative");
+	*ret = (struct bp_value){ .kind = BP_V_FLOAT, .f = sqrt(f) };
+	return 0;
+}
+
+/* int("12"), int(2.0), int(true) */
+static int fn_int(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	const struct bp_value *v = &args[0];
+	char *end;
+
+	if (v->kind == BP_V_INT) {
+		*ret = *v;
+		return 0;
+	}
+	if (v->kind == BP_V_BOOL) {
+		*ret = stage_bp_int(v->b);
+		return 0;
+	}
+	if (v->kind == BP_V_FLOAT && v->f == floor(v->f) &&
+	    fabs(v->f) < 9.0e15) {
+		*ret = stage_bp_int((int64_t)v->f);
+		return 0;
+	}
+	if (v->kind == BP_V_TEXT && *v->s) {
+		errno = 0;
+		*ret = stage_bp_int(strtoll(v->s, &end, 10));
+		if (!*end && !errno)
+			return 0;
+	}
+	return stage_bp_fail(r, &e->at, "int() of what is no whole number");
+}
+
+static const struct bp_builtin builtins[] = {
+	{ "contains", 2, fn_contains },
+	{ "count", 1, fn_count },
+	{ "has", 1, fn_has },
+	{ "int", 1, fn_int },
+	{ "last", 1, fn_last },
+	{ "len", 1, fn_len },
+	{ "shape", 1, fn_shape },
+	{ "split", 2, fn_split },
+	{ "sqrt", 1, fn_sqrt },
+	{ "starts", 2, fn_starts },
+};
+
+const struct bp_builtin *stage_bp_builtin(const char *name)
+{
+	for (size_t i = 0; i < sizeof(builtins) / sizeof(builtins[0]); i++)
+		if (!strcmp(builtins[i].name, name))
+			return &builtins[i];
+	return NULL;
+}
