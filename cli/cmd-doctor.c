@@ -282,7 +282,7 @@ const struct cli_cmd cli_cmd_doctor = {
 	.args = "[OPTION]...",
 	.about = "Check this machine and say what to do",
 	.help = "Looks at /dev/fuse, fusermount3, the kernel, the cache, the "
-		"token, the hub and the\nmounts. A check is ok, a note, or "
+		"token, the hub and\nthe mounts. A check is ok, a note, or "
 		"bad; bad ones fail the command.\n",
 	.opts = CLI_OPT_COMMON | CLI_OPT_JSON,
 	.run = run,

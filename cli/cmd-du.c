@@ -81,7 +81,7 @@ const struct cli_cmd cli_cmd_du = {
 	.about = "Bytes of files and directories, and how many are on this "
 		 "disk",
 	.help = "Weights that several files show (a staged model.onnx and "
-		"its checkpoint) are kept\nonce and counted for each.\n",
+		"its checkpoint) are\nkept once and counted for each.\n",
 	.opts = CLI_OPT_COMMON | CLI_OPT_BYTES | CLI_OPT_JSON,
 	.run = run,
 };

@@ -220,7 +220,7 @@ const struct cli_cmd cli_cmd_info = {
 	.args = "[OPTION]... PATH",
 	.about = "Tell what a file is, where its bytes come from, or why not",
 	.help = "State, revision, digest, address and sources; of an ONNX "
-		"file also inputs, outputs,\nopset, operators and parameters, "
+		"file also inputs,\noutputs, opset, operators and parameters, "
 		"for which no weights are fetched.\n",
 	.opts = CLI_OPT_COMMON | CLI_OPT_BYTES | CLI_OPT_JSON,
 	.run = run,

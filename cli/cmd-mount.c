@@ -60,13 +60,13 @@ const struct cli_cmd cli_cmd_mount = {
 	.args = "[OPTION]... [MOUNTPOINT]",
 	.about = "Mount the hubs (runs omnihub-mount)",
 	.help = "MOUNTPOINT is $MODELHUB_PATH, $OMNIHUB_HOME or ~/.modelhub "
-		"when not given.\nEvery option is one of omnihub-mount(1):\n\n"
+		"when not given.\n"
+		"Beside the options below, all of omnihub-mount(1):\n\n"
 		"  -f, --foreground         stay, and log to stderr\n"
 		"      --cache-size SIZE    what the cache may take (20G)\n"
 		"  -o OPTS                  mount options of FUSE\n"
-		"  -v, --verbose            say more\n"
-		"      --config FILE, --set KEY=VALUE, --cache DIR, --offline, "
-		"--demo\n"
-		"                           as below\n",
+		"  -v, --verbose            say more\n",
+	.opts = CLI_OPT_COMMON,
+	.passes = true,
 	.run = run,
 };

@@ -104,7 +104,7 @@ const struct cli_cmd cli_cmd_status = {
 	.args = "[OPTION]... [MOUNTPOINT]",
 	.about = "Say whether the mount is up and what it does",
 	.help = "When nothing is mounted there, the cache is shown. A mount "
-		"whose daemon is gone is\na failure.\n",
+		"whose daemon is gone\nis a failure.\n",
 	.opts = CLI_OPT_COMMON | CLI_OPT_JSON,
 	.run = run,
 };

@@ -40,6 +40,8 @@ struct cli_cmd {
 	const char *about;	/* one line, no full stop */
 	const char *help;	/* paragraphs below it, or NULL */
 	unsigned opts;		/* enum cli_opt */
+	bool passes;		/* options are for another program: run() gets
+				 * all arguments unparsed */
 	int (*run)(struct cli *c, int argc, char **argv);
 };
 
@@ -90,9 +92,9 @@ int cli_each_file(struct cli *c, const char *path,
 
 /* ---- saying (say.c) --------------------------------------------------------- */
 
-/* "omnihub: CMD: what: ERRNO: why" on stderr; why NULL or "": the newest
- * reason the tree remembers for `what`, else strerror's words. Returns
- * CLI_FAILED. */
+/* "omnihub: CMD: what: ERRNO: why" on stderr, where `why` may repeat `what`;
+ * why NULL or "": the newest reason the tree remembers for `what`, else
+ * strerror's words. Returns CLI_FAILED. */
 int cli_fail(const struct cli *c, const char *what, int err,
 	const char *why);
 /* "omnihub: CMD: text" and where help is. Returns CLI_USAGE. */

@@ -58,7 +58,7 @@ static int run(struct cli *c, int argc, char **argv)
 {
 	int first = 1, status;
 
-	if (c->cmd->opts) {
+	if (!c->cmd->passes) {
 		status = cli_opts_parse(c, argc, argv, &first);
 		if (status >= 0)
 			return status;

@@ -87,6 +87,9 @@ int cli_fail(const struct cli *c, const char *what, int err, const char *why)
 		why = text;
 	if (!why)
 		why = strerror(err < 0 ? -err : err);
+	if (what && *what && !strncmp(why, what, strlen(what)) &&
+	    !strncmp(why + strlen(what), ": ", 2))
+		why += strlen(what) + 2;
 	if (!strncmp(why, word, n) && why[n] == ':')
 		why += n + 1 + strspn(why + n + 1, " ");
 	(void) fflush(stdout);
