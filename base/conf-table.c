@@ -70,10 +70,10 @@ static bool one_of(const char *value, const char *words)
 	return false;
 }
 
-static bool printable(const char *s)
+static bool printable(const char *s, size_t len)
 {
-	for (; *s; s++)
-		if (*s <= 0x20 || *s >= 0x7f)
+	for (size_t i = 0; i < len; i++)
+		if (s[i] <= 0x20 || s[i] >= 0x7f)
 			return false;
 	return true;
 }
@@ -105,13 +105,31 @@ static int check_url(const struct conf_key *k, const char *value, char **ret,
 		size_t n = strlen(schemes[i]);
 
 		if (strncasecmp(value, schemes[i], n) || len <= n ||
-			!printable(value) || strpbrk(value, "?#") ||
+			!printable(value, len) || strpbrk(value, "?#") ||
 			len > URL_MAX)
 			continue;
 		return keep(value, len, ret, why);
 	}
 	return bad(k, value, why,
 		"an http://, https:// or file:/// address");
+}
+
+/* It ends up in a header line; `export HF_TOKEN=$(cat file)` and its like
+ * leave blanks around it. The value must not get into the message. */
+static int check_secret(const struct conf_key *k, const char *value,
+	char **ret, struct error *why)
+{
+	static const char blank[] = " \t\r\n";
+	size_t len;
+
+	value += strspn(value, blank);
+	len = strlen(value);
+	while (len && strchr(blank, value[len - 1]))
+		len--;
+	if (!len || !printable(value, len))
+		return error_set(why, -EINVAL,
+			"%s: a secret is one printable word", k->key);
+	return keep(value, len, ret, why);
 }
 
 static int check_number(const struct conf_key *k, const char *value,
@@ -150,10 +168,7 @@ int conf_table_check(const struct conf_key *k, const char *value,
 	case CONF_TEXT:
 		break;
 	case CONF_SECRET:
-		if (!*value || !printable(value))
-			return error_set(why, -EINVAL,
-				"%s: a secret has no blanks in it", k->key);
-		break;
+		return check_secret(k, value, ret, why);
 	case CONF_URL:
 		return check_url(k, value, ret, why);
 	case CONF_PATH:

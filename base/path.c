@@ -67,7 +67,7 @@ bool path_rel_ok(const char *path)
 char *path_join(const char *a, const char *b)
 {
 	size_t na = strlen(a), nb = strlen(b);
-	size_t slash = na && nb;
+	size_t slash = na && nb && a[na - 1] != '/';
 	char *s = malloc(na + slash + nb + 1);
 
 	if (!s)

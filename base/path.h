@@ -19,7 +19,8 @@ bool path_name_ok(const char *name, size_t len);
  * slash; at most PATH_LEN_MAX bytes. */
 bool path_rel_ok(const char *path);
 
-/* "a/b" + "c" → "a/b/c"; an empty part is left out. NULL: out of memory. */
+/* "a/b" + "c" → "a/b/c", "/" + "c" → "/c"; an empty part is left out. NULL:
+ * out of memory. */
 char *path_join(const char *a, const char *b);
 
 /* Pointer to what follows the last '/', or path itself. */

@@ -1,0 +1,156 @@
+/* Files that are whole or not there. */
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/io.h"
+#include "tests/unit/t.h"
+
+static int top;
+
+static void text_is(const char *path, const char *want)
+{
+	cleanup_buf struct buf b = BUF_INIT(1 << 20);
+
+	t_int(io_read_file(top, path, &b), 0);
+	t_str((char *)b.data, want);
+}
+
+static int count(const char *path)
+{
+	int fd = openat(top, path, O_RDONLY | O_DIRECTORY);
+	DIR *d = fdopendir(fd);
+	int n = 0;
+
+	t_check(d);
+	while (readdir(d))
+		n++;
+	(void) closedir(d);
+	return n - 2;
+}
+
+static void publish(void)
+{
+	struct stat st;
+
+	t_int(io_mkdirs(top, "a/b/c"), 0);
+	t_int(io_mkdirs(top, "a/b/c"), 0);
+	t_int(io_mkdirs(top, "a//b/./d/"), 0);
+	t_int(fstatat(top, "a/b", &st, 0), 0);
+	t_int(st.st_mode & 0777, 0700);
+	t_int(io_publish(top, "a/b/f", "one", 3, 0444), 0);
+	text_is("a/b/f", "one");
+	t_int(fstatat(top, "a/b/f", &st, 0), 0);
+	t_int(st.st_mode & 0777, 0444);
+	t_int(io_publish(top, "a/b/f", "second", 6, 0600), 0);
+	text_is("a/b/f", "second");
+	t_int(io_publish(top, "plain", "x", 1, 0600), 0);
+	t_int(io_publish(top, "no/such/dir", "x", 1, 0600), -ENOENT);
+	t_int(io_publish(top, "a/b/c", "x", 1, 0600), -EISDIR);
+	t_int(io_mkdirs(top, "plain/x"), -ENOTDIR);
+	t_int(io_mkdirs(top, "plain"), -ENOTDIR);
+	t_int(count("a/b"), 3);		/* c d f: no temporary file */
+	t_int(io_fsync_dir(top), 0);
+}
+
+static void positions(void)
+{
+	int fd = openat(top, "p", O_RDWR | O_CREAT, 0600);
+	char got[8];
+
+	t_check(fd >= 0);
+	t_int(io_pwrite(fd, "abcdef", 6, 2), 0);
+	t_int(io_pread(fd, got, 4, 4), 0);
+	t_check(!memcmp(got, "cdef", 4));
+	t_int(io_pread(fd, got, 5, 4), -ENODATA);
+	t_int(io_pread(fd, got, 0, 100), 0);
+	t_int(io_pread(-1, got, 1, 0), -EBADF);
+	t_int(io_pwrite(-1, got, 1, 0), -EBADF);
+	t_int(close(fd), 0);
+}
+
+static void ceilings(void)
+{
+	cleanup_buf struct buf b = BUF_INIT(5);
+
+	t_int(io_read_file(top, "a/b/f", &b), -EFBIG);
+	t_int(io_read_file(top, "none", &b), -ENOENT);
+	t_int(io_read_file(top, "a", &b), -EISDIR);
+}
+
+/* Whoever reads while others publish sees one of the texts, whole. */
+static atomic_bool stop_writing;
+
+static void *writer(void *arg)
+{
+	const char *text = arg;
+
+	while (!atomic_load(&stop_writing))
+		t_int(io_publish(top, "shared", text, strlen(text), 0600), 0);
+	return NULL;
+}
+
+static void no_half_files(void)
+{
+	static char long_text[70000], short_text[] = "short";
+	pthread_t t[2];
+
+	memset(long_text, 'l', sizeof(long_text) - 1);
+	t_int(io_publish(top, "shared", short_text, 5, 0600), 0);
+	t_int(pthread_create(&t[0], NULL, writer, long_text), 0);
+	t_int(pthread_create(&t[1], NULL, writer, short_text), 0);
+	for (int i = 0; i < 100; i++) {
+		cleanup_buf struct buf b = BUF_INIT(1 << 20);
+
+		t_int(io_read_file(top, "shared", &b), 0);
+		t_check(b.len == 5 || b.len == sizeof(long_text) - 1);
+	}
+	atomic_store(&stop_writing, true);
+	t_int(pthread_join(t[0], NULL), 0);
+	t_int(pthread_join(t[1], NULL), 0);
+}
+
+static void removal(void)
+{
+	t_int(io_mkdirs(top, "keep"), 0);
+	t_int(io_publish(top, "keep/me", "x", 1, 0600), 0);
+	t_int(io_mkdirs(top, "tree/with/many/levels"), 0);
+	t_int(io_publish(top, "tree/with/file", "x", 1, 0600), 0);
+	t_int(symlinkat("../keep", top, "tree/link"), 0);
+	t_int(io_remove_tree(top, "tree"), 0);
+	t_int(faccessat(top, "tree", F_OK, 0), -1);
+	text_is("keep/me", "x");
+	t_int(io_remove_tree(top, "tree"), 0);
+	t_int(symlinkat("keep", top, "alias"), 0);
+	t_int(io_remove_tree(top, "alias"), 0);
+	text_is("keep/me", "x");
+	t_int(io_remove_tree(top, "keep/me"), 0);
+	t_int(count("keep"), 0);
+}
+
+int main(void)
+{
+	char dir[] = "/tmp/test-base-io-XXXXXX";
+
+	(void) umask(022);
+	t_check(mkdtemp(dir));
+	top = open(dir, O_RDONLY | O_DIRECTORY);
+	t_check(top >= 0);
+	publish();
+	positions();
+	ceilings();
+	no_half_files();
+	removal();
+	t_int(close(top), 0);
+	t_int(io_remove_tree(AT_FDCWD, dir), 0);
+	t_int(access(dir, F_OK), -1);
+	return 0;
+}
