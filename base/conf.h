@@ -50,8 +50,8 @@ int conf_set(struct conf *c, const char *key, const char *value,
 /* The value, or NULL when the key is unset and has no default. Unknown keys
  * are a programming error (abort). `alias.NAME` keys are found by full name. */
 const char *conf_get(const struct conf *c, const char *key);
-uint64_t conf_u64(const struct conf *c, const char *key);	/* sizes too: 20G */
-bool conf_flag(const struct conf *c, const char *key);		/* offline, demo */
+uint64_t conf_u64(const struct conf *c, const char *key);	/* sizes too */
+bool conf_flag(const struct conf *c, const char *key);	/* offline, demo */
 enum conf_origin conf_where(const struct conf *c, const char *key);
 
 /* In table order, aliases last; secret values (tokens, keys) come as "***". */

@@ -22,7 +22,7 @@ enum listing_kind { LISTING_FILE, LISTING_DIR };
 struct listing_entry {
 	char *path;		/* relative, '/'-separated, checked */
 	enum listing_kind kind;
-	uint32_t seq;		/* in which order they came; the listing's own */
+	uint32_t seq;		/* the order they came in; the listing's own */
 	uint64_t size;		/* bytes or LISTING_SIZE_UNKNOWN; 0 for dirs */
 	struct objid id;	/* OBJID_NONE when the hub tells none */
 };
