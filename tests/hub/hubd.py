@@ -388,7 +388,8 @@ class HubSite:
     def _expanded(rows, rev):
         for r in rows:
             r["lastCommit"] = rev.last_commit()
-            r["securityFileStatus"] = {"status": "safe"}
+            r["securityFileStatus"] = {
+                "status": "safe", "avScan": None, "pickleImportScan": None}
         return rows
 
     def _tree(self, q, repo, rev, sub):
