@@ -173,10 +173,12 @@ static void recycle(struct fetch_engine *e, CURL *easy)
 /* Off every list, slot given back, and told. */
 static void end(struct fetch_engine *e, struct fetch_request *r)
 {
+	struct fetch_limit_host *host = r->host;
 	long opened = 0;
 
 	unlink_request(e, r);
-	if (r->host) {
+	if (r->slot) {
+		r->slot = false;
 		r->host->open[r->klass]--;
 		r->host->lent -= r->lent;
 		atomic_fetch_sub(&e->count.active, 1);
@@ -194,6 +196,7 @@ static void end(struct fetch_engine *e, struct fetch_request *r)
 	r->fd = -1;
 	e->hurry = true;
 	r->done(r);
+	fetch_limit_host_put(&e->limit, host);
 }
 
 static void fail(struct fetch_engine *e, struct fetch_request *r, int err,
@@ -224,6 +227,7 @@ static void start(struct fetch_engine *e, struct fetch_request *r)
 	atomic_fetch_sub(&e->count.queued, 1);
 	atomic_fetch_add(&e->count.active, 1);
 	atomic_fetch_add(&e->count.requests, 1);
+	r->slot = true;
 	r->host->open[r->klass]++;
 	r->heard_ms = clock_ms();
 	r->received = &e->count.body_bytes;
@@ -263,7 +267,7 @@ static void start_waiting(struct fetch_engine *e)
 		next = r->next;
 		if (!r->host && !find_host(e, r))
 			continue;
-		if (fetch_limit_may_start(r->host, r->klass, now))
+		if (fetch_limit_may_start(&e->limit, r->host, r->klass, now))
 			start(e, r);
 	}
 }
@@ -347,8 +351,6 @@ static void cancel_all(struct fetch_engine *e)
 	while (e->waiting) {
 		struct fetch_request *r = e->waiting;
 
-		/* never started: holds no slot */
-		r->host = NULL;
 		atomic_fetch_sub(&e->count.queued, 1);
 		fail(e, r, -ECANCELED, FETCH_AGAIN_NEVER);
 	}
@@ -481,7 +483,9 @@ int fetch_engine_new(const struct conf *conf, struct fetch_engine **ret,
 	if (!e)
 		return error_set(why, -ENOMEM, "out of memory");
 	fetch_queue_init(&e->queue);
-	fetch_limit_init(&e->limit, conf_u64(conf, "fetch.rate"), clock_ms());
+	fetch_limit_init(&e->limit,
+		(unsigned)conf_u64(conf, "fetch.connections"),
+		conf_u64(conf, "fetch.rate"), clock_ms());
 	e->waiting_tail = &e->waiting;
 	e->noise = (uint32_t)clock_ms() | 1;
 	e->request.timeout_ms = (timeout && timeout < 3600 ? timeout : 3600)

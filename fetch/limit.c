@@ -4,9 +4,14 @@
 
 #include <stdlib.h>
 
-void fetch_limit_init(struct fetch_limit *l, uint64_t rate, uint64_t now)
+void fetch_limit_init(struct fetch_limit *l, unsigned connections,
+	uint64_t rate, uint64_t now)
 {
-	*l = (struct fetch_limit){ .rate = rate, .filled = now };
+	*l = (struct fetch_limit){
+		.bulk = connections > LIMIT_BULK ? connections : LIMIT_BULK,
+		.rate = rate,
+		.filled = now,
+	};
 }
 
 static int free_host(void *arg, const char *key, void *value)
@@ -28,26 +33,49 @@ struct fetch_limit_host *fetch_limit_host(struct fetch_limit *l,
 {
 	struct fetch_limit_host *h = map_get(&l->hosts, origin);
 
-	if (h)
-		return h;
-	h = calloc(1, sizeof(*h));
-	if (!h)
-		return NULL;
-	if (map_put(&l->hosts, origin, h, NULL)) {
-		free(h);
-		return NULL;
+	if (!h) {
+		h = calloc(1, sizeof(*h));
+		if (!h)
+			return NULL;
+		if (map_put(&l->hosts, origin, h, NULL)) {
+			free(h);
+			return NULL;
+		}
 	}
+	h->users++;
 	return h;
 }
 
-bool fetch_limit_may_start(const struct fetch_limit_host *h,
-	enum fetch_class c, uint64_t now)
+static int find_idle(void *arg, const char *key, void *value)
+{
+	const struct fetch_limit_host *h = value;
+	const char **ret = arg;
+
+	if (h->users)
+		return 0;
+	*ret = key;
+	return 1;
+}
+
+void fetch_limit_host_put(struct fetch_limit *l, struct fetch_limit_host *h)
+{
+	const char *idle = NULL;
+
+	if (!h || --h->users || l->hosts.n <= LIMIT_HOSTS)
+		return;
+	map_each(&l->hosts, find_idle, &idle);
+	free(map_del(&l->hosts, idle));
+}
+
+bool fetch_limit_may_start(const struct fetch_limit *l,
+	const struct fetch_limit_host *h, enum fetch_class c, uint64_t now)
 {
 	if (now < h->held[c])
 		return false;
 	if (c == FETCH_META)
 		return h->open[c] < LIMIT_META;
-	return h->open[c] - h->lent < LIMIT_BULK && h->open[c] < LIMIT_BULK_ALL;
+	return h->open[c] - h->lent < l->bulk &&
+		h->open[c] < l->bulk * LIMIT_LENT;
 }
 
 void fetch_limit_hold(struct fetch_limit_host *h, enum fetch_class c,

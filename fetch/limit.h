@@ -2,10 +2,11 @@
  * Who may start now: connections per host, pauses that a host asked for, and
  * fetch.rate. Pure but for its own memory; belongs to the engine thread.
  *
- * Bulk transfers take slots, at most LIMIT_BULK a host. Metadata takes slots
- * of its own, so that `ls` never waits behind downloads. A bulk transfer that
- * has been silent for LIMIT_SILENT_MS lends its slot out, up to LIMIT_BULK_ALL
- * open ones a host: sixteen stalled downloads must not stop the seventeenth.
+ * Bulk transfers take slots, LIMIT_BULK a host (or fetch.connections, if that
+ * is more). Metadata takes slots of its own, so that `ls` never waits behind
+ * downloads. A bulk transfer that has been silent for LIMIT_SILENT_MS lends its
+ * slot out, until LIMIT_LENT times as many are open: sixteen stalled downloads
+ * must not stop the seventeenth.
  *
  * fetch.rate is a bucket that fills with `rate` bytes a second up to a quarter
  * second's worth. Bytes are taken as they come, also when that makes the
@@ -22,8 +23,9 @@
 #include "base/map.h"
 
 #define LIMIT_BULK 16
-#define LIMIT_BULK_ALL 64
+#define LIMIT_LENT 4
 #define LIMIT_META 32
+#define LIMIT_HOSTS 64	/* remembered without being in use */
 #define LIMIT_SILENT_MS 2000
 
 enum fetch_class { FETCH_META, FETCH_BULK, FETCH_CLASSES };
@@ -31,24 +33,30 @@ enum fetch_class { FETCH_META, FETCH_BULK, FETCH_CLASSES };
 struct fetch_limit_host {
 	unsigned open[FETCH_CLASSES];	/* running exchanges */
 	unsigned lent;			/* of the bulk ones, silent */
+	unsigned users;			/* who hold this pointer */
 	uint64_t held[FETCH_CLASSES];	/* ms: none starts before */
 };
 
 struct fetch_limit {
 	struct map hosts;	/* origin → struct fetch_limit_host */
+	unsigned bulk;		/* slots a host */
 	uint64_t rate;		/* bytes a second; 0: no limit */
 	int64_t bucket;		/* bytes */
 	uint64_t filled;	/* ms of the last filling */
 };
 
-void fetch_limit_init(struct fetch_limit *l, uint64_t rate, uint64_t now);
+void fetch_limit_init(struct fetch_limit *l, unsigned connections,
+	uint64_t rate, uint64_t now);
 void fetch_limit_done(struct fetch_limit *l);
-/* Lives as long as l. NULL: out of memory. */
+/* Stays until put back. NULL: out of memory. */
 struct fetch_limit_host *fetch_limit_host(struct fetch_limit *l,
 	const char *origin);
+/* NULL is fine. Redirects may name any number of hosts: beyond LIMIT_HOSTS
+ * the ones nobody uses are forgotten. */
+void fetch_limit_host_put(struct fetch_limit *l, struct fetch_limit_host *h);
 
-bool fetch_limit_may_start(const struct fetch_limit_host *h,
-	enum fetch_class c, uint64_t now);
+bool fetch_limit_may_start(const struct fetch_limit *l,
+	const struct fetch_limit_host *h, enum fetch_class c, uint64_t now);
 /* Nothing of this class starts at this host for `ms` more. */
 void fetch_limit_hold(struct fetch_limit_host *h, enum fetch_class c,
 	uint64_t now, uint64_t ms);

@@ -104,6 +104,7 @@ int fetch_request_prepare(struct fetch_request *r, CURL *easy,
 	set(CURLOPT_URL, r->url);
 	set(CURLOPT_PROTOCOLS_STR, "http,https");
 	set(CURLOPT_FOLLOWLOCATION, 0L);
+	set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	set(CURLOPT_NOSIGNAL, 1L);
 	/* else a stuck name look-up is waited for when it is given up */
 	set(CURLOPT_QUICK_EXIT, 1L);
@@ -157,6 +158,7 @@ void fetch_request_reset(struct fetch_request *r)
 	r->words[0] = '\0';
 	r->head_told = false;
 	r->lent = false;
+	r->slot = false;
 	r->paused_until = 0;
 	r->host = NULL;
 	r->fd = -1;

@@ -43,6 +43,7 @@ struct fetch_request {
 	CURL *easy;			/* NULL: not over the network */
 	struct curl_slist *lines;
 	struct fetch_limit_host *host;
+	bool slot;			/* it takes one there */
 	struct fetch_limit *limit;
 	atomic_ullong *received;	/* counter of body bytes */
 	uint64_t heard_ms;		/* when the last byte came */

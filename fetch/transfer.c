@@ -151,10 +151,11 @@ static int on_head(struct fetch_request *r)
 	t->headed = true;
 	if (status >= 400)
 		return 0;
+	fetch_url_show(asked(t), shown, sizeof(shown));
 	if (t->vet) {
 		t->final = t->vet(t, &r->reply, asked(t), &t->why);
 		if (t->final)
-			return t->final;
+			return error_wrap(&t->why, "%s", shown);
 	}
 	if (status >= 300)
 		return 0;
@@ -162,8 +163,7 @@ static int on_head(struct fetch_request *r)
 		vet_document(t, &r->reply);
 	if (err) {
 		t->refused = true;
-		return error_wrap(&t->why, "%s", fetch_url_show(asked(t),
-			shown, sizeof(shown)));
+		return error_wrap(&t->why, "%s", shown);
 	}
 	t->accept = true;
 	if (t->place)
@@ -368,6 +368,7 @@ static void ask(struct fetch_transfer *t)
 
 	fetch_request_reset(r);
 	t->headed = t->refused = t->accept = false;
+	t->why = (struct error){ 0 };
 	t->skip = 0;
 	t->said_len = 0;
 	r->url = asked(t);

@@ -64,7 +64,6 @@ struct fetch_transfer {
 	bool elsewhere;		/* a hop has left the first origin */
 	bool remembered;	/* this try began at place->url */
 	bool accept;		/* the body is what is wanted */
-	bool page_ok;		/* HTML may be right: the file is named so */
 	bool headed;		/* on_head() was called in this exchange */
 	bool refused;		/* the body contradicts what is wanted */
 	unsigned renewed;	/* remembered places that were refused */
