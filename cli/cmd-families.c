@@ -40,25 +40,46 @@ static int load(struct cli *c, json_t **ret)
 	return r < 0 ? cli_fail(c, NULL, r, why.text) : CLI_DONE;
 }
 
-/* "a, b, c" of an array of strings. */
-static int join(const json_t *list, struct buf *ret)
+static int join_word(struct buf *b, const char *word)
 {
-	const json_t *v;
+	return buf_printf(b, "%s%s", b->len ? ", " : "", word ? word : "?");
+}
+
+/* Of an array the strings, of an object the keys: "a, b, c". */
+static int join(const json_t *v, struct buf *ret)
+{
+	const char *key;
+	const json_t *e;
 	size_t i;
+	void *it;
+	int r = 0;
+
+	json_array_foreach (v, i, e)
+		r = r ? r : join_word(ret, json_string_value(e));
+	for (it = json_object_iter((json_t *)(uintptr_t)v); it && !r;
+	     it = json_object_iter_next((json_t *)(uintptr_t)v, it)) {
+		key = json_object_iter_key(it);
+		r = join_word(ret, key);
+	}
+	return r;
+}
+
+static int row(struct cli_table *t, const json_t *family)
+{
+	cleanup_buf struct buf types = BUF_INIT(FAMILIES_MAX);
+	cleanup_buf struct buf tasks = BUF_INIT(FAMILIES_MAX);
 	int r;
 
-	json_array_foreach (list, i, v) {
-		r = buf_printf(ret, "%s%s", i ? ", " : "",
-			json_is_string(v) ? json_string_value(v) : "?");
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	r = join(json_object_get(family, "model_types"), &types);
+	if (!r)
+		r = join(json_object_get(family, "tasks"), &tasks);
+	return r ? r : cli_table_row(t, json_str(family, "family"),
+		(const char *)types.data, (const char *)tasks.data);
 }
 
 static int run(struct cli *c, int argc, char **argv)
 {
-	cleanup_table struct cli_table *t = cli_table_new("ll");
+	cleanup_table struct cli_table *t = cli_table_new("lll");
 	cleanup_json json_t *list = NULL;
 	const json_t *v;
 	size_t i;
@@ -74,15 +95,11 @@ static int run(struct cli *c, int argc, char **argv)
 		return cli_print_json(c, json_incref(list));
 	if (!t)
 		return cli_fail(c, NULL, -ENOMEM, NULL);
-	(void) cli_table_row(t, "FAMILY", "TASKS");
+	(void) cli_table_row(t, "FAMILY", "MODEL TYPE", "TASKS");
 	json_array_foreach (list, i, v) {
-		cleanup_buf struct buf tasks = BUF_INIT(FAMILIES_MAX);
-
-		r = join(json_object_get(v, "tasks"), &tasks);
+		r = row(t, v);
 		if (r < 0)
 			return cli_fail(c, NULL, r, NULL);
-		(void) cli_table_row(t, json_str(v, "family"),
-			(const char *)tasks.data);
 	}
 	cli_table_print(t, stdout);
 	return CLI_DONE;

@@ -31,7 +31,7 @@ int cli_fs_open(struct cli *c)
 	return CLI_DONE;
 }
 
-/* One "KEY = VALUE" line of a mount's configuration. */
+/* One "KEY = VALUE<tab># origin" line of a mount's configuration. */
 static void conf_line(struct conf *conf, char *line)
 {
 	char *eq = strchr(line, '='), *value, *end;
@@ -42,7 +42,7 @@ static void conf_line(struct conf *conf, char *line)
 	for (end = eq; end > line && strchr(" \t", end[-1]); end--)
 		;
 	*end = '\0';
-	value[strcspn(value, "\r\n")] = '\0';
+	value[strcspn(value, "\t\n")] = '\0';
 	/* Secrets are not told ("***"): ours are used. */
 	if (*value && strcmp(value, "***"))
 		(void) conf_set(conf, line, value, CONF_ARG, NULL);
