@@ -31,6 +31,13 @@ FAULTS = [
     ("expired signature", dict(do="status", code=403, host="cdn", times=1)),
     ("gzip though identity was asked", dict(do="gzip", times=1)),
 ]
+LISTING_FAULTS = [
+    ("503 twice", dict(do="status", code=503, times=2)),
+    ("429 once", dict(do="status", code=429, wait=1, times=1)),
+    ("cut", dict(do="cut", at=40, times=2)),
+    ("stall", dict(do="stall", at="start", times=1)),
+    ("stall inside", dict(do="stall", at=30, times=1)),
+]
 
 
 def healed(rig, hub, tree):
@@ -51,6 +58,28 @@ def healed(rig, hub, tree):
             hits = hub.ctl()["rules"][0]["hits"]
             check(hits, name, kind, "never happened")
         figure(name, time.monotonic() - start, "s")
+    hub.clear()
+    m.stop()
+
+
+def listings(rig, hub):
+    """What is told of a repository comes the same way, and is as fragile."""
+    m = rig.mount(hub, *QUICK)
+    for i, (name, rule) in enumerate(LISTING_FAULTS):
+        for j, what in enumerate(("/revision/", "/tree/")):
+            repo = f"org/l{i}{j}"
+            hub.clear()
+            hub.ctl(add=[dict(rule, match=f"GET /api/models/{repo}"
+                              f"({what})")])
+            equal(sorted(os.listdir(m.hf(repo))), ["git.txt", "lfs.bin"],
+                  f"{name} of {what}")
+            check(hub.ctl()["rules"][0]["hits"], name, what,
+                  "never happened")
+    for j, rule in enumerate((dict(do="html"), dict(do="status", code=500))):
+        hub.clear()
+        hub.spoil(match=f"/api/models/org/bad{j}", **rule)
+        with raises(errno.EIO):
+            os.listdir(m.hf(f"org/bad{j}"))
     hub.clear()
     m.stop()
 
@@ -141,6 +170,8 @@ def run(rig):
     repos = [f"f{i}" for i in range(len(FAULTS))] + ["signed", "always"] + [
         "e-" + n for n in ("503", "stall", "stall2", "loop", "html", "range",
                            "cut", "404")]
+    repos += [f"l{i}{j}" for i in range(len(LISTING_FAULTS)) for j in (0, 1)]
+    repos += ["bad0", "bad1"]
     tree = {}
     for r in repos:
         tree["org/" + r] = {"main": {k: r.encode().ljust(16) + v[16:]
@@ -148,6 +179,7 @@ def run(rig):
 
     hub = rig.hub(tree)
     healed(rig, hub, tree)
+    listings(rig, hub)
     signed_for_a_moment(rig, hub, tree["org/signed"]["main"])
     never_right(rig, hub, tree["org/always"]["main"])
     errors(rig, hub)
