@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/path.h"
 #include "cli/cmd.h"
 #include "cli/progress.h"
 
@@ -51,6 +52,9 @@ struct fetching {
 struct file {
 	char *path;
 	uint64_t size;
+	/* A staged file whose sources stand before it: all its bytes are here
+	 * when its turn comes, and are not counted twice. */
+	bool staged;
 };
 
 struct get {
@@ -130,9 +134,10 @@ static int start_read(struct fetching *f, struct slot *s,
 }
 
 static int read_all(struct get *g, struct fetching *f, struct fs_handle *h,
-	uint64_t size)
+	const struct file *file)
 {
 	struct src *src = fs_handle_src(h);
+	uint64_t size = file->size;
 	uint64_t off = 0, hinted = 0, before = g->progress.view.got;
 	struct iovec iov[16];
 	struct slot *s;
@@ -143,7 +148,7 @@ static int read_all(struct get *g, struct fetching *f, struct fs_handle *h,
 		len = size - off < READ_BYTES ? (size_t)(size - off) :
 			READ_BYTES;
 		if (src_peek(src, off, len, iov, 16) > 0) {
-			g->progress.view.had += len;
+			g->progress.view.had += file->staged ? 0 : len;
 			off += len;
 			cli_progress_draw(&g->progress);
 			continue;
@@ -185,7 +190,10 @@ static int wait_verified(struct get *g, struct fs_handle *h, uint64_t size,
 		r = fs_handle_touch(h, 0, 0);
 		if (r < 0)
 			return r;
-		if (ret->state == SRC_VERIFIED || ret->id.alg == OBJID_NONE)
+		if (ret->state == SRC_VERIFIED)
+			return 0;
+		/* Nothing to compare with, or a source that cannot tell. */
+		if (ret->state != SRC_PARTIAL && ret->id.alg == OBJID_NONE)
 			return 0;
 		if (ret->last.code)
 			return ret->last.code;
@@ -266,7 +274,7 @@ static void get_file(struct get *g, const struct file *file)
 	}
 	r = fetching_init(&f);
 	if (!r)
-		r = read_all(g, &f, h, file->size);
+		r = read_all(g, &f, h, file);
 	if (!r)
 		r = wait_verified(g, h, file->size, &st);
 	else
@@ -282,24 +290,78 @@ static void get_file(struct get *g, const struct file *file)
 	fs_node_unref(n);
 }
 
-static int collect(void *arg, const char *path, struct fs_node *n,
-	const struct fs_attr *attr)
+static bool collected(const struct get *g, const char *path)
 {
-	struct get *g = arg;
+	size_t i;
+
+	for (i = 0; i < g->n; i++)
+		if (!strcmp(g->files[i].path, path))
+			return true;
+	return false;
+}
+
+static int add(struct get *g, const char *path, uint64_t size, bool staged)
+{
 	struct file *files;
 
-	(void) n;
 	files = reallocarray(g->files, g->n + 1, sizeof(*files));
 	if (!files)
 		return -ENOMEM;
 	g->files = files;
-	files[g->n].path = strdup(path);
-	files[g->n].size = attr->size;
+	files[g->n] = (struct file){ strdup(path), size, staged };
 	if (!files[g->n].path)
 		return -ENOMEM;
 	g->n++;
-	g->total += attr->size;
+	if (!staged)
+		g->total += size;
 	return 0;
+}
+
+/* A source is named from its repository's root, which is above `path`. */
+static int add_source(struct get *g, const char *path, const char *source)
+{
+	cleanup_free char *above = strdup(path);
+	char *slash;
+	int r = -ENOENT;
+
+	while (r == -ENOENT && above && (slash = strrchr(above, '/'))) {
+		cleanup_free char *full = NULL;
+		struct fs_node *n = NULL;
+		struct fs_attr a;
+
+		*slash = '\0';
+		full = path_join(above, source);
+		if (!full)
+			return -ENOMEM;
+		if (collected(g, full))
+			return 0;
+		r = fs_walk_wait(g->c->fs, full, &n, &a);
+		if (!r)
+			r = a.dir ? -ENOENT : add(g, full, a.size, false);
+		fs_node_unref(n);
+	}
+	return above ? r : -ENOMEM;
+}
+
+/* A staged file is as right as its sources, and those are compared with their
+ * digests only when they are whole: they are fetched first. */
+static int collect(void *arg, const char *path, struct fs_node *n,
+	const struct fs_attr *attr)
+{
+	struct get *g = arg;
+	cleanup_free char *sources = cli_attr(g->c, n, "sources");
+	char *source, *save = NULL;
+	int r;
+
+	if (collected(g, path))
+		return 0;
+	for (source = sources ? strtok_r(sources, "\n", &save) : NULL; source;
+	     source = strtok_r(NULL, "\n", &save)) {
+		r = add_source(g, path, source);
+		if (r < 0)
+			return r;
+	}
+	return add(g, path, attr->size, sources != NULL);
 }
 
 static char goodbye[] = "\nomnihub: get: EINTR: interrupted; what has arrived "
