@@ -181,13 +181,13 @@ static void test_src(void)
 
 			memset(out, '?', sizeof(out));
 			t_int(src_read_wait(s, off, out, len), 0);
-			t_check(!memcmp(out, SAMPLE + off, len));
+			t_check(!memcmp(out, &SAMPLE[off], len));
 			t_check(len == SAMPLE_LEN || out[len] == '?');
 			n = src_peek(s, off, len, iov, 8);
 			t_check(n >= 0);
 			for (int i = 0; i < n; i++) {
 				t_check(!memcmp(iov[i].iov_base,
-					SAMPLE + off + got, iov[i].iov_len));
+					&SAMPLE[off + got], iov[i].iov_len));
 				got += iov[i].iov_len;
 			}
 			t_int(got, len);
