@@ -38,7 +38,8 @@ static inline const uint8_t *bytes_take(struct bytes *b, uint64_t len)
 		b->bad = true;
 		return NULL;
 	}
-	b->p += len;
+	if (len)	/* NULL + 0 is undefined */
+		b->p += len;
 	return at;
 }
 
