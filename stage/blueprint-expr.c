@@ -430,8 +430,6 @@ static unsigned precedence(const struct bp_parser *p)
 	if (p->tok.kind != BP_T_PUNCT)
 		return 0;
 	switch (p->tok.punct) {
-	case BP_P2('?', '?'):
-		return 1;
 	case BP_P2('|', '|'):
 		return 2;
 	case BP_P2('&', '&'):
@@ -453,6 +451,8 @@ static unsigned precedence(const struct bp_parser *p)
 	case BP_P1('/'):
 	case BP_P1('%'):
 		return 8;
+	case BP_P2('?', '?'):
+		return 9;
 	default:
 		return 0;
 	}

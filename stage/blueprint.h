@@ -19,7 +19,7 @@
 
 #define BP_STEPS_MAX 20000000u		/* expressions evaluated in one run */
 #define BP_RUN_ARENA_MAX (256u << 20)	/* bytes of one run */
-#define BP_DEPTH_MAX 600		/* expressions within each other */
+#define BP_DEPTH_MAX 200		/* expressions within each other */
 #define BP_LIST_MAX 65536		/* items of one list or range */
 #define BP_NODES_MAX 200000		/* operators of one graph */
 

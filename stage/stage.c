@@ -1,0 +1,384 @@
+/*
+ * The door: which blueprints there are, and which stager a path belongs to.
+ */
+#include "config.h"
+
+#include "stage/stage.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "base/path.h"
+#include "stage/blueprint-ast.h"
+#include "stage/stager.h"
+
+/* Part of every key: raise it when the same inputs give another recipe. */
+#define STAGER_VERSION 1
+#define BLUEPRINTS_MAX 1000
+
+static const struct stage_stager *const stagers[] = {
+	&stage_stager_transformers,
+};
+#define N_STAGERS (sizeof(stagers) / sizeof(stagers[0]))
+
+/* ---- blueprints ------------------------------------------------------------ */
+
+/* The files of all directories by name; of one name the first directory's. */
+struct found {
+	struct found_file {
+		char *name;
+		char *path;
+	} *v;
+	size_t n, room;
+};
+
+static void found_done(struct found *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		free(f->v[i].name);
+		free(f->v[i].path);
+	}
+	free(f->v);
+}
+
+static int found_add(struct found *f, const char *dir, const char *name)
+{
+	size_t room = f->room ? f->room * 2 : 16;
+	struct found_file *v;
+
+	for (size_t i = 0; i < f->n; i++)
+		if (!strcmp(f->v[i].name, name))
+			return 0;
+	if (f->n >= BLUEPRINTS_MAX)
+		return -EFBIG;
+	if (f->n == f->room) {
+		v = realloc(f->v, room * sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		f->v = v;
+		f->room = room;
+	}
+	v = &f->v[f->n++];
+	v->name = strdup(name);
+	v->path = path_join(dir, name);
+	return v->name && v->path ? 0 : -ENOMEM;
+}
+
+static bool is_blueprint(const struct dirent *d)
+{
+	size_t len = strlen(d->d_name);
+
+	return d->d_name[0] != '.' && len > 3 &&
+		!strcmp(d->d_name + len - 3, ".bp");
+}
+
+static int is_blueprint_entry(const struct dirent *d)
+{
+	return is_blueprint(d);
+}
+
+/* A directory that is not there adds nothing. */
+static int find_in(struct found *f, const char *dir)
+{
+	struct dirent **names;
+	int n = scandir(dir, &names, is_blueprint_entry, alphasort);
+	int r = 0;
+
+	if (n < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+	for (int i = 0; i < n; i++) {
+		if (!r)
+			r = found_add(f, dir, names[i]->d_name);
+		free(names[i]);
+	}
+	free(names);
+	return r;
+}
+
+static int add_blueprint(struct stage *s, struct stage_blueprint *bp)
+{
+	size_t room = s->room ? s->room * 2 : 16;
+	struct stage_blueprint **v;
+
+	if (s->n == s->room) {
+		v = realloc(s->v, room * sizeof(*v));
+		if (!v) {
+			stage_blueprint_free(bp);
+			return -ENOMEM;
+		}
+		s->v = v;
+		s->room = room;
+	}
+	s->v[s->n++] = bp;
+	return 0;
+}
+
+static int load(struct stage *s, const struct found_file *f, bool is_lib,
+	struct digest *d, struct error *why)
+{
+	cleanup_buf struct buf text = BUF_INIT(BP_TEXT_MAX);
+	struct stage_blueprint *bp;
+	int r = io_read_file(AT_FDCWD, f->path, &text);
+
+	if (r)
+		return error_set(why, r, "%s: %s", f->path, strerror(-r));
+	digest_update(d, f->name, strlen(f->name) + 1);
+	digest_update(d, &text.len, sizeof(text.len));
+	digest_update(d, text.data, text.len);
+	r = stage_blueprint_parse(f->name, (const char *)text.data, text.len,
+		s->lib, &bp, why);
+	if (r)
+		return r;
+	if (is_lib) {
+		s->lib = bp;
+		return 0;
+	}
+	return add_blueprint(s, bp);
+}
+
+static int load_all(struct stage *s, const struct found *f, struct digest *d,
+	struct error *why)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < f->n && !r; i++)
+		if (!strcmp(f->v[i].name, "lib.bp"))
+			r = load(s, &f->v[i], true, d, why);
+	for (size_t i = 0; i < f->n && !r; i++)
+		if (strcmp(f->v[i].name, "lib.bp") != 0)
+			r = load(s, &f->v[i], false, d, why);
+	return r;
+}
+
+static int read_blueprints(struct stage *s, const char *const *dirs,
+	struct error *why)
+{
+	struct digest *d = digest_new(OBJID_SHA256, 0);
+	struct found f = { NULL, 0, 0 };
+	struct objid id;
+	int r = d ? 0 : -ENOMEM;
+
+	for (size_t i = 0; dirs && dirs[i] && !r; i++) {
+		r = find_in(&f, dirs[i]);
+		if (r)
+			error_set(why, r, "%s: %s", dirs[i], strerror(-r));
+	}
+	if (!r)
+		r = load_all(s, &f, d, why);
+	if (!r) {
+		digest_final(d, &id);
+		objid_hex(&id, s->digest);
+	}
+	digest_free(d);
+	found_done(&f);
+	return r;
+}
+
+int stage_new(const struct stage_conf *conf, struct stage **ret,
+	struct error *why)
+{
+	struct stage *s;
+	int r;
+
+	if (conf->opset != 13 && conf->opset != 17)
+		return error_set(why, -EINVAL, "stage.opset is %u, not 13 or "
+			"17", conf->opset);
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return error_set(why, -ENOMEM, "out of memory");
+	s->opset = conf->opset;
+	r = read_blueprints(s, conf->blueprint_dirs, why);
+	if (r) {
+		stage_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void stage_free(struct stage *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->n; i++)
+		stage_blueprint_free(s->v[i]);
+	free(s->v);
+	stage_blueprint_free(s->lib);
+	free(s);
+}
+
+const struct stage_blueprint *stage_find_blueprint(const struct stage *s,
+	const char *model_type)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (stage_blueprint_has_type(s->v[i], model_type))
+			return s->v[i];
+	return NULL;
+}
+
+char *stage_families_json(struct stage *s)
+{
+	cleanup_json json_t *all = json_array();
+
+	for (size_t i = 0; i < s->n && all; i++) {
+		cleanup_json json_t *some = stage_blueprint_families(s->v[i]);
+
+		if (!some || json_array_extend(all, some))
+			return NULL;
+	}
+	return all ? json_dumps(all, JSON_COMPACT) : NULL;
+}
+
+/* ---- layout ---------------------------------------------------------------- */
+
+/* Drops what the repository has itself. */
+static int add_missing(const struct listing *repo, const struct listing *all,
+	struct listing *ret)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < all->n && !r; i++) {
+		const struct listing_entry *e = &all->v[i];
+
+		if (!listing_find(repo, e->path))
+			r = listing_add(ret, e->path, e->kind, e->size,
+				&e->id);
+	}
+	return r;
+}
+
+int stage_layout(struct stage *s, const struct listing *repo,
+	struct listing *ret)
+{
+	struct listing all = { 0 };
+	int r = 0;
+
+	(void) s;
+	for (size_t i = 0; i < N_STAGERS && !r; i++)
+		r = stagers[i]->layout(repo, &all);
+	if (!r)
+		r = add_missing(repo, &all, ret);
+	if (!r)
+		listing_sort(ret);
+	listing_done(&all);
+	return r;
+}
+
+const char *stage_layout_original(struct stage *s, const struct listing *repo,
+	const char *path)
+{
+	const char *original = NULL;
+
+	(void) s;
+	if (listing_find(repo, path))
+		return NULL;
+	for (size_t i = 0; i < N_STAGERS && !original; i++)
+		original = stagers[i]->original(repo, path);
+	return original;
+}
+
+static const struct stage_stager *stager_of(const struct listing *repo,
+	const char *path)
+{
+	for (size_t i = 0; i < N_STAGERS; i++)
+		if (stagers[i]->stages(repo, path))
+			return stagers[i];
+	return NULL;
+}
+
+/* ---- keys and plans -------------------------------------------------------- */
+
+int stage_key(struct stage *s, const struct listing *repo,
+	const char *revision, const char *path, char ret[65])
+{
+	const struct stage_stager *stager = stager_of(repo, path);
+	cleanup_json json_t *files = json_array();
+	cleanup_json json_t *all = NULL;
+	cleanup_free char *text = NULL;
+	char hex[OBJID_HEX_MAX];
+	struct objid id;
+	bool named = true;
+
+	if (!stager)
+		return -ENOENT;
+	for (size_t i = 0; i < repo->n && files; i++) {
+		const struct listing_entry *e = &repo->v[i];
+
+		if (e->kind != LISTING_FILE || !stager->reads(repo, e->path))
+			continue;
+		objid_hex(&e->id, hex);
+		named = named && e->id.alg != OBJID_NONE;
+		if (json_array_append_new(files, json_pack("[s, I, i, s]",
+		    e->path, (json_int_t)e->size, (int)e->id.alg, hex)))
+			return -ENOMEM;
+	}
+	all = json_pack("{s:i, s:s, s:i, s:s, s:s, s:s, s:O}",
+		"version", STAGER_VERSION, "blueprints", s->digest,
+		"opset", (int)s->opset, "stager", stager->name, "path", path,
+		"revision", named || !revision ? "" : revision,
+		"files", files);
+	text = all ? json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	if (!text)
+		return -ENOMEM;
+	digest_sha256(text, strlen(text), &id);
+	objid_hex(&id, hex);
+	memcpy(ret, hex, 65);
+	return 0;
+}
+
+int stage_plan(struct stage *s, const struct stage_input *in,
+	const char *path, struct stage_recipe **ret, struct error *why)
+{
+	const struct stage_stager *stager = stager_of(in->listing, path);
+	struct stage_recipe *recipe = NULL;
+	int r;
+
+	if (!stager)
+		return error_set(why, -ENOENT, "%s is not staged", path);
+	r = stager->plan(s, in, path, &recipe, why);
+	if (!r)
+		r = stage_recipe_check(recipe, why);
+	if (r) {
+		stage_recipe_unref(recipe);
+		return r;
+	}
+	*ret = recipe;
+	return 0;
+}
+
+int stage_input_json(const struct stage_input *in, const char *path,
+	json_t **ret, struct error *why)
+{
+	const struct listing_entry *e = listing_find(in->listing, path);
+	cleanup_free void *text = NULL;
+	struct src *src;
+	int r;
+
+	if (!e || e->kind != LISTING_FILE)
+		return -ENOENT;
+	r = in->open(in->arg, e, &src, why);
+	if (r)
+		return r;
+	if (src->size > STAGE_JSON_MAX)
+		r = error_set(why, -EFBIG, "%s: over %u bytes", path,
+			STAGE_JSON_MAX);
+	if (!r) {
+		text = malloc(src->size + 1);
+		r = text ? src_read_wait(src, 0, text, src->size) :
+			-ENOMEM;
+		if (r)
+			error_set(why, r, "%s: %s", path, strerror(-r));
+	}
+	if (!r) {
+		r = json_parse(text, src->size, STAGE_JSON_MAX, ret, why);
+		if (r)
+			error_wrap(why, "%s", path);
+	}
+	src_unref(src);
+	return r;
+}
