@@ -40,7 +40,8 @@ struct cache_conf {
  * by a newer version. -EROFS/-EACCES: not ours to write. */
 int cache_open(const struct cache_conf *conf, struct cache **ret,
 	struct error *why);
-/* Every src made from it must be gone. NULL is fine. */
+/* Every src made from it must be gone. Waits for pulls that still run: end
+ * their engine first, or let them finish. NULL is fine. */
 void cache_close(struct cache *c);
 
 /* ---- bytes ------------------------------------------------------------- */

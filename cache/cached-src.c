@@ -1,0 +1,159 @@
+/* The src that callers see: one a caller, all over one blob. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "cache/fill.h"
+
+static struct cached_src *of(struct src *s)
+{
+	return (struct cached_src *)s;
+}
+
+static int cached_read(struct src *s, struct src_read *r)
+{
+	return cache_fill_read(of(s)->b, of(s)->up, r);
+}
+
+static int cached_peek(struct src *s, uint64_t off, size_t len,
+	struct iovec *iov, int max)
+{
+	return cache_fill_peek(of(s)->b, off, len, iov, max);
+}
+
+static void cached_hint(struct src *s, uint64_t off, uint64_t len)
+{
+	if (of(s)->up)
+		cache_fill_hint(of(s)->b, off, len);
+}
+
+static int cached_fd(struct src *s)
+{
+	struct blob *b = of(s)->b;
+	int fd = -EAGAIN;
+
+	pthread_mutex_lock(&b->lock);
+	if (atomic_load(&b->state) == BLOB_WHOLE && b->fd >= 0)
+		fd = b->fd;
+	pthread_mutex_unlock(&b->lock);
+	return fd;
+}
+
+static unsigned cached_epoch(const struct src *s)
+{
+	return atomic_load(&((const struct cached_src *)s)->b->epoch);
+}
+
+static void cached_stat(struct src *s, struct src_stat *ret)
+{
+	cache_blob_stat(of(s)->b, ret);
+}
+
+static uint64_t cached_present(struct src *s, uint64_t off, uint64_t len)
+{
+	struct blob *b = of(s)->b;
+	uint64_t n = 0;
+
+	pthread_mutex_lock(&b->lock);
+	if (atomic_load(&b->state) == BLOB_WHOLE ||
+	    atomic_load(&b->state) == BLOB_CHECKING)
+		n = len;
+	else if (atomic_load(&b->state) == BLOB_FILLING && b->part)
+		n = cache_partial_present(b->part, off, len);
+	pthread_mutex_unlock(&b->lock);
+	return n;
+}
+
+static void cached_free(struct src *s)
+{
+	struct cached_src *cs = of(s);
+	struct blob *b = cs->b;
+	struct src *up = NULL;
+
+	pthread_mutex_lock(&b->lock);
+	*cs->link = cs->next;
+	if (cs->next)
+		cs->next->link = cs->link;
+	if (!b->srcs) {
+		cache_fill_forget(b);
+		up = b->up;
+		b->up = NULL;
+	}
+	pthread_mutex_unlock(&b->lock);
+	(void) src_unref(up);
+	(void) src_unref(cs->up);
+	cache_blob_unref(b);
+	free(cs);
+}
+
+static const struct src_ops cached_ops = {
+	.name = "cached",
+	.read = cached_read,
+	.peek = cached_peek,
+	.hint = cached_hint,
+	.fd = cached_fd,
+	.epoch = cached_epoch,
+	.stat = cached_stat,
+	.present = cached_present,
+	.free = cached_free,
+};
+
+int cache_src_open(struct cache *c, const struct cache_name *name,
+	struct src *upstream, struct src **ret, struct error *why)
+{
+	struct cached_src *cs;
+	struct src *old = NULL;
+	struct blob *b;
+	int r;
+
+	if (name->size > INT64_MAX - (1 << 30))
+		return error_set(why, -EFBIG, "%s: too large", name->path);
+	if (upstream && upstream->size != name->size)
+		return error_set(why, -EINVAL, "%s: two different sizes",
+			name->path);
+	cs = calloc(1, sizeof(*cs));
+	if (!cs)
+		return error_set(why, -ENOMEM, "out of memory");
+	r = cache_blob_open(c, name, &b, why);
+	if (r) {
+		free(cs);
+		return r;
+	}
+	src_init(&cs->s, &cached_ops, name->size);
+	cs->b = b;
+	cs->up = upstream ? src_ref(upstream) : NULL;
+	pthread_mutex_lock(&b->lock);
+	cs->next = b->srcs;
+	cs->link = &b->srcs;
+	if (b->srcs)
+		b->srcs->link = &cs->next;
+	b->srcs = cs;
+	if (upstream) {
+		old = b->up;
+		b->up = src_ref(upstream);
+	}
+	pthread_mutex_unlock(&b->lock);
+	(void) src_unref(old);
+	*ret = &cs->s;
+	return 0;
+}
+
+int cache_name_stat(struct cache *c, const struct cache_name *name,
+	struct src_stat *ret)
+{
+	char key[CACHE_KEY_HEX];
+	struct blob *b;
+	int r;
+
+	r = cache_name_key(name, key);
+	if (r)
+		return r;
+	b = cache_blob_find(c, key);
+	if (b) {
+		cache_blob_stat(b, ret);
+		cache_blob_unref(b);
+		return 0;
+	}
+	return cache_name_look(c, name, key, ret);
+}

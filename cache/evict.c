@@ -1,0 +1,177 @@
+/*
+ * Which bytes go when there is no room. Least recently used first (the file's
+ * mtime is its last use); never what some process has open (it holds a shared
+ * flock), never what a pinned revision uses.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "cache/lock.h"
+#include "cache/store.h"
+
+struct list {
+	struct cache_entry *v;
+	size_t n, room;
+};
+
+static int add(void *arg, const struct cache_entry *e)
+{
+	struct list *l = arg;
+	struct cache_entry *v;
+
+	if (l->n == l->room) {
+		size_t room = l->room ? 2 * l->room : 256;
+
+		v = reallocarray(l->v, room, sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		l->v = v;
+		l->room = room;
+	}
+	l->v[l->n++] = *e;
+	return 0;
+}
+
+static int older(const void *a, const void *b)
+{
+	const struct cache_entry *x = a, *y = b;
+
+	return (x->used_ns > y->used_ns) - (x->used_ns < y->used_ns);
+}
+
+/* Between enter and leave. 0 when it is gone. */
+static int drop(struct cache *c, const struct cache_entry *e)
+{
+	char rel[CACHE_REL_MAX];
+	cleanup_fd int fd = -1;
+	int r;
+
+	(void) snprintf(rel, sizeof(rel), "%.100s%s", e->rel,
+		e->kind == CACHE_FILE_PARTIAL ? "/data" : "");
+	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0) {
+		r = cache_lock_alone(fd);
+		if (r)
+			return r;
+	} else if (e->kind != CACHE_FILE_PARTIAL) {
+		return -errno;
+	}
+	if (e->kind == CACHE_FILE_PARTIAL)
+		cache_store_discard(c, e->rel);
+	else if (unlinkat(c->dir, e->rel, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+uint64_t cache_evict(struct cache *c, uint64_t want, bool pinned_too)
+{
+	struct list l = { NULL, 0, 0 };
+	struct map pinned = { NULL, 0, 0 };
+	uint64_t freed = 0;
+	int r = 0;
+
+	if (!pinned_too)
+		r = cache_ref_pinned(c, &pinned);
+	if (!r)
+		r = cache_scan(c, add, &l);
+	if (!r && l.n)
+		qsort(l.v, l.n, sizeof(*l.v), older);
+	for (size_t i = 0; !r && i < l.n && freed < want; i++) {
+		const struct cache_entry *e = &l.v[i];
+
+		if (map_get(&pinned, e->hex))
+			continue;
+		cache_store_enter(c);
+		if (!drop(c, e)) {
+			freed += e->bytes;
+			cache_release(c, e->bytes);
+		}
+		cache_store_leave(c);
+	}
+	atomic_fetch_add(&c->evicted_bytes, freed);
+	map_done(&pinned);
+	free(l.v);
+	return freed;
+}
+
+struct sums {
+	struct cache_totals t;
+	struct map pinned;
+};
+
+static int sum(void *arg, const struct cache_entry *e)
+{
+	struct sums *s = arg;
+
+	switch (e->kind) {
+	case CACHE_FILE_OBJECT:
+		s->t.objects++;
+		s->t.object_bytes += e->bytes;
+		break;
+	case CACHE_FILE_PARTIAL:
+		s->t.partials++;
+		s->t.partial_bytes += e->bytes;
+		break;
+	case CACHE_FILE_RECIPE:
+		s->t.recipes++;
+		s->t.recipe_bytes += e->bytes;
+		break;
+	}
+	if (map_get(&s->pinned, e->hex))
+		s->t.pinned_bytes += e->bytes;
+	return 0;
+}
+
+int cache_totals(struct cache *c, struct cache_totals *ret)
+{
+	struct sums s = { .t.budget = c->budget };
+	int r = cache_ref_pinned(c, &s.pinned);
+
+	if (!r)
+		r = cache_scan(c, sum, &s);
+	map_done(&s.pinned);
+	if (!r)
+		*ret = s.t;
+	return r;
+}
+
+int cache_evict_count(struct cache *c, uint64_t *ret)
+{
+	struct sums s = { .t.budget = 0 };
+	int r = cache_scan(c, sum, &s);
+
+	if (!r)
+		*ret = s.t.object_bytes + s.t.partial_bytes +
+			s.t.recipe_bytes;
+	return r;
+}
+
+int cache_gc(struct cache *c, uint64_t target, uint64_t *ret_freed)
+{
+	uint64_t used = 0, freed = 0;
+	int r = cache_evict_count(c, &used);
+
+	if (r)
+		return r;
+	if (used > target)
+		freed = cache_evict(c, used - target, false);
+	if (ret_freed)
+		*ret_freed = freed;
+	return 0;
+}
+
+int cache_clear(struct cache *c, uint64_t *ret_freed)
+{
+	uint64_t freed = cache_evict(c, UINT64_MAX, true);
+	int r = cache_index_clear(c->index);
+
+	if (!r && ret_freed)
+		*ret_freed = freed;
+	return r;
+}

@@ -1,0 +1,416 @@
+#include "config.h"
+
+#include "cache/fill.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "cache/bitmap.h"
+
+/* ---- can these bytes be given? ------------------------------------------- */
+
+struct span {
+	uint64_t first, end;	/* chunks */
+};
+
+static struct span span_of(const struct partial *p, uint64_t off, size_t len)
+{
+	return (struct span){
+		.first = off / p->chunk,
+		.end = (off + len - 1) / p->chunk + 1,
+	};
+}
+
+/* Nothing is given before the verdict: small objects, cache.verify =
+ * before-read, and whatever was wrong once. */
+static bool holds(const struct blob *b)
+{
+	return b->hold || (b->part && b->part->head->distrust);
+}
+
+/*
+ * All chunks of the span are here, and giving them cannot complete somebody's
+ * reading of bytes that turn out wrong. Once the object is complete and not
+ * yet compared, only what was given before may be given again: the chunk that
+ * came last cannot have been given before it came, so nobody can have read
+ * everything.
+ */
+static bool can_give(struct blob *b, struct span s)
+{
+	struct partial *p = b->part;
+
+	if (!p || holds(b))
+		return false;
+	for (uint64_t i = s.first; i < s.end; i++) {
+		if (!cache_partial_has(p, i))
+			return false;
+	}
+	if (cache_partial_complete(p)) {
+		for (uint64_t i = s.first; i < s.end; i++) {
+			if (!cache_bitmap_get(p->handed, i))
+				return false;
+		}
+	}
+	for (uint64_t i = s.first; i < s.end; i++)
+		cache_bitmap_set(p->handed, i);
+	return true;
+}
+
+/* ---- asking ---------------------------------------------------------------- */
+
+/* Fetch the absent chunks of a span that nobody is fetching. */
+static int want_span(struct blob *b, struct src *up, struct span s,
+	struct fill_todo *todo)
+{
+	struct partial *p = b->part;
+	uint64_t at = s.first;
+
+	while (at < s.end) {
+		int r;
+
+		if (cache_bitmap_get(p->busy, at) ||
+		    cache_partial_has(p, at)) {
+			at++;
+			continue;
+		}
+		if (!up)
+			return -EHOSTUNREACH;
+		r = cache_pull_start(b, up, &at, s.end, UINT64_MAX, false,
+			todo);
+		if (r == -EAGAIN) {
+			cache_watch(b);
+			at++;
+		} else if (r) {
+			return r;
+		}
+	}
+	return 0;
+}
+
+static int need_part(struct blob *b, struct src *up)
+{
+	if (b->part)
+		return 0;
+	if (!up)
+		return -EHOSTUNREACH;
+	return cache_partial_open(b->c, b->key, b->what, b->size,
+		b->c->chunk, false, true, &b->part);
+}
+
+/*
+ * One look at one read. 0: it can be answered from *ret_mem (NULL: from the
+ * file). -EINPROGRESS: what is missing is on its way.
+ */
+static int step(struct blob *b, struct src *up, uint64_t off, size_t len,
+	struct fill_todo *todo)
+{
+	int r;
+
+	if (b->part && atomic_load(&b->state) == BLOB_FILLING)
+		cache_settle_look(b);
+	switch (atomic_load(&b->state)) {
+	case BLOB_WHOLE:
+		return 0;
+	case BLOB_FAILED:
+		return -EIO;
+	case BLOB_CHECKING:
+		return -EINPROGRESS;
+	default:
+		break;
+	}
+	r = need_part(b, up);
+	if (r)
+		return r;
+	if (can_give(b, span_of(b->part, off, len)))
+		return 0;
+	if (cache_partial_complete(b->part)) {
+		cache_settle_more(b);
+		return -EINPROGRESS;
+	}
+	if (!holds(b)) {
+		r = want_span(b, up, span_of(b->part, off, len), todo);
+	} else if (b->size <= FILL_PULL_MAX) {
+		r = want_span(b, up, span_of(b->part, 0, b->size), todo);
+	} else if (up || b->part->n_busy) {
+		b->want_all = true;
+		r = cache_fill_pump(b, todo);
+	} else {
+		r = -EHOSTUNREACH;
+	}
+	return r ? r : -EINPROGRESS;
+}
+
+static const char *reason(int err)
+{
+	switch (err) {
+	case -EHOSTUNREACH:
+		return "offline, and not in the cache";
+	case -ENOSPC:
+		return "the cache is full and nothing in it may go";
+	case -ENOTSUP:
+		return "its source cannot be streamed";
+	default:
+		return strerror(-err);
+	}
+}
+
+static void note(struct blob *b, int err)
+{
+	/* FAILED keeps the story of the digests. */
+	if (atomic_load(&b->state) != BLOB_FAILED)
+		(void) error_set(&b->last, err, "%s: %s", b->what,
+			reason(err));
+}
+
+/* ---- waiters ---------------------------------------------------------------- */
+
+static const uint8_t *give_from(struct blob *b)
+{
+	if (atomic_load(&b->state) == BLOB_WHOLE)
+		return cache_blob_mem(b);
+	return b->part->mem;
+}
+
+static void copy_out(struct blob *b, struct src_read *r, const uint8_t *mem,
+	int *err)
+{
+	if (*err)
+		return;
+	if (mem)
+		memcpy(r->buf, mem + r->off, r->len);
+	else
+		*err = io_pread(b->fd, r->buf, r->len, r->off);
+}
+
+int cache_fill_read(struct blob *b, struct src *up, struct src_read *r)
+{
+	struct fill_todo todo = { NULL, NULL };
+	struct fill_waiter *w = calloc(1, sizeof(*w)), **at;
+	const uint8_t *mem = NULL;
+	int err;
+
+	if (!w)
+		return -ENOMEM;
+	pthread_mutex_lock(&b->lock);
+	err = step(b, up, r->off, r->len, &todo);
+	if (!err) {
+		mem = give_from(b);
+		atomic_fetch_add(&b->c->hits, 1);
+	} else {
+		atomic_fetch_add(&b->c->misses, 1);
+	}
+	if (err == -EINPROGRESS) {
+		w->r = r;
+		w->up = up;
+		for (at = &b->waiters; *at; at = &(*at)->next)
+			;
+		*at = w;
+		w = NULL;
+	} else if (err) {
+		note(b, err);
+	}
+	pthread_mutex_unlock(&b->lock);
+	free(w);
+	copy_out(b, r, mem, &err);
+	cache_fill_run(b, &todo);
+	return err;
+}
+
+int cache_fill_peek(struct blob *b, uint64_t off, size_t len,
+	struct iovec *iov, int max)
+{
+	const uint8_t *mem = NULL;
+
+	if (max < 1)
+		return -EAGAIN;
+	pthread_mutex_lock(&b->lock);
+	if (b->part && atomic_load(&b->state) == BLOB_FILLING)
+		cache_settle_look(b);
+	if (atomic_load(&b->state) == BLOB_WHOLE)
+		mem = cache_blob_mem(b);
+	else if (atomic_load(&b->state) == BLOB_FILLING && b->part && len &&
+		 can_give(b, span_of(b->part, off, len)))
+		mem = b->part->mem;
+	pthread_mutex_unlock(&b->lock);
+	if (!mem)
+		return -EAGAIN;
+	atomic_fetch_add(&b->c->hits, 1);
+	iov[0].iov_base = (void *)(uintptr_t)(mem + off);
+	iov[0].iov_len = len;
+	return 1;
+}
+
+static void finish(struct blob *b, struct fill_waiter **at, int err,
+	struct fill_todo *todo)
+{
+	struct fill_waiter *w = *at;
+
+	*at = w->next;
+	w->err = err;
+	w->mem = err ? NULL : give_from(b);
+	w->next = todo->done;
+	todo->done = w;
+}
+
+void cache_fill_kick(struct blob *b, struct fill_todo *todo)
+{
+	struct fill_waiter **at = &b->waiters;
+
+	while (*at) {
+		struct fill_waiter *w = *at;
+		int err = step(b, w->up, w->r->off, w->r->len, todo);
+
+		if (err == -EINPROGRESS) {
+			at = &w->next;
+			continue;
+		}
+		if (err)
+			note(b, err);
+		finish(b, at, err, todo);
+	}
+}
+
+void cache_fill_fail(struct blob *b, uint64_t first, uint64_t end, int err,
+	struct fill_todo *todo)
+{
+	struct fill_waiter **at = &b->waiters;
+
+	while (*at) {
+		struct span s = span_of(b->part, (*at)->r->off, (*at)->r->len);
+
+		if (holds(b) || (s.first < end && first < s.end))
+			finish(b, at, err, todo);
+		else
+			at = &(*at)->next;
+	}
+}
+
+void cache_fill_run(struct blob *b, struct fill_todo *todo)
+{
+	while (todo->done) {
+		struct fill_waiter *w = todo->done;
+		int err = w->err;
+
+		todo->done = w->next;
+		copy_out(b, w->r, w->mem, &err);
+		w->r->done(w->r, err);
+		free(w);
+	}
+	while (todo->pulls) {
+		struct fill_pull *p = todo->pulls;
+
+		todo->pulls = p->next;
+		src_pull(p->up, &p->p);
+	}
+}
+
+/* ---- hints ------------------------------------------------------------------- */
+
+static bool take_slot(struct blob *b)
+{
+	struct cache *c = b->c;
+	bool got;
+
+	if (b->hint_pulls >= c->connections)
+		return false;
+	got = atomic_fetch_add(&c->hint_pulls, 1) < FILL_HINT_PULLS;
+	if (!got)
+		atomic_fetch_sub(&c->hint_pulls, 1);
+	/* A blob without pulls of its own has nobody to remind it. */
+	if (!got && !b->hint_pulls)
+		cache_watch(b);
+	return got;
+}
+
+/* Start one pull for chunks of r from r->at on; r->at moves. 1: started. */
+static int pump_range(struct blob *b, struct blob_range *r,
+	struct fill_todo *todo)
+{
+	struct partial *p = b->part;
+
+	while (r->at < r->end) {
+		int err;
+
+		if (cache_bitmap_get(p->busy, r->at) ||
+		    atomic_load(&p->entry[r->at])) {
+			r->at++;
+			continue;
+		}
+		if (!take_slot(b))
+			return 0;
+		err = cache_pull_start(b, b->up, &r->at, r->end,
+			FILL_PULL_MAX, true, todo);
+		if (!err)
+			return 1;
+		atomic_fetch_sub(&b->c->hint_pulls, 1);
+		if (err != -EAGAIN)
+			return err;
+		if (b->want_all)
+			cache_watch(b);
+		r->at++;
+	}
+	return 0;
+}
+
+int cache_fill_pump(struct blob *b, struct fill_todo *todo)
+{
+	struct blob_range all;
+	int r = 1;
+
+	if (!b->up || !b->part || atomic_load(&b->state) != BLOB_FILLING)
+		return 0;
+	all = (struct blob_range){ b->part->first_absent, b->part->n };
+	while (r == 1 && b->want_all)
+		r = pump_range(b, &all, todo);
+	while (r >= 0 && b->n_hints) {
+		r = pump_range(b, &b->hints[0], todo);
+		if (b->hints[0].at < b->hints[0].end && r != 1)
+			break;
+		if (b->hints[0].at >= b->hints[0].end)
+			memmove(&b->hints[0], &b->hints[1],
+				--b->n_hints * sizeof(b->hints[0]));
+	}
+	if (r < 0) {
+		b->n_hints = 0;
+		/* Who waits for all may still get it from running pulls. */
+		return b->want_all && !b->part->n_busy ? r : 0;
+	}
+	return 0;
+}
+
+void cache_fill_hint(struct blob *b, uint64_t off, uint64_t len)
+{
+	struct fill_todo todo = { NULL, NULL };
+
+	if (!len || off >= b->size)
+		return;
+	if (len > b->size - off)
+		len = b->size - off;
+	pthread_mutex_lock(&b->lock);
+	if (atomic_load(&b->state) == BLOB_FILLING &&
+	    !need_part(b, b->up)) {
+		struct blob_range r = {
+			off / b->part->chunk,
+			(off + len - 1) / b->part->chunk + 1,
+		};
+
+		while (r.at < r.end && atomic_load(&b->part->entry[r.at]))
+			r.at++;
+		if (r.at < r.end) {
+			if (b->n_hints == BLOB_HINTS)
+				memmove(&b->hints[0], &b->hints[1],
+					--b->n_hints * sizeof(r));
+			b->hints[b->n_hints++] = r;
+		}
+		(void) cache_fill_pump(b, &todo);
+	}
+	pthread_mutex_unlock(&b->lock);
+	cache_fill_run(b, &todo);
+}
+
+void cache_fill_forget(struct blob *b)
+{
+	b->n_hints = 0;
+	b->want_all = false;
+}

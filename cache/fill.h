@@ -1,0 +1,90 @@
+/*
+ * Who fetches which chunk, and who waits for it.
+ *
+ * A chunk that is absent is claimed (busy in this process, a byte lock between
+ * processes), pulled, published. A read that cannot be answered becomes a
+ * waiter; it is looked at again when a chunk of its range is published, when a
+ * pull fails, when the verdict is in, and by the watch thread while another
+ * process has the chunk or gives the verdict.
+ *
+ * Nothing is called outward with blob.lock held: what there is to do gathers
+ * in a fill_todo and is done by cache_fill_run() afterwards.
+ */
+#ifndef CACHE_FILL_H
+#define CACHE_FILL_H
+
+#include "cache/blob.h"
+
+#define FILL_PULL_MAX (4UL << 20)	/* bytes in one pull for hints */
+#define FILL_HINT_PULLS 48		/* of all blobs, at once */
+#define FILL_SMALL (1UL << 20)		/* bytes; one request, then verdict */
+
+struct fill_waiter {
+	struct fill_waiter *next;
+	struct src_read *r;
+	struct src *up;			/* borrowed: the reader keeps its src */
+	const uint8_t *mem;		/* to copy from, when err is 0 */
+	int err;
+};
+
+struct fill_todo {
+	struct fill_waiter *done;
+	struct fill_pull *pulls;
+};
+
+int cache_fill_read(struct blob *b, struct src *up, struct src_read *r);
+int cache_fill_peek(struct blob *b, uint64_t off, size_t len,
+	struct iovec *iov, int max);
+void cache_fill_hint(struct blob *b, uint64_t off, uint64_t len);
+/* No reader is left: forget what they said they would want. */
+void cache_fill_forget(struct blob *b);
+
+/* With b->lock held: look at every waiter again. */
+void cache_fill_kick(struct blob *b, struct fill_todo *todo);
+/* With b->lock held: fail the waiters that overlap chunks [first, end). */
+void cache_fill_fail(struct blob *b, uint64_t first, uint64_t end, int err,
+	struct fill_todo *todo);
+/* With b->lock held: ask for more of what was hinted, or of everything. */
+int cache_fill_pump(struct blob *b, struct fill_todo *todo);
+/* Without locks. */
+void cache_fill_run(struct blob *b, struct fill_todo *todo);
+
+/* ---- pull.c ------------------------------------------------------------------ */
+
+struct fill_pull {
+	struct src_pull p;
+	struct pool_job job;		/* gives the references back */
+	struct fill_pull *next;		/* in a todo */
+	struct blob *b;			/* a reference */
+	struct src *up;			/* a reference */
+	struct partial *part;		/* lives as long as b */
+	uint64_t first, n;		/* chunks */
+	uint64_t at;			/* chunk being received */
+	uint32_t fill;			/* bytes of it */
+	struct XXH3_state_s *hash;
+	bool hint;			/* counts in blob.hint_pulls */
+};
+
+/* With b->lock held: claim the absent chunks from *at on, before end, at most
+ * max bytes, and start a pull for them. *at moves behind them. -EAGAIN: the
+ * first is not ours to fetch; -ENOSPC, -ENOTSUP, -ENOMEM. */
+int cache_pull_start(struct blob *b, struct src *up, uint64_t *at,
+	uint64_t end, uint64_t max, bool hint, struct fill_todo *todo);
+
+/* ---- settle.c ----------------------------------------------------------------- */
+
+/* With b->lock held. Hash on, and give the verdict when all is here. */
+void cache_settle_more(struct blob *b);
+/* Compare another tool's file (b->fd) with the name's digest. */
+void cache_settle_foreign(struct blob *b);
+/* See whether another process has settled or discarded b->part. */
+void cache_settle_look(struct blob *b);
+
+/* ---- watch.c ------------------------------------------------------------------- */
+
+/* With b->lock held: look again every few milliseconds while there are
+ * waiters. */
+void cache_watch(struct blob *b);
+void cache_watch_stop(struct cache *c);
+
+#endif

@@ -1,0 +1,362 @@
+/*
+ * Three small tables. Facts are what the door offers by kind and key; uses
+ * only spares writing the same line into refs/ twice; foreign keeps verdicts
+ * about files of other tools by what tells a file from its successor.
+ */
+#include "config.h"
+
+#include "cache/index.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cache/store.h"
+
+#define INDEX_VERSION 1
+#define BUSY_MS 5000
+
+static const char schema[] =
+	"CREATE TABLE IF NOT EXISTS facts("
+	" kind INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,"
+	" at INTEGER NOT NULL, PRIMARY KEY(kind, key)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS uses("
+	" revision TEXT NOT NULL, key TEXT NOT NULL,"
+	" PRIMARY KEY(revision, key)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS foreign_files("
+	" dev INTEGER NOT NULL, ino INTEGER NOT NULL, size INTEGER NOT NULL,"
+	" mtime INTEGER NOT NULL, id TEXT NOT NULL, good INTEGER NOT NULL,"
+	" PRIMARY KEY(dev, ino)) WITHOUT ROWID;"
+	"PRAGMA user_version=1;";
+
+enum { S_GET, S_PUT, S_DEL, S_EACH, S_USE, S_FGET, S_FPUT, S_N };
+
+static const char *const sql[S_N] = {
+	[S_GET] = "SELECT value, at FROM facts WHERE kind=?1 AND key=?2",
+	[S_PUT] = "REPLACE INTO facts VALUES(?1, ?2, ?3, ?4)",
+	[S_DEL] = "DELETE FROM facts WHERE kind=?1 AND key=?2",
+	[S_EACH] = "SELECT key, value, at FROM facts"
+		" WHERE kind=?1 AND key>=?2 ORDER BY key",
+	[S_USE] = "INSERT OR IGNORE INTO uses VALUES(?1, ?2)",
+	[S_FGET] = "SELECT good FROM foreign_files WHERE dev=?1 AND ino=?2"
+		" AND size=?3 AND mtime=?4 AND id=?5",
+	[S_FPUT] = "REPLACE INTO foreign_files VALUES(?1,?2,?3,?4,?5,?6)",
+};
+
+struct cache_index {
+	pthread_mutex_t lock;
+	sqlite3 *db;			/* lock */
+	sqlite3_stmt *st[S_N];		/* lock; prepared at open */
+};
+
+static int to_errno(int rc)
+{
+	switch (rc & 0xff) {
+	case SQLITE_OK:
+	case SQLITE_DONE:
+	case SQLITE_ROW:
+		return 0;
+	case SQLITE_NOMEM:
+		return -ENOMEM;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return -EBUSY;
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_READONLY:
+		return -EROFS;
+	case SQLITE_CANTOPEN:
+	case SQLITE_PERM:
+		return -EACCES;
+	case SQLITE_TOOBIG:
+		return -EFBIG;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return -EBADMSG;
+	default:
+		return -EIO;
+	}
+}
+
+static int prepare(struct cache_index *x)
+{
+	int rc = SQLITE_OK;
+
+	for (int i = 0; i < S_N && rc == SQLITE_OK; i++)
+		rc = sqlite3_prepare_v3(x->db, sql[i], -1,
+			SQLITE_PREPARE_PERSISTENT, &x->st[i], NULL);
+	return rc;
+}
+
+static int db_version(sqlite3 *db, int *ret)
+{
+	sqlite3_stmt *s;
+	int rc = sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &s, NULL);
+
+	if (rc != SQLITE_OK)
+		return rc;
+	rc = sqlite3_step(s);
+	if (rc == SQLITE_ROW) {
+		*ret = sqlite3_column_int(s, 0);
+		rc = SQLITE_OK;
+	}
+	(void) sqlite3_finalize(s);
+	return rc;
+}
+
+static void close_db(struct cache_index *x)
+{
+	for (int i = 0; i < S_N; i++) {
+		(void) sqlite3_finalize(x->st[i]);
+		x->st[i] = NULL;
+	}
+	(void) sqlite3_close(x->db);
+	x->db = NULL;
+}
+
+static int open_db(struct cache_index *x, const char *path, bool *ret_new)
+{
+	int version = 0;
+	int rc = sqlite3_open_v2(path, &x->db, SQLITE_OPEN_READWRITE |
+		SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_busy_timeout(x->db, BUSY_MS);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(x->db, "PRAGMA journal_mode=WAL;"
+			"PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = db_version(x->db, &version);
+	if (rc == SQLITE_OK && version > INDEX_VERSION)
+		rc = SQLITE_NOTADB;
+	if (rc == SQLITE_OK && !version) {
+		*ret_new = true;
+		rc = sqlite3_exec(x->db, schema, NULL, NULL, NULL);
+	}
+	if (rc == SQLITE_OK)
+		rc = prepare(x);
+	return rc;
+}
+
+static void remove_db(const char *path)
+{
+	static const char *const ends[] = { "", "-wal", "-shm" };
+	char name[4200];
+
+	for (size_t i = 0; i < 3; i++) {
+		(void) snprintf(name, sizeof(name), "%s%s", path, ends[i]);
+		(void) unlink(name);
+	}
+}
+
+int cache_index_open(const char *path, struct cache_index **ret,
+	bool *ret_new, struct error *why)
+{
+	struct cache_index *x = calloc(1, sizeof(*x));
+	int rc, r;
+
+	if (!x)
+		return error_set(why, -ENOMEM, "out of memory");
+	(void) pthread_mutex_init(&x->lock, NULL);
+	rc = open_db(x, path, ret_new);
+	r = to_errno(rc);
+	if (r == -EBADMSG || rc == SQLITE_ERROR) {
+		close_db(x);
+		remove_db(path);
+		rc = open_db(x, path, ret_new);
+		r = to_errno(rc);
+	}
+	if (r) {
+		(void) error_set(why, r, "%s: %s", path, sqlite3_errstr(rc));
+		cache_index_close(x);
+		return r;
+	}
+	*ret = x;
+	return 0;
+}
+
+void cache_index_close(struct cache_index *x)
+{
+	if (!x)
+		return;
+	close_db(x);
+	pthread_mutex_destroy(&x->lock);
+	free(x);
+}
+
+int cache_index_clear(struct cache_index *x)
+{
+	char text[128];
+	int rc;
+
+	(void) snprintf(text, sizeof(text), "DELETE FROM facts WHERE kind<>%d;"
+		"DELETE FROM uses; DELETE FROM foreign_files",
+		(int)CACHE_KIND_PIN);
+	pthread_mutex_lock(&x->lock);
+	rc = sqlite3_exec(x->db, text, NULL, NULL, NULL);
+	pthread_mutex_unlock(&x->lock);
+	return to_errno(rc);
+}
+
+/* Locks; the statement has its kind and key when there are some. */
+static sqlite3_stmt *begin(struct cache_index *x, int which)
+{
+	pthread_mutex_lock(&x->lock);
+	return x->st[which];
+}
+
+static void end(struct cache_index *x, sqlite3_stmt *s)
+{
+	(void) sqlite3_reset(s);
+	(void) sqlite3_clear_bindings(s);
+	pthread_mutex_unlock(&x->lock);
+}
+
+int cache_index_get(struct cache *c, enum cache_kind kind, const char *key,
+	struct buf *ret, int64_t *ret_age)
+{
+	sqlite3_stmt *s = begin(c->index, S_GET);
+	int64_t age = 0;
+	int rc, r;
+
+	(void) sqlite3_bind_int(s, 1, (int)kind);
+	(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
+	rc = sqlite3_step(s);
+	r = rc == SQLITE_DONE ? -ENOENT : to_errno(rc);
+	if (!r) {
+		const void *v = sqlite3_column_blob(s, 0);
+		int len = sqlite3_column_bytes(s, 0);
+
+		r = len > 0 ? buf_append(ret, v, (size_t)len) : 0;
+		age = clock_wall() - sqlite3_column_int64(s, 1);
+	}
+	end(c->index, s);
+	if (!r && ret_age)
+		*ret_age = age < 0 ? 0 : age;
+	return r;
+}
+
+int cache_index_put(struct cache *c, enum cache_kind kind, const char *key,
+	const void *value, size_t len)
+{
+	sqlite3_stmt *s = begin(c->index, S_PUT);
+	int rc;
+
+	(void) sqlite3_bind_int(s, 1, (int)kind);
+	(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
+	if (len)
+		(void) sqlite3_bind_blob64(s, 3, value, len, SQLITE_STATIC);
+	else
+		(void) sqlite3_bind_zeroblob(s, 3, 0);
+	(void) sqlite3_bind_int64(s, 4, clock_wall());
+	rc = sqlite3_step(s);
+	end(c->index, s);
+	return to_errno(rc);
+}
+
+int cache_index_del(struct cache *c, enum cache_kind kind, const char *key)
+{
+	sqlite3_stmt *s = begin(c->index, S_DEL);
+	int rc;
+
+	(void) sqlite3_bind_int(s, 1, (int)kind);
+	(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
+	rc = sqlite3_step(s);
+	end(c->index, s);
+	return to_errno(rc);
+}
+
+int cache_index_each(struct cache *c, enum cache_kind kind,
+	const char *prefix,
+	int (*fn)(void *arg, const char *key, const void *value, size_t len,
+		int64_t age), void *arg)
+{
+	sqlite3_stmt *s = begin(c->index, S_EACH);
+	size_t n = strlen(prefix);
+	int64_t now = clock_wall();
+	int rc, r = 0;
+
+	(void) sqlite3_bind_int(s, 1, (int)kind);
+	(void) sqlite3_bind_text(s, 2, prefix, -1, SQLITE_STATIC);
+	while (!r && (rc = sqlite3_step(s)) != SQLITE_DONE) {
+		const char *key = (const char *)sqlite3_column_text(s, 0);
+		int64_t age;
+
+		if (rc != SQLITE_ROW) {
+			r = to_errno(rc);
+			break;
+		}
+		if (!key || strncmp(key, prefix, n))
+			break;
+		age = now - sqlite3_column_int64(s, 2);
+		r = fn(arg, key, sqlite3_column_blob(s, 1),
+			(size_t)sqlite3_column_bytes(s, 1), age < 0 ? 0 : age);
+	}
+	end(c->index, s);
+	return r;
+}
+
+int cache_index_use(struct cache_index *x, const char *revision,
+	const char *key)
+{
+	sqlite3_stmt *s = begin(x, S_USE);
+	int rc, r;
+
+	(void) sqlite3_bind_text(s, 1, revision, -1, SQLITE_STATIC);
+	(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
+	rc = sqlite3_step(s);
+	r = to_errno(rc);
+	if (!r)
+		r = sqlite3_changes(x->db) > 0;
+	end(x, s);
+	return r;
+}
+
+static void bind_file(sqlite3_stmt *s, const struct stat *st, const char *hex)
+{
+	int64_t mtime = (int64_t)st->st_mtim.tv_sec * 1000000000 +
+		st->st_mtim.tv_nsec;
+
+	(void) sqlite3_bind_int64(s, 1, (sqlite3_int64)st->st_dev);
+	(void) sqlite3_bind_int64(s, 2, (sqlite3_int64)st->st_ino);
+	(void) sqlite3_bind_int64(s, 3, st->st_size);
+	(void) sqlite3_bind_int64(s, 4, mtime);
+	(void) sqlite3_bind_text(s, 5, hex, -1, SQLITE_STATIC);
+}
+
+int cache_index_foreign_get(struct cache_index *x, const struct stat *st,
+	const struct objid *id)
+{
+	sqlite3_stmt *s = begin(x, S_FGET);
+	char hex[OBJID_HEX_MAX];
+	int rc, r;
+
+	objid_hex(id, hex);
+	bind_file(s, st, hex);
+	rc = sqlite3_step(s);
+	r = rc == SQLITE_DONE ? -ENOENT : to_errno(rc);
+	if (!r)
+		r = sqlite3_column_int(s, 0) != 0;
+	end(x, s);
+	return r;
+}
+
+int cache_index_foreign_put(struct cache_index *x, const struct stat *st,
+	const struct objid *id, bool right)
+{
+	sqlite3_stmt *s = begin(x, S_FPUT);
+	char hex[OBJID_HEX_MAX];
+	int rc;
+
+	objid_hex(id, hex);
+	bind_file(s, st, hex);
+	(void) sqlite3_bind_int(s, 6, right);
+	rc = sqlite3_step(s);
+	end(x, s);
+	return to_errno(rc);
+}

@@ -1,0 +1,36 @@
+/*
+ * The SQLite side of the cache: facts that can be asked for again. Deleting
+ * the file costs time, never bytes. One connection a process behind a mutex;
+ * WAL, so that other processes read while one writes.
+ */
+#ifndef CACHE_INDEX_H
+#define CACHE_INDEX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "base/digest.h"
+#include "base/error.h"
+
+struct cache_index;
+
+/* A damaged or newer file is removed and made anew; *ret_new tells. */
+int cache_index_open(const char *path, struct cache_index **ret,
+	bool *ret_new, struct error *why);
+void cache_index_close(struct cache_index *x);
+/* Forget all facts but pins. */
+int cache_index_clear(struct cache_index *x);
+
+/* `revision` uses the object `key`. 1: was not known, 0: was, or negative. */
+int cache_index_use(struct cache_index *x, const char *revision,
+	const char *key);
+
+/* A file of another tool whose digest was once compared. Get: 1 it was right,
+ * 0 it was wrong, -ENOENT not known (or the file has changed since). */
+int cache_index_foreign_get(struct cache_index *x, const struct stat *st,
+	const struct objid *id);
+int cache_index_foreign_put(struct cache_index *x, const struct stat *st,
+	const struct objid *id, bool right);
+
+#endif

@@ -1,0 +1,320 @@
+#include "config.h"
+
+#include "cache/partial.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include "base/cleanup.h"
+#include "base/digest.h"
+#include "base/io.h"
+#include "cache/bitmap.h"
+#include "cache/lock.h"
+
+#define MAGIC UINT64_C(0x3130545241504855)	/* "UHPART01" */
+#define PARTIAL_VERSION 1
+
+_Static_assert(sizeof(struct partial_head) <= PARTIAL_HEAD, "head");
+
+static uint64_t chunks_of(uint64_t size, uint32_t chunk)
+{
+	return size / chunk + (size % chunk != 0);
+}
+
+static bool chunk_ok(uint32_t chunk)
+{
+	return chunk >= 64 * 1024 && chunk <= 4 * 1024 * 1024 &&
+		!(chunk & (chunk - 1));
+}
+
+static size_t map_len(uint64_t n)
+{
+	return PARTIAL_HEAD + (size_t)n * sizeof(uint64_t);
+}
+
+void cache_partial_close_fds(struct partial *p)
+{
+	if (p->data >= 0)
+		(void) close(p->data);
+	if (p->map >= 0)
+		(void) close(p->map);
+	p->data = p->map = -1;
+}
+
+void cache_partial_close(struct partial *p)
+{
+	if (!p)
+		return;
+	cache_partial_close_fds(p);
+	if (p->mem)
+		(void) munmap((void *)(uintptr_t)p->mem, (size_t)p->size);
+	if (p->head)
+		(void) munmap(p->head, map_len(p->n));
+	free(p->busy);
+	free(p->checked);
+	free(p->handed);
+	digest_free(p->sha256);
+	digest_free(p->own);
+	free(p);
+}
+
+/* The two files below dir (a descriptor) are what we think, and mapped. */
+static int attach(struct partial *p, int dir, uint64_t size)
+{
+	struct partial_head head;
+	struct stat st;
+	void *m;
+	int r;
+
+	p->map = openat(dir, "map", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (p->map < 0)
+		return -errno;
+	p->data = openat(dir, "data", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (p->data < 0)
+		return -errno;
+	r = io_pread(p->map, &head, sizeof(head), 0);
+	if (r)
+		return r == -ENODATA ? -EBADMSG : r;
+	if (!size)
+		size = head.size;
+	if (head.magic != MAGIC || head.version != PARTIAL_VERSION ||
+	    !chunk_ok(head.chunk) || head.size != size || !size ||
+	    size > INT64_MAX / 2 ||
+	    atomic_load(&head.state) != PARTIAL_FILLING)
+		return -EBADMSG;
+	p->size = size;
+	p->chunk = head.chunk;
+	p->n = chunks_of(size, head.chunk);
+	if (fstat(p->data, &st) < 0 || (uint64_t)st.st_size != size ||
+	    fstat(p->map, &st) < 0 ||
+	    (uint64_t)st.st_size != map_len(p->n))
+		return -EBADMSG;
+	m = mmap(NULL, map_len(p->n), PROT_READ | PROT_WRITE, MAP_SHARED,
+		p->map, 0);
+	if (m == MAP_FAILED)
+		return -errno;
+	p->head = m;
+	p->entry = (void *)((uint8_t *)m + PARTIAL_HEAD);
+	m = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, p->data, 0);
+	if (m == MAP_FAILED)
+		return -errno;
+	p->mem = m;
+	return cache_lock_mark(p->data);
+}
+
+static int load(struct cache *c, const char *rel, uint64_t size,
+	struct partial **ret)
+{
+	cleanup_fd int dir = openat(c->dir, rel,
+		O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct partial *p;
+	int r;
+
+	if (dir < 0)
+		return -errno;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->c = c;
+	p->data = p->map = -1;
+	r = attach(p, dir, size);
+	if (!r) {
+		p->busy = cache_bitmap_new(p->n);
+		p->checked = cache_bitmap_new(p->n);
+		p->handed = cache_bitmap_new(p->n);
+		if (!p->busy || !p->checked || !p->handed)
+			r = -ENOMEM;
+	}
+	if (r) {
+		cache_partial_close(p);
+		/* The directory is there: ENOENT means that half is not. */
+		return r == -ENOENT ? -EBADMSG : r;
+	}
+	*ret = p;
+	return 0;
+}
+
+static int make_files(int dir, const char *name, uint64_t size,
+	uint32_t chunk, bool distrust)
+{
+	cleanup_fd int data = openat(dir, "data",
+		O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	cleanup_fd int map = openat(dir, "map",
+		O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	struct partial_head head = {
+		.magic = MAGIC,
+		.version = PARTIAL_VERSION,
+		.chunk = chunk,
+		.size = size,
+		.distrust = distrust,
+	};
+	int r;
+
+	if (data < 0 || map < 0)
+		return -errno;
+	(void) snprintf(head.name, sizeof(head.name), "%s", name);
+	/* The map is written through a mapping: its blocks must exist, or a
+	 * full disk kills the process. The data are sparse. */
+	r = -posix_fallocate(map, 0,
+		(off_t)map_len(chunks_of(size, chunk)));
+	if (!r)
+		r = io_pwrite(map, &head, sizeof(head), 0);
+	if (!r && ftruncate(data, (off_t)size) < 0)
+		r = -errno;
+	return r;
+}
+
+static int make_dir(struct cache *c, const char *rel, const char *name,
+	uint64_t size, uint32_t chunk, bool distrust)
+{
+	char tmp[CACHE_REL_MAX];
+	int dir, r;
+
+	cache_store_tmp(c, tmp);
+	if (mkdirat(c->dir, tmp, 0700) < 0)
+		return -errno;
+	dir = openat(c->dir, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return -errno;
+	r = make_files(dir, name, size, chunk, distrust);
+	(void) close(dir);
+	if (!r && renameat(c->dir, tmp, c->dir, rel) < 0)
+		r = -errno;
+	if (r)
+		(void) io_remove_tree(c->dir, tmp);
+	return r;
+}
+
+int cache_partial_open_locked(struct cache *c, const char *key,
+	const char *name, uint64_t size, uint32_t chunk, bool distrust,
+	bool make, struct partial **ret)
+{
+	char rel[CACHE_REL_MAX];
+	int r;
+
+	(void) snprintf(rel, sizeof(rel), "partial/%s", key);
+	r = load(c, rel, size, ret);
+	if (r == -EBADMSG) {
+		cache_store_discard(c, rel);
+		r = -ENOENT;
+	}
+	if (r != -ENOENT || !make)
+		return r;
+	r = make_dir(c, rel, name, size, chunk, distrust);
+	return r ? r : load(c, rel, size, ret);
+}
+
+int cache_partial_open(struct cache *c, const char *key, const char *name,
+	uint64_t size, uint32_t chunk, bool distrust, bool make,
+	struct partial **ret)
+{
+	int r;
+
+	cache_store_enter(c);
+	r = cache_partial_open_locked(c, key, name, size, chunk, distrust,
+		make, ret);
+	cache_store_leave(c);
+	return r;
+}
+
+uint64_t cache_partial_hash(const void *data, size_t len)
+{
+	uint64_t h = XXH3_64bits(data, len);
+
+	return h ? h : 1;
+}
+
+bool cache_partial_has(struct partial *p, uint64_t i)
+{
+	uint64_t want = atomic_load(&p->entry[i]);
+
+	if (!want)
+		return false;
+	if (cache_bitmap_get(p->checked, i))
+		return true;
+	if (cache_partial_hash(p->mem + i * p->chunk,
+			(size_t)cache_partial_len(p, i)) == want) {
+		cache_bitmap_set(p->checked, i);
+		return true;
+	}
+	if (atomic_compare_exchange_strong(&p->entry[i], &want, 0))
+		cache_release(p->c, cache_partial_len(p, i));
+	if (i < p->first_absent)
+		p->first_absent = i;
+	if (i < p->hashed)
+		p->rehash = true;
+	return false;
+}
+
+bool cache_partial_complete(struct partial *p)
+{
+	while (p->first_absent < p->n &&
+	       atomic_load(&p->entry[p->first_absent]))
+		p->first_absent++;
+	return p->first_absent == p->n;
+}
+
+void cache_partial_publish(struct partial *p, uint64_t i, uint64_t hash)
+{
+	cache_bitmap_set(p->checked, i);
+	atomic_store(&p->entry[i], hash);
+}
+
+uint64_t cache_partial_present(const struct partial *p, uint64_t off,
+	uint64_t len)
+{
+	uint64_t sum = 0, end = off + len;
+
+	for (uint64_t i = off / p->chunk; i < p->n && i * p->chunk < end;
+	     i++) {
+		uint64_t from = i * p->chunk;
+		uint64_t to = from + cache_partial_len(p, i);
+
+		if (!atomic_load(&p->entry[i]))
+			continue;
+		if (from < off)
+			from = off;
+		if (to > end)
+			to = end;
+		sum += to - from;
+	}
+	return sum;
+}
+
+int cache_partial_peek(struct cache *c, const char *key, uint64_t size,
+	uint64_t *ret_bytes)
+{
+	struct partial p = { .data = -1, .map = -1, .size = size };
+	struct partial_head head;
+	char rel[CACHE_REL_MAX];
+	cleanup_fd int fd = -1;
+	struct stat st;
+	void *m;
+
+	(void) snprintf(rel, sizeof(rel), "partial/%s/map", key);
+	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -ENOENT;
+	if (io_pread(fd, &head, sizeof(head), 0) || head.magic != MAGIC ||
+	    head.version != PARTIAL_VERSION || !chunk_ok(head.chunk) ||
+	    (size && head.size != size) || !head.size ||
+	    head.size > INT64_MAX / 2)
+		return -ENOENT;
+	p.size = head.size;
+	p.chunk = head.chunk;
+	p.n = chunks_of(p.size, p.chunk);
+	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != map_len(p.n))
+		return -ENOENT;
+	m = mmap(NULL, map_len(p.n), PROT_READ, MAP_SHARED, fd, 0);
+	if (m == MAP_FAILED)
+		return -errno;
+	p.entry = (void *)((uint8_t *)m + PARTIAL_HEAD);
+	*ret_bytes = cache_partial_present(&p, 0, p.size);
+	(void) munmap(m, map_len(p.n));
+	return 0;
+}

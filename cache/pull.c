@@ -1,0 +1,226 @@
+/*
+ * One stream from upstream into the partial: pwrite, hash, publish at each
+ * chunk's end. A pull that fails leaves what it finished; what it did not is
+ * unclaimed again and its waiters get the error.
+ *
+ * data() and done() run on whatever thread the upstream has for it.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/io.h"
+#include "cache/bitmap.h"
+#include "cache/fill.h"
+#include "cache/lock.h"
+
+static uint64_t bytes_of(const struct partial *p, uint64_t first, uint64_t n)
+{
+	uint64_t end = (first + n) * p->chunk;
+
+	return (end < p->size ? end : p->size) - first * p->chunk;
+}
+
+static void unclaim(struct partial *p, uint64_t first, uint64_t n)
+{
+	for (uint64_t i = first; i < first + n; i++)
+		cache_bitmap_clear(p->busy, i);
+	p->n_busy -= n;
+	if (p->map >= 0)
+		cache_lock_drop(p->map, PARTIAL_LOCK_CHUNK + first, n);
+}
+
+/* How many chunks from `at` on we could claim: absent and not busy. */
+static uint64_t run_length(struct partial *p, uint64_t at, uint64_t end,
+	uint64_t max)
+{
+	uint64_t n = 0;
+
+	while (at + n < end && n * p->chunk < max &&
+	       !cache_bitmap_get(p->busy, at + n) &&
+	       !atomic_load(&p->entry[at + n]))
+		n++;
+	return n;
+}
+
+/* Lock chunks between processes; returns how many from `at` on. */
+static uint64_t claim(struct partial *p, uint64_t at, uint64_t n)
+{
+	uint64_t got = n;
+
+	if (cache_lock_try(p->map, PARTIAL_LOCK_CHUNK + at, n)) {
+		for (got = 0; got < n; got++) {
+			if (cache_lock_try(p->map,
+				    PARTIAL_LOCK_CHUNK + at + got, 1))
+				break;
+		}
+	}
+	/* Another process may have published some before we had the lock. */
+	for (uint64_t i = 0; i < got; i++) {
+		if (atomic_load(&p->entry[at + i])) {
+			cache_lock_drop(p->map, PARTIAL_LOCK_CHUNK + at + i,
+				got - i);
+			got = i;
+		}
+	}
+	for (uint64_t i = 0; i < got; i++)
+		cache_bitmap_set(p->busy, at + i);
+	p->n_busy += got;
+	return got;
+}
+
+static void give_back(struct pool_job *job)
+{
+	struct fill_pull *f = (struct fill_pull *)(void *)((char *)job -
+		offsetof(struct fill_pull, job));
+
+	(void) src_unref(f->up);
+	cache_blob_unref(f->b);
+	(void) XXH3_freeState(f->hash);
+	free(f);
+}
+
+static void publish(struct fill_pull *f)
+{
+	struct fill_todo todo = { NULL, NULL };
+	struct blob *b = f->b;
+	struct partial *p = f->part;
+	uint64_t h = XXH3_64bits_digest(f->hash);
+
+	pthread_mutex_lock(&b->lock);
+	cache_partial_publish(p, f->at, h ? h : 1);
+	unclaim(p, f->at, 1);
+	atomic_fetch_add(&b->c->pulled_bytes, f->fill);
+	f->at++;
+	f->fill = 0;
+	if (p == b->part) {
+		cache_settle_more(b);
+		if (b->waiters)
+			cache_fill_kick(b, &todo);
+	}
+	pthread_mutex_unlock(&b->lock);
+	cache_fill_run(b, &todo);
+}
+
+static int on_data(struct src_pull *sp, const void *buf, size_t len)
+{
+	struct fill_pull *f = (struct fill_pull *)sp;
+	struct partial *p = f->part;
+	const uint8_t *at = buf;
+
+	while (len) {
+		uint64_t want, n;
+		int r;
+
+		if (f->at >= f->first + f->n)
+			return -EPROTO;
+		want = cache_partial_len(p, f->at) - f->fill;
+		n = len < want ? len : want;
+		r = io_pwrite(p->data, at, (size_t)n,
+			f->at * p->chunk + f->fill);
+		if (r)
+			return r;
+		if (!f->fill)
+			(void) XXH3_64bits_reset(f->hash);
+		(void) XXH3_64bits_update(f->hash, at, (size_t)n);
+		f->fill += (uint32_t)n;
+		at += n;
+		len -= (size_t)n;
+		if (n == want)
+			publish(f);
+	}
+	return 0;
+}
+
+static void on_done(struct src_pull *sp, int err, const struct error *why)
+{
+	struct fill_pull *f = (struct fill_pull *)sp;
+	struct fill_todo todo = { NULL, NULL };
+	struct blob *b = f->b;
+	struct partial *p = f->part;
+	uint64_t end = f->first + f->n;
+
+	if (!err && f->at < end)
+		err = -EPROTO;
+	pthread_mutex_lock(&b->lock);
+	if (f->hint) {
+		b->hint_pulls--;
+		atomic_fetch_sub(&b->c->hint_pulls, 1);
+	}
+	if (f->at < end) {
+		unclaim(p, f->at, end - f->at);
+		cache_release(b->c, bytes_of(p, f->at, end - f->at));
+		(void) error_set(&b->last, err, "%s",
+			error_text(why, err));
+		b->n_hints = 0;
+		b->want_all = false;
+		if (p == b->part && atomic_load(&b->state) == BLOB_FILLING)
+			cache_fill_fail(b, f->at, end, err, &todo);
+	} else if (p == b->part) {
+		if (b->last.code != -EIO)
+			b->last.code = 0;
+		(void) cache_fill_pump(b, &todo);
+	}
+	pthread_mutex_unlock(&b->lock);
+	cache_fill_run(b, &todo);
+	f->job.run = give_back;
+	pool_add(b->c->pool, &f->job);
+}
+
+static struct fill_pull *new_pull(struct blob *b, struct src *up,
+	uint64_t first, uint64_t n, bool hint)
+{
+	struct fill_pull *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->hash = XXH3_createState();
+	if (!f->hash) {
+		free(f);
+		return NULL;
+	}
+	f->p.off = first * b->part->chunk;
+	f->p.len = bytes_of(b->part, first, n);
+	f->p.data = on_data;
+	f->p.done = on_done;
+	f->b = cache_blob_ref(b);
+	f->up = src_ref(up);
+	f->part = b->part;
+	f->first = f->at = first;
+	f->n = n;
+	f->hint = hint;
+	return f;
+}
+
+int cache_pull_start(struct blob *b, struct src *up, uint64_t *at,
+	uint64_t end, uint64_t max, bool hint, struct fill_todo *todo)
+{
+	struct partial *p = b->part;
+	uint64_t first = *at, n;
+	struct fill_pull *f, **tail;
+
+	if (!up->ops->pull)
+		return -ENOTSUP;
+	n = claim(p, first, run_length(p, first, end, max));
+	if (!n)
+		return -EAGAIN;
+	if (cache_reserve(b->c, bytes_of(p, first, n))) {
+		unclaim(p, first, n);
+		return -ENOSPC;
+	}
+	f = new_pull(b, up, first, n, hint);
+	if (!f) {
+		unclaim(p, first, n);
+		cache_release(b->c, bytes_of(p, first, n));
+		return -ENOMEM;
+	}
+	if (hint)
+		b->hint_pulls++;
+	for (tail = &todo->pulls; *tail; tail = &(*tail)->next)
+		;
+	*tail = f;
+	*at = first + n;
+	return 0;
+}

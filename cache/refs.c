@@ -1,0 +1,191 @@
+/*
+ * Which bytes a revision uses, for pins. Two kinds of small files, so that
+ * neither a lost index nor a crash forgets what the user pinned:
+ *
+ *   refs/ab/cdef…  hub/repo@revision, then a line a key; appended to
+ *   pins/abcdef…   hub/repo@revision
+ *
+ * both named by the SHA-256 of their first line.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "cache/store.h"
+
+#define REF_FILE_MAX (256UL << 20)	/* bytes; a million files and more */
+
+static char *revision_name(const char *hub, const char *repo,
+	const char *revision)
+{
+	char *s;
+
+	return asprintf(&s, "%s/%s@%s", hub, repo, revision) < 0 ? NULL : s;
+}
+
+static void name_hex(const char *name, char ret[OBJID_HEX_MAX])
+{
+	struct objid id;
+
+	digest_sha256(name, strlen(name), &id);
+	objid_hex(&id, ret);
+}
+
+int cache_ref_note(struct cache *c, const struct cache_name *n,
+	const char *key)
+{
+	cleanup_free char *name = revision_name(n->hub, n->repo, n->revision);
+	char rel[CACHE_REL_MAX], hex[OBJID_HEX_MAX], line[160];
+	cleanup_buf struct buf text = BUF_INIT(64 * 1024);
+	cleanup_fd int fd = -1;
+	struct stat st;
+	int r;
+
+	if (!name)
+		return -ENOMEM;
+	r = cache_index_use(c->index, name, key);
+	if (r <= 0)
+		return r;
+	name_hex(name, hex);
+	cache_fan("refs", hex, rel);
+	r = cache_store_parents(c, rel);
+	if (r)
+		return r;
+	fd = openat(c->dir, rel, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+		0600);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	hex[0] = '\0';
+	if (n->id.alg == OBJID_SHA256 && n->id.digits == 64)
+		objid_hex(&n->id, hex);
+	(void) snprintf(line, sizeof(line), "%s %s\n", key, *hex ? hex : "-");
+	if (!st.st_size)
+		r = buf_printf(&text, "%s\n", name);
+	if (!r)
+		r = buf_append_str(&text, line);
+	/* One write, so that lines of two processes do not mix. */
+	if (!r && write(fd, text.data, text.len) != (ssize_t)text.len)
+		r = -EIO;
+	return r;
+}
+
+static int keep(struct map *m, const char *name)
+{
+	static char yes;
+
+	return map_put(m, name, &yes, NULL);
+}
+
+static int note_line(struct cache *c, char *line, struct map *ret)
+{
+	char hex[OBJID_HEX_MAX];
+	struct objid id;
+	int r;
+
+	if (strlen(line) < 66 || line[64] != ' ')
+		return 0;
+	line[64] = '\0';
+	if (strspn(line, "0123456789abcdef") != 64)
+		return 0;
+	r = keep(ret, line);
+	if (!r && strlen(line + 65) == 64)
+		r = keep(ret, line + 65);
+	if (!r && !cache_link_get(c, line, &id)) {
+		objid_hex(&id, hex);
+		r = keep(ret, hex);
+	}
+	return r;
+}
+
+static int pinned_file(struct cache *c, const char *hex, struct map *ret)
+{
+	cleanup_buf struct buf text = BUF_INIT(REF_FILE_MAX);
+	char rel[CACHE_REL_MAX];
+	char *at, *line;
+	int r;
+
+	cache_fan("refs", hex, rel);
+	r = io_read_file(c->dir, rel, &text);
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	at = (char *)text.data;
+	while (!r && at && (line = strsep(&at, "\n")))
+		r = note_line(c, line, ret);
+	return r;
+}
+
+/* fn(hex of the name) for every pin. */
+static int each_pin(struct cache *c,
+	int (*fn)(struct cache *c, const char *hex, struct map *m),
+	struct map *m)
+{
+	int fd = openat(c->dir, "pins", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent *e;
+	DIR *d;
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	d = fdopendir(fd);
+	if (!d) {
+		r = -errno;
+		(void) close(fd);
+		return r;
+	}
+	while (!r && (e = readdir(d))) {
+		if (strlen(e->d_name) == 64)
+			r = fn(c, e->d_name, m);
+	}
+	(void) closedir(d);
+	return r;
+}
+
+int cache_ref_pinned(struct cache *c, struct map *ret)
+{
+	return each_pin(c, pinned_file, ret);
+}
+
+static int restore(struct cache *c, const char *hex, struct map *m)
+{
+	cleanup_buf struct buf name = BUF_INIT(16 * 1024);
+	char rel[CACHE_REL_MAX];
+
+	(void) m;
+	(void) snprintf(rel, sizeof(rel), "pins/%.64s", hex);
+	if (!io_read_file(c->dir, rel, &name) && name.len)
+		(void) cache_index_put(c, CACHE_KIND_PIN, (char *)name.data,
+			"", 0);
+	return 0;
+}
+
+void cache_ref_restore(struct cache *c)
+{
+	(void) each_pin(c, restore, NULL);
+}
+
+int cache_pin(struct cache *c, const char *hub, const char *repo,
+	const char *revision, bool pinned)
+{
+	cleanup_free char *name = revision_name(hub, repo, revision);
+	char rel[CACHE_REL_MAX], hex[OBJID_HEX_MAX];
+	int r;
+
+	if (!name)
+		return -ENOMEM;
+	name_hex(name, hex);
+	(void) snprintf(rel, sizeof(rel), "pins/%.64s", hex);
+	if (pinned) {
+		r = cache_store_publish(c, rel, name, strlen(name));
+		return r ? r : cache_index_put(c, CACHE_KIND_PIN, name, "", 0);
+	}
+	if (unlinkat(c->dir, rel, 0) < 0 && errno != ENOENT)
+		return -errno;
+	return cache_index_del(c, CACHE_KIND_PIN, name);
+}

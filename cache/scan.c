@@ -1,0 +1,105 @@
+/* What lies below the root and counts in the budget. */
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "cache/partial.h"
+#include "cache/store.h"
+
+struct scan {
+	struct cache *c;
+	int (*fn)(void *arg, const struct cache_entry *e);
+	void *arg;
+};
+
+typedef int scan_name_fn(const struct scan *s, const char *dir,
+	const char *name);
+
+/* fn for each name in `dir` that has `len` bytes. */
+static int each_name(const struct scan *s, const char *dir, size_t len,
+	scan_name_fn *fn)
+{
+	int fd = openat(s->c->dir, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent *e;
+	DIR *d;
+	int r = 0;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	d = fdopendir(fd);
+	if (!d) {
+		r = -errno;
+		(void) close(fd);
+		return r;
+	}
+	while (!r && (e = readdir(d))) {
+		if (strlen(e->d_name) == len && e->d_name[0] != '.')
+			r = fn(s, dir, e->d_name);
+	}
+	(void) closedir(d);
+	return r;
+}
+
+static int64_t ns_of(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
+static int file(const struct scan *s, const char *dir, const char *name)
+{
+	struct cache_entry e = { .kind = *dir == 'o' ? CACHE_FILE_OBJECT :
+		CACHE_FILE_RECIPE };
+	struct stat st;
+
+	(void) snprintf(e.rel, sizeof(e.rel), "%.40s/%.62s", dir, name);
+	(void) snprintf(e.hex, sizeof(e.hex), "%.2s%.62s",
+		strrchr(dir, '/') + 1, name);
+	if (fstatat(s->c->dir, e.rel, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !S_ISREG(st.st_mode))
+		return 0;
+	e.bytes = (uint64_t)st.st_size;
+	e.used_ns = ns_of(&st.st_mtim);
+	return s->fn(s->arg, &e);
+}
+
+static int fan(const struct scan *s, const char *dir, const char *name)
+{
+	char sub[CACHE_REL_MAX];
+
+	(void) snprintf(sub, sizeof(sub), "%.32s/%.2s", dir, name);
+	return each_name(s, sub, 62, file);
+}
+
+static int partial(const struct scan *s, const char *dir, const char *name)
+{
+	struct cache_entry e = { .kind = CACHE_FILE_PARTIAL };
+	char map[CACHE_REL_MAX];
+	struct stat st;
+
+	(void) snprintf(e.rel, sizeof(e.rel), "%.16s/%.64s", dir, name);
+	(void) snprintf(e.hex, sizeof(e.hex), "%.64s", name);
+	(void) snprintf(map, sizeof(map), "%.90s/map", e.rel);
+	if (!fstatat(s->c->dir, map, &st, AT_SYMLINK_NOFOLLOW))
+		e.used_ns = ns_of(&st.st_mtim);
+	(void) cache_partial_peek(s->c, name, 0, &e.bytes);
+	return s->fn(s->arg, &e);
+}
+
+int cache_scan(struct cache *c,
+	int (*fn)(void *arg, const struct cache_entry *e), void *arg)
+{
+	const struct scan s = { c, fn, arg };
+	int r = each_name(&s, "objects/sha256", 2, fan);
+
+	if (!r)
+		r = each_name(&s, "partial", 64, partial);
+	if (!r)
+		r = each_name(&s, "recipes", 2, fan);
+	return r;
+}

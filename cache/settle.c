@@ -1,0 +1,541 @@
+/*
+ * The verdict. A job on the pool hashes the front of the object as it grows,
+ * so that little is left to do when the last chunk comes; then it compares.
+ *
+ *   right   data becomes an object (fsync, 0444, rename), the partial goes.
+ *   wrong   the partial is thrown away and a new one made with `distrust`
+ *           set: everything is fetched once more and nothing of it given out
+ *           before its verdict. What had been given out of the first attempt
+ *           is remembered by its XXH3 (blob.doubt); if the second attempt is
+ *           right and some of that differs, the epoch changes.
+ *   wrong again   the blob is FAILED.
+ *
+ * Between processes the holder of PARTIAL_LOCK_VERDICT decides; it tells the
+ * others through partial_head.state, which they look at before each read.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "cache/bitmap.h"
+#include "cache/fill.h"
+#include "cache/lock.h"
+
+#define SLICE (16UL << 20)	/* bytes hashed before other jobs get a turn */
+#define HASH_BLOCK (1UL << 20)
+
+static struct blob *blob_of(struct pool_job *job)
+{
+	return (struct blob *)(void *)((char *)job -
+		offsetof(struct blob, job));
+}
+
+/* ---- what was given out ---------------------------------------------------- */
+
+static int remember(struct blob *b, const struct partial *p)
+{
+	uint64_t *v;
+
+	if (b->doubt)
+		return 0;
+	v = calloc((size_t)p->n, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < p->n; i++) {
+		if (cache_bitmap_get(p->handed, i))
+			v[i] = atomic_load(&p->entry[i]);
+	}
+	b->doubt = v;
+	b->doubt_n = p->n;
+	b->doubt_chunk = p->chunk;
+	return 0;
+}
+
+/* The bytes are right now (p), or never will be (NULL). */
+static void settle_doubt(struct blob *b, const struct partial *p)
+{
+	bool differ = false;
+
+	for (uint64_t i = 0; i < b->doubt_n && b->doubt && !differ; i++)
+		differ = b->doubt[i] && (!p || p->chunk != b->doubt_chunk ||
+			atomic_load(&p->entry[i]) != b->doubt[i]);
+	if (differ)
+		cache_blob_new_epoch(b);
+	free(b->doubt);
+	b->doubt = NULL;
+	b->doubt_n = 0;
+}
+
+static void fail(struct blob *b, int err)
+{
+	settle_doubt(b, NULL);
+	b->failed_ms = clock_ms();
+	cache_fill_forget(b);
+	if (!b->last.code)
+		(void) error_set(&b->last, err, "%s: %s", b->what,
+			strerror(-err));
+	atomic_store(&b->state, BLOB_FAILED);
+}
+
+/* b->part was discarded, here or elsewhere: the next attempt, if any. */
+static void next_attempt(struct blob *b, struct partial *fresh, int err)
+{
+	struct partial *p = b->part;
+
+	if (!err)
+		err = remember(b, p);
+	if (err) {
+		cache_partial_close(fresh);
+		fail(b, err);
+		return;
+	}
+	cache_partial_close_fds(p);
+	fresh->older = p;
+	b->part = fresh;
+}
+
+void cache_settle_look(struct blob *b)
+{
+	struct partial *p = b->part, *fresh = NULL;
+	struct objid id = { .alg = OBJID_SHA256, .digits = 64 };
+	int fd, r;
+
+	switch (atomic_load(&p->head->state)) {
+	case PARTIAL_SETTLED:
+		memcpy(id.raw, p->head->settled, sizeof(p->head->settled));
+		fd = cache_object_open(b->c, &id, b->size);
+		settle_doubt(b, p);
+		b->last.code = 0;
+		cache_blob_set_whole(b, fd, b->id.alg != OBJID_NONE);
+		cache_partial_close_fds(p);
+		break;
+	case PARTIAL_DISCARDED:
+		if (p->head->distrust) {
+			(void) error_set(&b->last, -EIO, "%s: the bytes "
+				"contradicted their digest twice", b->what);
+			(void) remember(b, p);
+			fail(b, -EIO);
+			break;
+		}
+		r = cache_partial_open(b->c, b->key, b->what, b->size,
+			p->chunk, true, true, &fresh);
+		next_attempt(b, fresh, r);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- right ------------------------------------------------------------------- */
+
+/* Is partial/KEY/data still the file that we have? */
+static bool still_ours(struct blob *b, const struct partial *p,
+	const char *rel)
+{
+	struct stat here, there;
+
+	return !fstat(p->data, &here) &&
+		!fstatat(b->c->dir, rel, &there, AT_SYMLINK_NOFOLLOW) &&
+		here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+}
+
+static void sync_above(struct cache *c, const char *rel)
+{
+	char dir[CACHE_REL_MAX];
+	int fd;
+
+	(void) snprintf(dir, sizeof(dir), "%s", rel);
+	*strrchr(dir, '/') = '\0';
+	fd = openat(c->dir, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0) {
+		(void) fsync(fd);
+		(void) close(fd);
+	}
+}
+
+/* Between enter and leave: data becomes the object. */
+static int move_in(struct blob *b, struct partial *p,
+	const struct objid *sha256, const char *rel)
+{
+	char from[CACHE_REL_MAX], dir[CACHE_REL_MAX];
+	struct cache *c = b->c;
+	struct stat st;
+	int r;
+
+	(void) snprintf(dir, sizeof(dir), "partial/%s", b->key);
+	(void) snprintf(from, sizeof(from), "partial/%s/data", b->key);
+	if (!still_ours(b, p, from))
+		return -ESTALE;
+	if (!fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) &&
+	    (uint64_t)st.st_size == p->size)
+		cache_release(c, p->size);
+	else if (renameat(c->dir, from, c->dir, rel) < 0)
+		return -errno;
+	r = cache_link_put(c, b->key, sha256);
+	memcpy(p->head->settled, sha256->raw, sizeof(p->head->settled));
+	atomic_store(&p->head->state, PARTIAL_SETTLED);
+	cache_store_discard(c, dir);
+	return r;
+}
+
+/* Without locks, once b is WHOLE. The descriptors of p are ours alone now. */
+static void keep(struct blob *b, struct partial *p,
+	const struct objid *sha256)
+{
+	char rel[CACHE_REL_MAX];
+	struct cache *c = b->c;
+	int fd = -1, r = 0;
+
+	cache_object_rel(sha256, rel);
+	if (fsync(p->data) < 0 || fchmod(p->data, 0444) < 0)
+		r = -errno;
+	if (!r)
+		r = cache_store_parents(c, rel);
+	if (!r) {
+		cache_store_enter(c);
+		r = move_in(b, p, sha256, rel);
+		cache_store_leave(c);
+	}
+	if (!r) {
+		sync_above(c, rel);
+		fd = cache_object_open(c, sha256, b->size);
+	}
+	pthread_mutex_lock(&b->lock);
+	if (fd >= 0)
+		b->fd = fd;
+	cache_partial_close_fds(p);
+	pthread_mutex_unlock(&b->lock);
+}
+
+/* ---- wrong -------------------------------------------------------------------- */
+
+static void throw_away(struct blob *b, const struct objid *got)
+{
+	char want_hex[OBJID_HEX_MAX], got_hex[OBJID_HEX_MAX];
+	struct partial *p = b->part, *fresh = NULL;
+	char rel[CACHE_REL_MAX], data[CACHE_REL_MAX];
+	bool again = !p->head->distrust;
+	int r = 0;
+
+	objid_hex(&b->id, want_hex);
+	objid_hex(got, got_hex);
+	(void) error_set(&b->last, -EIO, "%s: the hub's bytes have %s %s, not "
+		"%s%s", b->what, objid_alg_name(b->id.alg), got_hex, want_hex,
+		again ? "; fetched once more" : "; twice");
+	(void) snprintf(rel, sizeof(rel), "partial/%s", b->key);
+	(void) snprintf(data, sizeof(data), "partial/%s/data", b->key);
+	cache_store_enter(b->c);
+	atomic_store(&p->head->state, PARTIAL_DISCARDED);
+	if (still_ours(b, p, data))
+		cache_store_discard(b->c, rel);
+	if (again)
+		r = cache_partial_open_locked(b->c, b->key, b->what, b->size,
+			p->chunk, true, true, &fresh);
+	cache_store_leave(b->c);
+	cache_release(b->c, p->size);
+	if (again) {
+		next_attempt(b, fresh, r);
+		b->want_all = b->srcs && b->up;
+	} else {
+		(void) remember(b, p);
+		cache_partial_close_fds(p);
+		fail(b, -EIO);
+	}
+}
+
+/* ---- the job -------------------------------------------------------------------- */
+
+static void drop_digests(struct partial *p)
+{
+	digest_free(p->sha256);
+	digest_free(p->own);
+	p->sha256 = p->own = NULL;
+	p->hashed = 0;
+	p->rehash = false;
+}
+
+static int make_digests(struct blob *b, struct partial *p)
+{
+	if (p->rehash)
+		drop_digests(p);
+	if (p->sha256)
+		return 0;
+	p->sha256 = digest_new(OBJID_SHA256, b->size);
+	if (b->id.alg != OBJID_NONE && b->id.alg != OBJID_SHA256)
+		p->own = digest_new(b->id.alg, b->size);
+	if (p->sha256 && (p->own || b->id.alg == OBJID_NONE ||
+	    b->id.alg == OBJID_SHA256))
+		return 0;
+	drop_digests(p);
+	return -ENOMEM;
+}
+
+/* Hash what is here, at most a slice; unlocks meanwhile. */
+static void hash_on(struct blob *b, struct partial *p)
+{
+	uint64_t done = 0;
+
+	while (done < SLICE && p->hashed < p->n && !p->rehash &&
+	       cache_partial_has(p, p->hashed)) {
+		uint64_t i = p->hashed;
+		size_t len = (size_t)cache_partial_len(p, i);
+
+		pthread_mutex_unlock(&b->lock);
+		digest_update(p->sha256, p->mem + i * p->chunk, len);
+		if (p->own)
+			digest_update(p->own, p->mem + i * p->chunk, len);
+		pthread_mutex_lock(&b->lock);
+		p->hashed++;
+		done += len;
+	}
+}
+
+/* All is hashed. Returns true when keep() is to follow. */
+static bool decide(struct blob *b, struct partial *p, struct objid *sha256)
+{
+	struct objid own;
+
+	digest_final(p->sha256, sha256);
+	own = *sha256;
+	if (p->own)
+		digest_final(p->own, &own);
+	drop_digests(p);
+	if (b->id.alg != OBJID_NONE && !objid_match(&b->id, &own)) {
+		atomic_fetch_add(&b->c->mismatches, 1);
+		throw_away(b, &own);
+		return false;
+	}
+	if (b->id.alg != OBJID_NONE)
+		atomic_fetch_add(&b->c->verified, 1);
+	settle_doubt(b, p);
+	b->last.code = 0;
+	cache_blob_set_whole(b, -1, b->id.alg != OBJID_NONE);
+	return true;
+}
+
+enum turn { TURN_IDLE, TURN_AGAIN, TURN_DECIDED, TURN_KEEP };
+
+static enum turn take_turn(struct blob *b, struct partial *p,
+	struct objid *sha256)
+{
+	if (atomic_load(&b->state) != BLOB_FILLING)
+		return TURN_IDLE;
+	if (cache_lock_try(p->map, PARTIAL_LOCK_VERDICT, 1)) {
+		cache_watch(b);
+		return TURN_IDLE;
+	}
+	cache_settle_look(b);
+	if (atomic_load(&b->state) != BLOB_FILLING || b->part != p)
+		return TURN_DECIDED;
+	if (make_digests(b, p)) {
+		cache_fill_forget(b);
+		return TURN_IDLE;
+	}
+	hash_on(b, p);
+	if (p->rehash)
+		return TURN_AGAIN;
+	if (p->hashed == p->n)
+		return decide(b, p, sha256) ? TURN_KEEP : TURN_DECIDED;
+	if (cache_partial_has(p, p->hashed))
+		return TURN_AGAIN;
+	cache_lock_drop(p->map, PARTIAL_LOCK_VERDICT, 1);
+	return TURN_IDLE;
+}
+
+static void run_hash(struct pool_job *job)
+{
+	struct fill_todo todo = { NULL, NULL };
+	struct blob *b = blob_of(job);
+	struct objid sha256;
+	struct partial *p;
+	enum turn t;
+
+	pthread_mutex_lock(&b->lock);
+	p = b->part;
+	t = take_turn(b, p, &sha256);
+	b->job_runs = t == TURN_AGAIN;
+	if (t == TURN_AGAIN) {
+		pool_add(b->c->pool, job);
+		pthread_mutex_unlock(&b->lock);
+		return;
+	}
+	/* Chunks may have come, or gone bad, while the lock was open. */
+	if (t == TURN_DECIDED || t == TURN_KEEP || p->first_absent < p->n) {
+		cache_fill_kick(b, &todo);
+		(void) cache_fill_pump(b, &todo);
+	}
+	pthread_mutex_unlock(&b->lock);
+	cache_fill_run(b, &todo);
+	if (t == TURN_KEEP)
+		keep(b, p, &sha256);
+	cache_blob_unref(b);
+}
+
+void cache_settle_more(struct blob *b)
+{
+	struct partial *p = b->part;
+
+	if (b->job_runs || atomic_load(&b->state) != BLOB_FILLING)
+		return;
+	if (p->hashed < p->n && !atomic_load(&p->entry[p->hashed]))
+		return;
+	/* Reopened far from its end: hashing the front again at each reopening
+	 * would cost more than one long pass at the end. */
+	if (!p->hashed && !cache_partial_complete(p) &&
+	    p->first_absent > 64 && p->first_absent < p->n / 2)
+		return;
+	b->job_runs = true;
+	b->job.run = run_hash;
+	(void) cache_blob_ref(b);
+	pool_add(b->c->pool, &b->job);
+}
+
+/* ---- another tool's file ---------------------------------------------------------- */
+
+static int hash_file(int fd, uint64_t size, const struct objid *want,
+	struct objid *ret_sha256)
+{
+	struct digest *sha = digest_new(OBJID_SHA256, size);
+	struct digest *own = want->alg == OBJID_SHA256 ? NULL :
+		digest_new(want->alg, size);
+	uint8_t *block = malloc(HASH_BLOCK);
+	struct objid got;
+	int r = sha && block && (own || want->alg == OBJID_SHA256) ? 0 :
+		-ENOMEM;
+
+	for (uint64_t off = 0; !r && off < size; off += HASH_BLOCK) {
+		size_t n = size - off < HASH_BLOCK ? (size_t)(size - off) :
+			HASH_BLOCK;
+
+		r = io_pread(fd, block, n, off);
+		if (r)
+			break;
+		digest_update(sha, block, n);
+		if (own)
+			digest_update(own, block, n);
+	}
+	if (!r) {
+		digest_final(sha, ret_sha256);
+		got = *ret_sha256;
+		if (own)
+			digest_final(own, &got);
+		r = objid_match(want, &got) ? 1 : 0;
+	}
+	digest_free(sha);
+	digest_free(own);
+	free(block);
+	return r;
+}
+
+/* A copy that shares its blocks, if the file system can; else -1. */
+static int clone_file(struct cache *c, int from, uint64_t size,
+	const char *tmp)
+{
+	int fd;
+
+	if (cache_reserve(c, size))
+		return -1;
+	fd = openat(c->dir, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd >= 0 && !ioctl(fd, FICLONE, from))
+		return fd;
+	if (fd >= 0) {
+		(void) close(fd);
+		(void) unlinkat(c->dir, tmp, 0);
+	}
+	cache_release(c, size);
+	return -1;
+}
+
+/* The clone becomes an object; returns it opened, or negative. */
+static int keep_clone(struct blob *b, int fd, const char *tmp,
+	const struct objid *sha256)
+{
+	char rel[CACHE_REL_MAX];
+	struct cache *c = b->c;
+	int r = 0;
+
+	cache_object_rel(sha256, rel);
+	if (fsync(fd) < 0 || fchmod(fd, 0444) < 0)
+		r = -errno;
+	if (!r)
+		r = cache_store_parents(c, rel);
+	if (!r && renameat(c->dir, tmp, c->dir, rel) < 0)
+		r = -errno;
+	if (!r)
+		r = cache_link_put(c, b->key, sha256);
+	return r ? r : cache_object_open(c, sha256, b->size);
+}
+
+/* 1: right (*ret_fd: an object, or -1 to stay in place). */
+static int compare_foreign(struct blob *b, int *ret_fd)
+{
+	struct cache *c = b->c;
+	char tmp[CACHE_REL_MAX];
+	struct stat before, after;
+	struct objid sha256;
+	cleanup_fd int clone = -1;
+	int r;
+
+	if (fstat(b->fd, &before) < 0)
+		return -errno;
+	cache_store_tmp(c, tmp);
+	clone = clone_file(c, b->fd, b->size, tmp);
+	r = hash_file(clone >= 0 ? clone : b->fd, b->size, &b->id, &sha256);
+	if (clone >= 0 && r == 1)
+		*ret_fd = keep_clone(b, clone, tmp, &sha256);
+	if (clone >= 0 && *ret_fd < 0) {
+		(void) unlinkat(c->dir, tmp, 0);
+		cache_release(c, b->size);
+	}
+	if (r >= 0 && !fstat(b->fd, &after) &&
+	    !memcmp(&before.st_mtim, &after.st_mtim, sizeof(after.st_mtim)))
+		(void) cache_index_foreign_put(c->index, &before, &b->id,
+			r == 1);
+	else
+		r = -ESTALE;
+	return r;
+}
+
+static void run_foreign(struct pool_job *job)
+{
+	struct fill_todo todo = { NULL, NULL };
+	struct blob *b = blob_of(job);
+	int fd = -1, r;
+
+	r = compare_foreign(b, &fd);
+	pthread_mutex_lock(&b->lock);
+	b->job_runs = false;
+	if (r == 1) {
+		atomic_fetch_add(&b->c->adopted_bytes, b->size);
+		cache_blob_set_whole(b, fd, true);
+	} else {
+		if (fd >= 0)
+			(void) close(fd);
+		(void) close(b->fd);
+		b->fd = -1;
+		atomic_store(&b->state, BLOB_FILLING);
+		(void) cache_partial_open(b->c, b->key, b->what, b->size,
+			b->c->chunk, false, false, &b->part);
+	}
+	cache_fill_kick(b, &todo);
+	pthread_mutex_unlock(&b->lock);
+	cache_fill_run(b, &todo);
+	cache_blob_unref(b);
+}
+
+void cache_settle_foreign(struct blob *b)
+{
+	b->job_runs = true;
+	b->job.run = run_foreign;
+	(void) cache_blob_ref(b);
+	pool_add(b->c->pool, &b->job);
+}

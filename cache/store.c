@@ -1,0 +1,444 @@
+/*
+ * Opening a cache, and what must be true below its root.
+ *
+ * Every process that has the cache open holds byte 0 of `lock` shared. Who
+ * gets it exclusively at open is alone, and only then repairs: what lies in
+ * tmp/ belongs to nobody, partials without data are remains, and the count of
+ * used bytes is made anew (a process that was killed between reserving and
+ * writing leaves it too high, never too low).
+ */
+#include "config.h"
+
+#include "cache/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "cache/fill.h"
+#include "cache/lock.h"
+
+#define STORE_VERSION 1
+#define USAGE_MAGIC UINT64_C(0x3130454741535548)	/* "HUSAGE01" */
+#define LOCK_ALIVE 0	/* byte of `lock`: shared by every open cache */
+#define LOCK_NAMES 1	/* byte of `lock`: cache_store_enter() */
+#define POOL_THREADS 3
+
+static const char tag_text[] =
+	"Signature: 8a477f597d28d172789f06886806bc55\n"
+	"# This directory is a cache made by OmniHub.\n"
+	"# See https://bford.info/cachedir/\n";
+
+void cache_store_enter(struct cache *c)
+{
+	pthread_mutex_lock(&c->store_lock);
+	(void) cache_lock_wait(c->lock_fd, LOCK_NAMES, false);
+}
+
+void cache_store_leave(struct cache *c)
+{
+	cache_lock_drop(c->lock_fd, LOCK_NAMES, 1);
+	pthread_mutex_unlock(&c->store_lock);
+}
+
+void cache_store_tmp(struct cache *c, char ret[CACHE_REL_MAX])
+{
+	struct timespec ts;
+
+	/* Another cache of this process has its own count: add the clock. */
+	(void) clock_gettime(CLOCK_MONOTONIC, &ts);
+	(void) snprintf(ret, CACHE_REL_MAX, "tmp/%ld-%llx-%u", (long)getpid(),
+		(unsigned long long)ts.tv_sec * 1000000000ULL +
+			(unsigned long long)ts.tv_nsec,
+		atomic_fetch_add(&c->tmp_seq, 1));
+}
+
+int cache_store_parents(struct cache *c, const char *rel)
+{
+	char dir[CACHE_REL_MAX];
+	char *slash;
+
+	(void) snprintf(dir, sizeof(dir), "%s", rel);
+	slash = strrchr(dir, '/');
+	if (!slash)
+		return 0;
+	*slash = '\0';
+	if (!faccessat(c->dir, dir, F_OK, 0))
+		return 0;
+	return io_mkdirs(c->dir, dir);
+}
+
+static int write_tmp(struct cache *c, const char *tmp, const void *data,
+	size_t len)
+{
+	cleanup_fd int fd = openat(c->dir, tmp,
+		O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = io_pwrite(fd, data, len, 0);
+	if (!r && fdatasync(fd) < 0)
+		r = -errno;
+	return r;
+}
+
+int cache_store_publish(struct cache *c, const char *rel, const void *data,
+	size_t len)
+{
+	char tmp[CACHE_REL_MAX];
+	int r;
+
+	r = cache_store_parents(c, rel);
+	if (r)
+		return r;
+	cache_store_tmp(c, tmp);
+	r = write_tmp(c, tmp, data, len);
+	if (!r && renameat(c->dir, tmp, c->dir, rel) < 0)
+		r = -errno;
+	if (r)
+		(void) unlinkat(c->dir, tmp, 0);
+	return r;
+}
+
+void cache_store_discard(struct cache *c, const char *rel)
+{
+	char tmp[CACHE_REL_MAX];
+
+	cache_store_tmp(c, tmp);
+	if (!renameat(c->dir, rel, c->dir, tmp))
+		(void) io_remove_tree(c->dir, tmp);
+}
+
+/* ---- budget ---------------------------------------------------------------- */
+
+struct evict_job {
+	struct pool_job job;
+	struct cache *c;
+};
+
+static void run_evict(struct pool_job *job)
+{
+	struct evict_job *e = (struct evict_job *)job;
+
+	(void) cache_evict(e->c, e->c->budget / 16, false);
+	atomic_store(&e->c->evicting, false);
+	free(e);
+}
+
+/* Make room before a reader has to wait for it. */
+static void evict_early(struct cache *c)
+{
+	struct evict_job *e;
+
+	if (atomic_exchange(&c->evicting, true))
+		return;
+	e = calloc(1, sizeof(*e));
+	if (!e) {
+		atomic_store(&c->evicting, false);
+		return;
+	}
+	e->job.run = run_evict;
+	e->c = c;
+	pool_add(c->pool, &e->job);
+}
+
+static int reserve_once(struct cache *c, uint64_t len, uint64_t *ret_short)
+{
+	uint64_t used = atomic_fetch_add(&c->usage->used, len) + len;
+	uint64_t spare = 0, want = len;
+	struct statvfs fs;
+
+	if (c->budget) {
+		spare = used <= c->budget ? c->budget - used : 0;
+		if (used <= c->budget) {
+			if (spare < c->budget / 32)
+				evict_early(c);
+			return 0;
+		}
+		want = used - c->budget;
+	} else if (fstatvfs(c->dir, &fs)) {
+		return 0;
+	} else {
+		uint64_t avail = (uint64_t)fs.f_bavail * fs.f_frsize;
+		uint64_t keep = (uint64_t)fs.f_blocks * fs.f_frsize / 10;
+
+		if (avail >= keep && avail - keep >= len)
+			return 0;
+		want = avail < keep ? keep - avail + len : len;
+	}
+	cache_release(c, len);
+	*ret_short = want;
+	return -ENOSPC;
+}
+
+int cache_reserve(struct cache *c, uint64_t len)
+{
+	uint64_t lack = 0;
+
+	for (int i = 0; i < 3; i++) {
+		if (!reserve_once(c, len, &lack))
+			return 0;
+		if (!cache_evict(c, lack, false))
+			break;
+	}
+	return -ENOSPC;
+}
+
+void cache_release(struct cache *c, uint64_t len)
+{
+	atomic_fetch_sub(&c->usage->used, len);
+}
+
+/* ---- open -------------------------------------------------------------------- */
+
+static int check_version(struct cache *c, struct error *why)
+{
+	cleanup_buf struct buf b = BUF_INIT(4096);
+	char text[64];
+	int version, r;
+
+	r = io_read_file(c->dir, "VERSION", &b);
+	if (r == -ENOENT) {
+		(void) snprintf(text, sizeof(text), "omnihub-cache %d\n",
+			STORE_VERSION);
+		r = io_publish(c->dir, "CACHEDIR.TAG", tag_text,
+			sizeof(tag_text) - 1, 0600);
+		if (!r)
+			r = io_publish(c->dir, "VERSION", text, strlen(text),
+				0600);
+		if (r)
+			return error_set(why, r, "cannot write the cache: %s",
+				strerror(-r));
+		return 0;
+	}
+	if (r)
+		return error_set(why, r, "VERSION of the cache: %s",
+			strerror(-r));
+	if (!b.data || sscanf((char *)b.data, "omnihub-cache %d", &version) != 1)
+		return error_set(why, -ENOTSUP,
+			"VERSION there is not that of an OmniHub cache");
+	if (version > STORE_VERSION)
+		return error_set(why, -ENOTSUP,
+			"the cache has version %d, this program knows %d",
+			version, STORE_VERSION);
+	return 0;
+}
+
+static int open_usage(struct cache *c)
+{
+	cleanup_fd int fd = openat(c->dir, "usage",
+		O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	void *m;
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = posix_fallocate(fd, 0, 4096);
+	if (r)
+		return -r;
+	m = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (m == MAP_FAILED)
+		return -errno;
+	c->usage = m;
+	return 0;
+}
+
+/* Nobody else has the cache open. */
+static int repair(struct cache *c)
+{
+	uint64_t used = 0;
+	int r;
+
+	r = io_remove_tree(c->dir, "tmp");
+	if (!r)
+		r = io_mkdirs(c->dir, "tmp");
+	if (!r)
+		r = cache_evict_count(c, &used);
+	if (r)
+		return r;
+	c->usage->magic = USAGE_MAGIC;
+	atomic_store(&c->usage->used, used);
+	return 0;
+}
+
+static int open_files(struct cache *c, struct error *why)
+{
+	static const char *const dirs[] = {
+		"objects/sha256", "partial", "recipes", "links", "refs",
+		"pins", "tmp",
+	};
+	int r = 0;
+
+	c->lock_fd = openat(c->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC,
+		0600);
+	if (c->lock_fd < 0)
+		return error_set(why, -errno, "cannot write the cache: %s",
+			strerror(errno));
+	r = check_version(c, why);
+	if (r)
+		return r;
+	for (size_t i = 0; !r && i < sizeof(dirs) / sizeof(*dirs); i++)
+		r = io_mkdirs(c->dir, dirs[i]);
+	if (!r)
+		r = open_usage(c);
+	if (!r && !cache_lock_try(c->lock_fd, LOCK_ALIVE, 1))
+		r = repair(c);
+	if (!r)
+		r = cache_lock_wait(c->lock_fd, LOCK_ALIVE, true);
+	if (r)
+		return error_set(why, r, "cannot prepare the cache: %s",
+			strerror(-r));
+	return 0;
+}
+
+static int open_root(struct cache *c, const char *dir, struct error *why)
+{
+	int r = io_mkdirs(AT_FDCWD, dir);
+
+	if (!r) {
+		c->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (c->dir < 0)
+			r = -errno;
+	}
+	if (r)
+		return error_set(why, r, "%s: %s", dir, strerror(-r));
+	r = open_files(c, why);
+	if (r)
+		(void) error_wrap(why, "%s", dir);
+	return r;
+}
+
+static int open_index(struct cache *c, const char *dir, struct error *why)
+{
+	char path[4096];
+	bool fresh = false;
+	int r;
+
+	if (snprintf(path, sizeof(path), "%s/index.sqlite", dir) >=
+	    (int)sizeof(path))
+		return error_set(why, -ENAMETOOLONG, "%s", dir);
+	r = cache_index_open(path, &c->index, &fresh, why);
+	if (!r && fresh)
+		cache_ref_restore(c);
+	return r;
+}
+
+static void free_cache(struct cache *c)
+{
+	cache_watch_stop(c);
+	pool_free(c->pool);
+	cache_index_close(c->index);
+	if (c->usage)
+		(void) munmap(c->usage, 4096);
+	if (c->lock_fd >= 0)
+		(void) close(c->lock_fd);
+	if (c->dir >= 0)
+		(void) close(c->dir);
+	map_done(&c->blobs);
+	pthread_mutex_destroy(&c->store_lock);
+	pthread_mutex_destroy(&c->lock);
+	pthread_mutex_destroy(&c->watch_lock);
+	pthread_cond_destroy(&c->empty);
+	pthread_cond_destroy(&c->watch_more);
+	free(c->hf_cache);
+	free(c);
+}
+
+static struct cache *new_cache(const struct cache_conf *conf)
+{
+	struct cache *c = calloc(1, sizeof(*c));
+	pthread_condattr_t attr;
+
+	if (!c)
+		return NULL;
+	c->dir = c->lock_fd = -1;
+	c->budget = conf->budget;
+	c->chunk = conf->chunk ? conf->chunk : CACHE_CHUNK_DEFAULT;
+	c->connections = conf->connections ? conf->connections : 1;
+	c->before_read = conf->before_read;
+	(void) pthread_mutex_init(&c->store_lock, NULL);
+	(void) pthread_mutex_init(&c->lock, NULL);
+	(void) pthread_mutex_init(&c->watch_lock, NULL);
+	(void) pthread_cond_init(&c->empty, NULL);
+	(void) pthread_condattr_init(&attr);
+	(void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void) pthread_cond_init(&c->watch_more, &attr);
+	(void) pthread_condattr_destroy(&attr);
+	return c;
+}
+
+int cache_open(const struct cache_conf *conf, struct cache **ret,
+	struct error *why)
+{
+	struct cache *c;
+	int r;
+
+	if (conf->chunk && (conf->chunk < 64 * 1024 ||
+	    conf->chunk > 4 * 1024 * 1024 || (conf->chunk & (conf->chunk - 1))))
+		return error_set(why, -EINVAL,
+			"chunks are a power of two of 64 KiB to 4 MiB");
+	c = new_cache(conf);
+	if (!c)
+		return error_set(why, -ENOMEM, "out of memory");
+	r = open_root(c, conf->dir, why);
+	if (!r)
+		r = open_index(c, conf->dir, why);
+	if (!r && conf->hf_cache) {
+		c->hf_cache = strdup(conf->hf_cache);
+		if (!c->hf_cache)
+			r = -ENOMEM;
+	}
+	if (!r) {
+		c->pool = pool_new(POOL_THREADS, "cache");
+		if (!c->pool)
+			r = error_set(why, -ENOMEM, "cannot start threads");
+	}
+	if (r) {
+		free_cache(c);
+		return r;
+	}
+	log_debug("cache %s: %llu bytes used", conf->dir,
+		(unsigned long long)atomic_load(&c->usage->used));
+	*ret = c;
+	return 0;
+}
+
+void cache_close(struct cache *c)
+{
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	while (c->n_blobs)
+		pthread_cond_wait(&c->empty, &c->lock);
+	pthread_mutex_unlock(&c->lock);
+	free_cache(c);
+}
+
+void cache_on_epoch(struct cache *c,
+	void (*fn)(void *arg, const struct src *s), void *arg)
+{
+	c->on_epoch = fn;
+	c->on_epoch_arg = arg;
+}
+
+void cache_stats(struct cache *c, struct cache_stats *ret)
+{
+	*ret = (struct cache_stats){
+		.hits = atomic_load(&c->hits),
+		.misses = atomic_load(&c->misses),
+		.pulled_bytes = atomic_load(&c->pulled_bytes),
+		.verified = atomic_load(&c->verified),
+		.mismatches = atomic_load(&c->mismatches),
+		.evicted_bytes = atomic_load(&c->evicted_bytes),
+		.adopted_bytes = atomic_load(&c->adopted_bytes),
+	};
+}

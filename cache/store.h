@@ -1,0 +1,137 @@
+/*
+ * The root directory of a cache: layout, budget, temporary names, and the lock
+ * under which directory structure changes. README.md draws the layout.
+ *
+ * Lock order, outermost first: cache.lock, blob.lock, cache.store_lock,
+ * cache.watch_lock and the index's own (leaves).
+ */
+#ifndef CACHE_STORE_H
+#define CACHE_STORE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/map.h"
+#include "base/pool.h"
+#include "cache/cache.h"
+#include "cache/index.h"
+
+#define CACHE_KEY_HEX 65	/* a SHA-256 in hex, with the NUL */
+#define CACHE_REL_MAX 112	/* any path below the root, with the NUL */
+
+struct blob;
+
+struct cache_usage {		/* the file `usage`, mapped by every process */
+	uint64_t magic;
+	_Atomic uint64_t used;	/* bytes reserved or stored */
+};
+
+struct cache {
+	int dir;			/* the root; constant */
+	int lock_fd;			/* the file `lock`; constant */
+	struct cache_usage *usage;	/* shared with other processes */
+	uint64_t budget;		/* bytes, 0: a tenth stays free */
+	uint32_t chunk;			/* bytes */
+	unsigned connections;
+	bool before_read;
+	char *hf_cache;			/* or NULL */
+	struct cache_index *index;
+	struct pool *pool;
+	atomic_uint tmp_seq;
+	pthread_mutex_t store_lock;	/* with byte 1 of lock_fd */
+
+	pthread_mutex_t lock;
+	pthread_cond_t empty;		/* n_blobs is 0 */
+	struct map blobs;		/* lock; key → struct blob */
+	unsigned n_blobs;		/* lock; alive, in the map or not */
+
+	atomic_uint hint_pulls;		/* of all blobs, running */
+
+	pthread_mutex_t watch_lock;
+	pthread_cond_t watch_more;
+	struct blob *watched;		/* watch_lock */
+	bool watch_stop, watch_runs;	/* watch_lock */
+	pthread_t watch_thread;
+
+	void (*on_epoch)(void *arg, const struct src *s);
+	void *on_epoch_arg;
+
+	atomic_bool evicting;		/* a background eviction is queued */
+	atomic_uint_fast64_t hits, misses, pulled_bytes, verified, mismatches,
+		evicted_bytes, adopted_bytes;
+};
+
+/* Every change of names below the root is made between these, so that no two
+ * processes move the same thing. Held for a few system calls only. */
+void cache_store_enter(struct cache *c);
+void cache_store_leave(struct cache *c);
+
+/* A name below tmp/ that nobody uses. */
+void cache_store_tmp(struct cache *c, char ret[CACHE_REL_MAX]);
+/* Put bytes under `rel` (replacing), seen whole or not at all; makes the
+ * directories above. */
+int cache_store_publish(struct cache *c, const char *rel, const void *data,
+	size_t len);
+/* mkdir the directories above rel. */
+int cache_store_parents(struct cache *c, const char *rel);
+/* Out of everybody's way in one step, then removed. */
+void cache_store_discard(struct cache *c, const char *rel);
+
+/* Budget. Reserve before writing; evicts when it must. -ENOSPC. */
+int cache_reserve(struct cache *c, uint64_t len);
+void cache_release(struct cache *c, uint64_t len);
+
+/* ---- objects (object.c) ---------------------------------------------------- */
+
+/* "dir/ab/cdef…" from hex. */
+void cache_fan(const char *dir, const char *hex, char ret[CACHE_REL_MAX]);
+void cache_object_rel(const struct objid *sha256, char ret[CACHE_REL_MAX]);
+/* Open and mark a whole object of this size. Returns the descriptor, or
+ * -ENOENT. Its last use is now. */
+int cache_object_open(struct cache *c, const struct objid *sha256,
+	uint64_t size);
+/* links/ab/cdef… : which object holds the bytes of a key. */
+int cache_link_get(struct cache *c, const char *key, struct objid *ret);
+int cache_link_put(struct cache *c, const char *key,
+	const struct objid *sha256);
+
+/* The key of a name: hex of a SHA-256 over what makes its bytes immutable. */
+int cache_name_key(const struct cache_name *n, char ret[CACHE_KEY_HEX]);
+/* The digest is whole and strong enough to be the name itself. */
+bool cache_id_full(const struct objid *id);
+
+/* ---- revisions (refs.c) ------------------------------------------------------ */
+
+/* Note that hub/repo@revision uses `key`, for pins. */
+int cache_ref_note(struct cache *c, const struct cache_name *n,
+	const char *key);
+/* Keys and objects (hex) of pinned revisions into `ret`; values are not NULL
+ * and mean nothing. map_done() it. */
+int cache_ref_pinned(struct cache *c, struct map *ret);
+/* Into a new index. */
+void cache_ref_restore(struct cache *c);
+
+/* ---- what is there (scan.c) --------------------------------------------------- */
+
+enum cache_file { CACHE_FILE_OBJECT, CACHE_FILE_PARTIAL, CACHE_FILE_RECIPE };
+
+struct cache_entry {
+	enum cache_file kind;
+	char rel[CACHE_REL_MAX];	/* of a partial: its directory */
+	char hex[CACHE_KEY_HEX];	/* digest, or key */
+	uint64_t bytes;			/* that count in the budget */
+	int64_t used_ns;		/* last use, since 1970 */
+};
+
+/* Visit everything that counts. Stops when fn returns not 0. */
+int cache_scan(struct cache *c,
+	int (*fn)(void *arg, const struct cache_entry *e), void *arg);
+
+/* ---- eviction (evict.c) ------------------------------------------------------- */
+
+/* Bytes on disk of all objects, partials and recipes: what `used` must be. */
+int cache_evict_count(struct cache *c, uint64_t *ret);
+/* Free at least `want` bytes of what is least recently used. */
+uint64_t cache_evict(struct cache *c, uint64_t want, bool pinned_too);
+
+#endif

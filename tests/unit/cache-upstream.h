@@ -1,0 +1,50 @@
+/*
+ * An upstream for tests of the cache: bytes in memory, streamed on a thread of
+ * its own in pieces, with faults to order. Set the knobs before use.
+ */
+#ifndef TESTS_UNIT_CACHE_UPSTREAM_H
+#define TESTS_UNIT_CACHE_UPSTREAM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/src.h"
+
+struct up_job;
+
+struct upstream {
+	struct src s;
+	const uint8_t *bytes;		/* borrowed, s.size bytes */
+	size_t piece;			/* bytes a data() call */
+	unsigned delay_us;		/* before each piece */
+	int fail_err;			/* with this … */
+	uint64_t fail_at;		/* … before this byte, … */
+	atomic_int fail_times;		/* … so many times */
+	uint64_t wrong_at;		/* this byte is flipped … */
+	uint64_t wrong_len;		/* (and those after it) */
+	atomic_int wrong_times;		/* … in so many pulls that have it */
+	atomic_bool stalled;		/* nothing moves while it is set */
+	atomic_uint_fast64_t sent;	/* bytes, all pulls */
+	atomic_uint pulls;
+
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct up_job *head, **tail;	/* lock */
+	bool stop;			/* lock */
+	unsigned n_threads;
+	pthread_t threads[8];
+};
+
+struct upstream *upstream_new(const uint8_t *bytes, uint64_t size,
+	unsigned threads);
+/* Waits for its threads; the last reference must be this one. */
+void upstream_free(struct upstream *u);
+
+/* `size` bytes that do not repeat, from a seed. */
+uint8_t *upstream_bytes(uint64_t size, unsigned seed);
+
+/* A fresh directory below the build tree's, removed by the next. */
+char *upstream_dir(const char *name);
+
+#endif
