@@ -19,9 +19,9 @@
 
 #include "base/error.h"
 
-#define STAGE_PICKLE_MAX (256u << 20)	/* bytes of one pickle */
-#define STAGE_PICKLE_VALUES_MAX 8000000
-#define STAGE_PICKLE_DEPTH_MAX 1000
+#define STAGE_PICKLE_MAX (64u << 20)	/* bytes of one pickle */
+#define STAGE_PICKLE_VALUES_MAX 2000000
+#define STAGE_PICKLE_DEPTH_MAX 1000	/* marks open at a time */
 
 enum stage_pickle_kind {
 	STAGE_PY_NONE, STAGE_PY_BOOL, STAGE_PY_INT, STAGE_PY_BIGINT,
@@ -32,8 +32,9 @@ enum stage_pickle_kind {
 	STAGE_PY_PERSID,	/* args is the persistent id */
 };
 
-/* A node of the tree; a memo reference makes it a graph, so a node can be
- * reached twice, or from itself. */
+/* A node of the tree; a memo reference makes it a graph: a node can be reached
+ * twice, or from itself, and tuples can be as deep as the pickle is long. Who
+ * walks it bounds his own depth. */
 struct stage_py {
 	enum stage_pickle_kind kind;
 	union {
@@ -61,11 +62,14 @@ struct stage_pickle;
 
 /* Reads one pickle from the start of data. *ret_used (may be NULL) is where
  * it ended. -EBADMSG, -EFBIG (a ceiling), -ENOTSUP (an opcode outside the
- * table), -ENOMEM. data may be freed afterwards. */
+ * table), -ENODATA (no STOP in data: cut short, or more has to be read),
+ * -ENOMEM. data may be freed afterwards. */
 int stage_pickle_parse(const void *data, size_t len, struct stage_pickle **ret,
 	size_t *ret_used, struct error *why);
 void stage_pickle_free(struct stage_pickle *p);
 struct stage_py *stage_pickle_root(const struct stage_pickle *p);
+/* All PERSID nodes in the order they were made, as a LIST. */
+const struct stage_py *stage_pickle_persids(const struct stage_pickle *p);
 
 /* Is v the global `name` ("collections OrderedDict")? NULL is fine. */
 bool stage_py_is_global(const struct stage_py *v, const char *name);

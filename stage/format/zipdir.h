@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "base/src.h"
+#include "stage/window.h"
 
 #define STAGE_ZIP_MEMBERS_MAX 400000
 #define STAGE_ZIP_DIR_MAX (64u << 20)	/* bytes of central directory */
@@ -31,13 +31,14 @@ struct stage_zip_member {
 	uint64_t packed;	/* bytes in the archive */
 	uint64_t size;		/* bytes unpacked */
 	uint64_t header;	/* offset of the local header */
+	uint64_t end;		/* where the next header or the directory is */
 };
 
 struct stage_zip {
 	struct stage_zip_member *v;	/* sorted by name */
 	size_t n;
 	uint64_t dir_off;		/* where the directory starts */
-	char *names;
+	char *names;			/* all of them, NUL-ended */
 };
 
 /* Waits. -EBADMSG; -ENOTSUP: several disks, encrypted directory; -EFBIG. */
@@ -46,9 +47,13 @@ int stage_zip_read(struct src *s, struct stage_zip *ret, struct error *why);
 const struct stage_zip_member *stage_zip_find(const struct stage_zip *z,
 	const char *name);
 /* Where the member's (packed) bytes start, from its local header, which has
- * to agree with the directory (name, method). Reads about 100 bytes; waits. */
-int stage_zip_data(struct src *s, const struct stage_zip *z,
-	const struct stage_zip_member *m, uint64_t *ret_off,
+ * to agree with the directory (name, method). Waits. */
+int stage_zip_data(struct stage_window *w, const struct stage_zip_member *m,
+	uint64_t *ret_off, struct error *why);
+/* The bytes of a stored member, NUL behind; the caller frees. -ENOTSUP: not
+ * stored, or encrypted; -EFBIG: over max. Waits. */
+int stage_zip_member_read(struct stage_window *w,
+	const struct stage_zip_member *m, size_t max, uint8_t **ret,
 	struct error *why);
 void stage_zip_done(struct stage_zip *z);
 

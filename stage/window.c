@@ -1,0 +1,71 @@
+/* One buffer, refilled from where it is asked and not found. */
+#include "config.h"
+
+#include "stage/window.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+int stage_window_init(struct stage_window *w, struct src *src, size_t room)
+{
+	memset(w, 0, sizeof(*w));
+	w->buf = malloc(room);
+	if (!w->buf)
+		return -ENOMEM;
+	w->src = src;
+	w->room = room;
+	return 0;
+}
+
+static bool holds(const struct stage_window *w, uint64_t off, size_t len)
+{
+	return off >= w->off && size_inside(off - w->off, len, w->len);
+}
+
+int stage_window_get(struct stage_window *w, uint64_t off, size_t len,
+	const uint8_t **ret)
+{
+	uint64_t left;
+	int err;
+
+	if (!size_inside(off, len, w->src->size))
+		return -EBADMSG;
+	if (len > w->room)
+		return -EINVAL;
+	if (!holds(w, off, len)) {
+		left = w->src->size - off;
+		w->len = 0;
+		err = src_read_wait(w->src, off, w->buf,
+			left < w->room ? (size_t)left : w->room);
+		if (err)
+			return err;
+		w->off = off;
+		w->len = left < w->room ? (size_t)left : w->room;
+	}
+	*ret = w->buf + (off - w->off);
+	return 0;
+}
+
+int stage_window_read(struct stage_window *w, uint64_t off, void *to,
+	size_t len)
+{
+	const uint8_t *p;
+	int err;
+
+	if (!size_inside(off, len, w->src->size))
+		return -EBADMSG;
+	if (len > w->room)
+		return src_read_wait(w->src, off, to, len);
+	err = stage_window_get(w, off, len, &p);
+	if (!err && len)
+		memcpy(to, p, len);
+	return err;
+}
+
+void stage_window_done(struct stage_window *w)
+{
+	free(w->buf);
+	memset(w, 0, sizeof(*w));
+}
