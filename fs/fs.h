@@ -27,7 +27,8 @@ struct fs;
 struct fs_node;		/* a name in the tree; counted */
 struct fs_handle;	/* an open file */
 
-/* Opens the cache, starts the engine and the planners, reads blueprints. */
+/* Opens the cache, starts the engine and the planners, reads blueprints. The
+ * conf is kept and read until fs_free(). */
 int fs_new(const struct conf *conf, struct fs **ret, struct error *why);
 /* Every node and handle must be given back first. */
 void fs_free(struct fs *fs);
@@ -41,6 +42,7 @@ struct fs_attr {
 	uint64_t size;	/* bytes, exact */
 	int64_t mtime;	/* seconds since 1970; constant for a revision */
 	bool fixed;	/* of an immutable revision: may be cached for long */
+	bool bound;	/* and its directory will always mean this node by it */
 };
 
 struct fs_node *fs_root(struct fs *fs);		/* borrowed */
@@ -62,12 +64,17 @@ struct fs_dir;
 struct fs_dirent {
 	const char *name;
 	bool dir;
-	uint64_t ino;	/* 0: not looked up yet */
+	uint64_t ino;	/* that its node will have */
 };
 typedef void fs_dir_cb(void *arg, int err, struct fs_dir *dir);
 void fs_readdir(struct fs *fs, struct fs_node *dir, fs_dir_cb *cb, void *arg);
 size_t fs_dir_count(const struct fs_dir *d);
 void fs_dir_at(const struct fs_dir *d, size_t i, struct fs_dirent *ret);
+/* Entry i as fs_lookup would give it, if that needs no waiting. -EAGAIN. */
+int fs_dir_node(const struct fs_dir *d, size_t i, struct fs_node **ret,
+	struct fs_attr *ret_attr);
+/* Will it always show the same names? */
+bool fs_dir_fixed(const struct fs_dir *d);
 void fs_dir_free(struct fs_dir *d);
 
 /* Extended attributes "user.omnihub.…": never waits. -ENODATA: not set. */

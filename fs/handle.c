@@ -1,0 +1,72 @@
+#include "config.h"
+
+#include "fs/handle.h"
+
+#include <stdlib.h>
+
+#include "fs/node.h"
+#include "fs/tree.h"
+
+struct fs_handle *fs_handle_new(struct fs *fs, struct fs_node *n,
+	struct src *src, struct fs_plan *plan)
+{
+	struct fs_handle *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
+	h->fs = fs;
+	h->node = fs_node_ref(n);
+	h->src = src;
+	h->plan = plan ? fs_plan_ref(plan) : NULL;
+	h->epoch = src_epoch(src);
+	pthread_mutex_init(&h->lock, NULL);
+	atomic_fetch_add(&fs->open_files, 1);
+	return h;
+}
+
+void fs_close(struct fs_handle *h)
+{
+	if (!h)
+		return;
+	if (h->plan)
+		fs_plan_close(h->plan, h->src);
+	else
+		src_unref(h->src);
+	fs_plan_unref(h->plan);
+	pthread_mutex_destroy(&h->lock);
+	atomic_fetch_sub(&h->fs->open_files, 1);
+	fs_node_unref(h->node);
+	free(h);
+}
+
+struct src *fs_handle_src(struct fs_handle *h)
+{
+	return h->src;
+}
+
+int fs_handle_touch(struct fs_handle *h, uint64_t off, size_t len)
+{
+	struct fs_ra_hint hint;
+	bool want;
+
+	if (src_epoch(h->src) != h->epoch)
+		return -EIO;
+	pthread_mutex_lock(&h->lock);
+	want = fs_ra_touch(&h->ra, off, len, h->src->size, &hint);
+	pthread_mutex_unlock(&h->lock);
+	if (want)
+		src_hint(h->src, hint.off, hint.len);
+	return 0;
+}
+
+void fs_handle_failed(struct fs_handle *h, int err)
+{
+	char *path = fs_node_path(h->node);
+	struct src_stat st;
+
+	src_stat(h->src, &st);
+	if (path)
+		fs_errors_add(&h->fs->errors, path, fs_errno(err),
+			st.last.code ? st.last.text : NULL);
+	free(path);
+}

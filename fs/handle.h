@@ -1,0 +1,30 @@
+/* An open file: the source it reads, and what it read lately. */
+#ifndef FS_HANDLE_H
+#define FS_HANDLE_H
+
+#include <pthread.h>
+
+#include "fs/fs.h"
+#include "fs/readahead.h"
+
+struct fs_plan;
+
+struct fs_handle {
+	struct fs *fs;
+	struct fs_node *node;	/* a reference */
+	struct src *src;	/* a reference */
+	struct fs_plan *plan;	/* a reference; NULL: no staged file */
+	unsigned epoch;		/* of src, when it was opened */
+	pthread_mutex_t lock;
+	struct fs_ra ra;	/* lock */
+};
+
+/* Takes src over; plan is counted here. NULL: out of memory, src is the
+ * caller's still. */
+struct fs_handle *fs_handle_new(struct fs *fs, struct fs_node *n,
+	struct src *src, struct fs_plan *plan);
+
+/* A read failed with err: keep the reason where users look for it. */
+void fs_handle_failed(struct fs_handle *h, int err);
+
+#endif

@@ -1,0 +1,212 @@
+/*
+ * lookup, forget and reading directories. A directory is frozen at opendir, so
+ * an offset is simply the number of the next entry; "." and ".." are 0 and 1.
+ *
+ * readdirplus gives attributes only where they cost nothing: an entry that
+ * would need a plan or the hub goes out as a plain name, and the kernel asks
+ * for it if somebody wants it.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/inode.h"
+#include "fs/ll.h"
+
+
+static void reply_entry(struct ll_op *op, int err, struct fs_node *n,
+	const struct fs_attr *a)
+{
+	struct fuse_entry_param e = { .entry_timeout = LL_NEGATIVE };
+
+	if (err && err != -ENOENT) {
+		ll_reply_err(op->req, err);
+		return;
+	}
+	if (!err) {
+		ll_fill_entry(op->ll, a, &e);
+		fs_inode_looked_up(n);
+	}
+	/* The kernel that did not get the answer does not count it. */
+	if (fuse_reply_entry(op->req, &e) && !err)
+		fs_inode_forget(op->ll->inodes, e.ino, 1);
+}
+
+static void found(void *arg, int err, struct fs_node *n,
+	const struct fs_attr *a)
+{
+	struct ll_op *op = arg;
+
+	if (ll_op_claim(op))
+		reply_entry(op, err, n, a);
+	fs_node_unref(n);
+	ll_op_put(op);
+}
+
+void ll_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fs_node *dir = ll_node(req, parent);
+	struct ll_op *op;
+
+	if (!dir)
+		return;
+	op = ll_op_new(req, dir, sizeof(*op));
+	if (op)
+		fs_lookup(op->ll->fs, dir, name, found, op);
+}
+
+void ll_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
+{
+	fs_inode_forget(ll_of(req)->inodes, ino, n);
+	fuse_reply_none(req);
+}
+
+void ll_op_forget_multi(fuse_req_t req, size_t count,
+	struct fuse_forget_data *v)
+{
+	for (size_t i = 0; i < count; i++)
+		fs_inode_forget(ll_of(req)->inodes, v[i].ino, v[i].nlookup);
+	fuse_reply_none(req);
+}
+
+/* ---- directories ------------------------------------------------------------------ */
+
+struct opendir_op {
+	struct ll_op op;
+	struct fuse_file_info fi;
+};
+
+static void opened(void *arg, int err, struct fs_dir *d)
+{
+	struct opendir_op *o = arg;
+
+	if (!ll_op_claim(&o->op)) {
+		fs_dir_free(d);
+	} else if (err) {
+		ll_reply_err(o->op.req, err);
+	} else {
+		o->fi.fh = (uintptr_t)d;
+		o->fi.cache_readdir = fs_dir_fixed(d);
+		o->fi.keep_cache = fs_dir_fixed(d);
+		if (fuse_reply_open(o->op.req, &o->fi))
+			fs_dir_free(d);
+	}
+	ll_op_put(&o->op);
+}
+
+void ll_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs_node *n = ll_node(req, ino);
+	struct opendir_op *o;
+
+	if (!n)
+		return;
+	o = (struct opendir_op *)ll_op_new(req, n, sizeof(*o));
+	if (!o)
+		return;
+	o->fi = *fi;
+	fs_readdir(o->op.ll->fs, n, opened, o);
+}
+
+struct listing_page {
+	fuse_req_t req;
+	struct fs_dir *dir;
+	bool plus;
+	char *buf;
+	size_t size, used;
+};
+
+static size_t add_plain(struct listing_page *p, const char *name, bool dir,
+	uint64_t ino, off_t next)
+{
+	struct fuse_entry_param e = {
+		.attr = { .st_ino = ino, .st_mode = dir ? S_IFDIR : S_IFREG },
+	};
+	char *at = p->buf + p->used;
+	size_t room = p->size - p->used;
+
+	if (p->plus)
+		return fuse_add_direntry_plus(p->req, at, room, name, &e, next);
+	return fuse_add_direntry(p->req, at, room, name, &e.attr, next);
+}
+
+/* With attributes, and a look-up counted, if that needs no waiting. */
+static bool add_full(struct listing_page *p, size_t i, const char *name,
+	off_t next, size_t *ret)
+{
+	struct fuse_entry_param e;
+	struct fs_node *n = NULL;
+	struct fs_attr a;
+
+	if (!p->plus || fs_dir_node(p->dir, i, &n, &a))
+		return false;
+	ll_fill_entry(ll_of(p->req), &a, &e);
+	*ret = fuse_add_direntry_plus(p->req, p->buf + p->used,
+		p->size - p->used, name, &e, next);
+	if (*ret <= p->size - p->used)
+		fs_inode_looked_up(n);
+	fs_node_unref(n);
+	return true;
+}
+
+/* Entry number `at`; false: the page is full. */
+static bool add_entry(struct listing_page *p, size_t at, fuse_ino_t ino)
+{
+	struct fs_dirent e;
+	off_t next = (off_t)at + 1;
+	size_t len;
+
+	if (at < 2) {
+		/* Of the parent's number nobody asks here: the kernel has it. */
+		len = add_plain(p, at ? ".." : ".", true, ino, next);
+	} else {
+		fs_dir_at(p->dir, at - 2, &e);
+		if (!add_full(p, at - 2, e.name, next, &len))
+			len = add_plain(p, e.name, e.dir, e.ino, next);
+	}
+	if (len > p->size - p->used)
+		return false;
+	p->used += len;
+	return true;
+}
+
+static void read_page(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	struct fuse_file_info *fi, bool plus)
+{
+	struct listing_page p = { .req = req, .plus = plus, .size = size };
+	size_t at = off > 0 ? (size_t)off : 0, n;
+
+	p.dir = (struct fs_dir *)(uintptr_t)fi->fh;
+	p.buf = malloc(size);
+	if (!p.buf) {
+		ll_reply_err(req, -ENOMEM);
+		return;
+	}
+	n = fs_dir_count(p.dir) + 2;
+	while (at < n && add_entry(&p, at, ino))
+		at++;
+	(void) fuse_reply_buf(req, p.buf, p.used);
+	free(p.buf);
+}
+
+void ll_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	struct fuse_file_info *fi)
+{
+	read_page(req, ino, size, off, fi, false);
+}
+
+void ll_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	struct fuse_file_info *fi)
+{
+	read_page(req, ino, size, off, fi, true);
+}
+
+void ll_op_releasedir(fuse_req_t req, fuse_ino_t ino,
+	struct fuse_file_info *fi)
+{
+	(void) ino;
+	fs_dir_free((struct fs_dir *)(uintptr_t)fi->fh);
+	ll_reply_err(req, 0);
+}

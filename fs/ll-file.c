@@ -1,0 +1,311 @@
+/*
+ * open, read, release.
+ *
+ * The kernel allows one way at a time for an inode: cached (reads come here
+ * and fill the page cache) or passthrough (reads go straight to the cache's
+ * file); mixing them is EIO for the application. So the way of the first open
+ * holds until the last release:
+ *
+ *   none ── open of a whole verified object, and we may ──► passthrough
+ *   none ── any other open ───────────────────────────────► cached
+ *
+ * All passthrough opens of an inode share one backing id, closed at the last
+ * release. The kernel drops its own state before RELEASE comes, so counting
+ * here is on the safe side.
+ *
+ * Cached opens keep the pages of earlier ones (the bytes of a number never
+ * change), except once after bytes turned out wrong.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+
+#include "fs/errors.h"
+#include "fs/handle.h"
+#include "fs/inode.h"
+#include "fs/ll.h"
+
+#define PEEK_MAX 16	/* pieces of one reply from mapped memory */
+
+/* Kernel headers of Debian 12 do not know it yet; fuse_open_out. */
+#ifndef FOPEN_PASSTHROUGH
+#define FOPEN_PASSTHROUGH (1 << 7)
+#endif
+#ifndef FOPEN_NOFLUSH
+#define FOPEN_NOFLUSH (1 << 5)
+#endif
+struct px_open_out {
+	uint64_t fh;
+	uint32_t open_flags;
+	int32_t backing_id;
+};
+_Static_assert(sizeof(struct px_open_out) == 16, "as the kernel has it");
+
+struct ll_file {
+	struct fs_handle *handle;
+	struct fs_node *node;	/* a reference */
+	bool direct;		/* a control file: never cached */
+};
+
+struct open_op {
+	struct ll_op op;
+	struct fuse_file_info fi;
+};
+
+struct read_op {
+	struct ll_op op;
+	struct src_read read;
+	struct ll_file *file;	/* only before RELEASE: see read_done */
+	struct src *src;	/* a reference: RELEASE may come first */
+	char buf[];
+};
+
+static struct ll_file *file_of(const struct fuse_file_info *fi)
+{
+	return (struct ll_file *)(uintptr_t)fi->fh;
+}
+
+/* ---- open --------------------------------------------------------------------- */
+
+/* Under the lock: the backing id to open through, or 0. */
+static int choose_backing(struct ll *ll, struct fs_node *n, struct src *src)
+{
+	int fd, id;
+
+	if (n->shell.opens)
+		return n->shell.backing;
+	if (!atomic_load(&ll->passthrough))
+		return 0;
+	fd = src_fd(src);
+	if (fd < 0)
+		return 0;
+	id = ll_backing_open(ll, fd);
+	if (id > 0)
+		return id;
+	/* Not privileged, or the cache lies on a file system that is stacked
+	 * itself: neither changes while we run. */
+	if (id == -EPERM || id == -ELOOP) {
+		atomic_store(&ll->passthrough, false);
+		fs_status_note(ll->fs, "passthrough", id == -EPERM ?
+			"no (needs CAP_SYS_ADMIN)" :
+			"no (the cache is on a stacked file system)");
+	}
+	return 0;
+}
+
+static void begin(struct ll *ll, struct ll_file *f, int *ret_backing,
+	bool *ret_keep)
+{
+	struct fs_node *n = f->node;
+
+	pthread_mutex_lock(&ll->open_lock);
+	*ret_backing = choose_backing(ll, n, fs_handle_src(f->handle));
+	n->shell.backing = *ret_backing;
+	n->shell.opens++;
+	*ret_keep = !n->shell.drop;
+	n->shell.drop = false;
+	if (!*ret_backing)
+		atomic_store(&n->shell.paged, true);
+	pthread_mutex_unlock(&ll->open_lock);
+}
+
+static void end(struct ll *ll, struct ll_file *f)
+{
+	struct fs_node *n = f->node;
+	int id = 0;
+
+	if (!f->direct) {
+		pthread_mutex_lock(&ll->open_lock);
+		if (--n->shell.opens == 0) {
+			id = n->shell.backing;
+			n->shell.backing = 0;
+		}
+		pthread_mutex_unlock(&ll->open_lock);
+	}
+	if (id)
+		ll_backing_close(ll, id);
+	fs_close(f->handle);
+	fs_node_unref(n);
+	free(f);
+}
+
+static int reply_passthrough(fuse_req_t req, struct ll_file *f, int id)
+{
+	struct px_open_out o = {
+		.fh = (uintptr_t)f,
+		.open_flags = FOPEN_PASSTHROUGH | FOPEN_NOFLUSH,
+		.backing_id = id,
+	};
+
+	return fuse_reply_buf(req, (const char *)&o, sizeof(o));
+}
+
+static void reply_open(struct open_op *o, struct ll_file *f)
+{
+	struct ll *ll = o->op.ll;
+	bool keep = false;
+	int id = 0, r;
+
+	if (!f->direct)
+		begin(ll, f, &id, &keep);
+	if (id) {
+		r = reply_passthrough(o->op.req, f, id);
+	} else {
+		o->fi.fh = (uintptr_t)f;
+		o->fi.direct_io = f->direct;
+		o->fi.keep_cache = keep;
+		o->fi.noflush = 1;
+		r = fuse_reply_open(o->op.req, &o->fi);
+	}
+	if (r) /* the opener is gone: no RELEASE will come */
+		end(ll, f);
+}
+
+static void opened(void *arg, int err, struct fs_handle *h)
+{
+	struct open_op *o = arg;
+	struct ll_file *f = NULL;
+
+	if (!ll_op_claim(&o->op)) {
+		fs_close(h);
+		ll_op_put(&o->op);
+		return;
+	}
+	if (!err) {
+		f = calloc(1, sizeof(*f));
+		err = f ? 0 : -ENOMEM;
+	}
+	if (err) {
+		fs_close(h);
+		ll_reply_err(o->op.req, err);
+	} else {
+		f->handle = h;
+		f->node = fs_node_ref(o->op.node);
+		f->direct = f->node->kind == FS_CTL;
+		reply_open(o, f);
+	}
+	ll_op_put(&o->op);
+}
+
+void ll_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs_node *n;
+	struct open_op *o;
+
+	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
+		ll_reply_err(req, -EROFS);
+		return;
+	}
+	n = ll_node(req, ino);
+	if (!n)
+		return;
+	o = (struct open_op *)ll_op_new(req, n, sizeof(*o));
+	if (!o)
+		return;
+	o->fi = *fi;
+	fs_open(o->op.ll->fs, n, opened, o);
+}
+
+void ll_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void) ino;
+	end(ll_of(req), file_of(fi));
+	ll_reply_err(req, 0);
+}
+
+/* ---- read --------------------------------------------------------------------- */
+
+static void read_finish(struct read_op *o, int err)
+{
+	if (ll_op_claim(&o->op)) {
+		/* RELEASE cannot have come: the kernel waits for us. */
+		if (!err && src_epoch(o->src) !=
+				o->file->handle->epoch)
+			err = -EIO;
+		if (err) {
+			fs_handle_failed(o->file->handle, err);
+			ll_reply_err(o->op.req, fs_errno(err));
+		} else {
+			(void) fuse_reply_buf(o->op.req, o->buf, o->read.len);
+		}
+	}
+	src_unref(o->src);
+	ll_op_put(&o->op);
+}
+
+static void read_done(struct src_read *r, int err)
+{
+	read_finish((struct read_op *)((char *)r -
+			offsetof(struct read_op, read)), err);
+}
+
+static void read_wait(fuse_req_t req, struct ll_file *f, uint64_t off,
+	size_t len)
+{
+	struct read_op *o;
+	int r;
+
+	o = (struct read_op *)ll_op_new(req, fs_node_ref(f->node),
+		sizeof(*o) + len);
+	if (!o)
+		return;
+	o->file = f;
+	o->src = src_ref(fs_handle_src(f->handle));
+	o->read.off = off;
+	o->read.len = len;
+	o->read.buf = o->buf;
+	o->read.done = read_done;
+	r = src_read(o->src, &o->read);
+	if (r != -EINPROGRESS)
+		read_finish(o, r);
+}
+
+void ll_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	struct fuse_file_info *fi)
+{
+	struct ll_file *f = file_of(fi);
+	struct src *src = fs_handle_src(f->handle);
+	struct iovec iov[PEEK_MAX];
+	uint64_t at = off < 0 ? UINT64_MAX : (uint64_t)off;
+	int n;
+
+	(void) ino;
+	if (at >= src->size || !size) {
+		(void) fuse_reply_buf(req, NULL, 0);
+		return;
+	}
+	if (size > src->size - at)
+		size = (size_t)(src->size - at);
+	if (fs_handle_touch(f->handle, at, size)) {
+		fs_handle_failed(f->handle, -EIO);
+		ll_reply_err(req, -EIO);
+		return;
+	}
+	n = src_peek(src, at, size, iov, PEEK_MAX);
+	if (n > 0)
+		(void) fuse_reply_iov(req, iov, n);
+	else
+		read_wait(req, f, at, size);
+}
+
+void ll_files_drop(struct ll *ll)
+{
+	uint64_t *ino = NULL;
+	size_t n = fs_inodes_paged(ll->inodes, &ino);
+
+	for (size_t i = 0; i < n; i++) {
+		struct fs_node *node = fs_inode_find(ll->inodes, ino[i]);
+
+		if (!node)
+			continue;
+		pthread_mutex_lock(&ll->open_lock);
+		node->shell.drop = true;
+		pthread_mutex_unlock(&ll->open_lock);
+		/* Attributes too: a staged file may come out otherwise. */
+		(void) fuse_lowlevel_notify_inval_inode(ll->se, ino[i], 0, 0);
+		fs_node_unref(node);
+	}
+	free(ino);
+}

@@ -1,0 +1,137 @@
+/*
+ * What libfuse 3.14 cannot say to the kernel. Its INIT answer knows neither
+ * passthrough nor mmap of direct files, and forgets PARALLEL_DIROPS, without
+ * which one look-up that waits for a hub blocks its whole directory. So its
+ * reads and writes of /dev/fuse go through here, and the one INIT answer is
+ * completed on its way out. The structures are our own: the kernel's layout is
+ * for ever, the installed headers are older than it.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "fs/ll.h"
+
+#define PX_PASSTHROUGH (1ULL << 37)
+#define PX_DIRECT_IO_ALLOW_MMAP (1ULL << 36)
+
+struct px_init_out {
+	uint32_t major, minor, max_readahead, flags;
+	uint16_t max_background, congestion_threshold;
+	uint32_t max_write, time_gran;
+	uint16_t max_pages, map_alignment;
+	uint32_t flags2;
+	uint32_t max_stack_depth;
+	uint32_t unused[6];
+};
+_Static_assert(sizeof(struct px_init_out) == 64, "as the kernel has it");
+_Static_assert(offsetof(struct px_init_out, flags2) == 32, "likewise");
+
+struct px_backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+#define PX_BACKING_OPEN _IOW(229, 1, struct px_backing_map)
+#define PX_BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+static void see_init(struct ll *ll, const char *buf, size_t len)
+{
+	struct fuse_in_header h;
+	struct fuse_init_in in = { 0 };
+	size_t body;
+
+	if (len < sizeof(h))
+		return;
+	memcpy(&h, buf, sizeof(h));
+	if (h.opcode != FUSE_INIT)
+		return;
+	body = len - sizeof(h) < sizeof(in) ? len - sizeof(h) : sizeof(in);
+	memcpy(&in, buf + sizeof(h), body);
+	ll->kernel_flags = in.flags;
+	if (in.flags & FUSE_INIT_EXT)
+		ll->kernel_flags |= (uint64_t)in.flags2 << 32;
+	atomic_store(&ll->init_unique, h.unique);
+}
+
+static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
+{
+	struct ll *ll = userdata;
+	ssize_t n = read(fd, buf, len);
+
+	if (n > 0 && !atomic_load(&ll->init_unique))
+		see_init(ll, buf, (size_t)n);
+	return n;
+}
+
+static void complete_init(struct ll *ll, struct px_init_out *o)
+{
+	if (ll->kernel_flags & FUSE_PARALLEL_DIROPS)
+		o->flags |= FUSE_PARALLEL_DIROPS;
+	if (!(o->flags & FUSE_INIT_EXT))
+		return;
+	if (ll->kernel_flags & PX_DIRECT_IO_ALLOW_MMAP)
+		o->flags2 |= PX_DIRECT_IO_ALLOW_MMAP >> 32;
+	if (ll->kernel_flags & PX_PASSTHROUGH) {
+		o->flags2 |= PX_PASSTHROUGH >> 32;
+		o->max_stack_depth = 1;
+		atomic_store(&ll->passthrough, true);
+	}
+	fs_status_note(ll->fs, "passthrough", atomic_load(&ll->passthrough) ?
+		"yes" : "no (the kernel has none)");
+}
+
+static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	struct ll *ll = userdata;
+	const struct fuse_out_header *h = iov[0].iov_base;
+
+	if (!atomic_load(&ll->init_done) && count == 2 && h->error == 0 &&
+		h->unique == atomic_load(&ll->init_unique) &&
+		iov[1].iov_len == sizeof(struct px_init_out)) {
+		atomic_store(&ll->init_done, true);
+		complete_init(ll, iov[1].iov_base);
+	}
+	return writev(fd, iov, count);
+}
+
+int ll_custom_io(struct ll *ll)
+{
+	static const struct fuse_custom_io io = {
+		.read = io_read,
+		.writev = io_writev,
+	};
+
+	return fuse_session_custom_io(ll->se, &io, fuse_session_fd(ll->se));
+}
+
+void ll_op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct ll *ll = userdata;
+
+	(void) ll;
+	/* Reads that wait for a hub must never use up the places of reads of
+	 * files that are here. */
+	conn->max_background = 16384;
+	conn->congestion_threshold = 12288;
+}
+
+int ll_backing_open(struct ll *ll, int fd)
+{
+	struct px_backing_map m = { .fd = fd };
+	int id = ioctl(fuse_session_fd(ll->se), PX_BACKING_OPEN, &m);
+
+	return id < 0 ? -errno : id;
+}
+
+void ll_backing_close(struct ll *ll, int id)
+{
+	uint32_t which = (uint32_t)id;
+
+	(void) ioctl(fuse_session_fd(ll->se), PX_BACKING_CLOSE, &which);
+}

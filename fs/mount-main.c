@@ -1,0 +1,357 @@
+/*
+ * omnihub-mount. The parent stays until the mount answers, so that a script
+ * may use it in the next line; the child tells it through a pipe: one byte
+ * 'k', or a line that says what is wrong.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/conf.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "fs/ctl.h"
+#include "fs/session.h"
+
+enum { OPT_CACHE = 256, OPT_CACHE_SIZE, OPT_CONFIG, OPT_SET, OPT_OFFLINE,
+	OPT_DEMO };
+
+static const struct option long_options[] = {
+	{ "foreground", no_argument, NULL, 'f' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "cache", required_argument, NULL, OPT_CACHE },
+	{ "cache-size", required_argument, NULL, OPT_CACHE_SIZE },
+	{ "config", required_argument, NULL, OPT_CONFIG },
+	{ "set", required_argument, NULL, OPT_SET },
+	{ "offline", no_argument, NULL, OPT_OFFLINE },
+	{ "demo", no_argument, NULL, OPT_DEMO },
+	{ NULL, 0, NULL, 0 },
+};
+
+static const char usage[] =
+	"Usage: omnihub-mount [OPTION]... [MOUNTPOINT]\n"
+	"Mount the model hubs at MOUNTPOINT, else $MODELHUB_PATH, else\n"
+	"$OMNIHUB_HOME, else ~/.modelhub.\n"
+	"\n"
+	"  -f, --foreground     stay in the foreground, log to stderr\n"
+	"      --cache DIR      where bytes are kept (~/.cache/omnihub)\n"
+	"      --cache-size SIZE  hard budget, as 20G (default: leave 10 % of the\n"
+	"                       file system free)\n"
+	"      --config FILE    instead of ~/.config/omnihub/config\n"
+	"      --set KEY=VALUE  one configuration key; repeatable\n"
+	"      --offline        no network at all\n"
+	"      --demo           the small hubs that ship with OmniHub\n"
+	"  -o OPTS              FUSE mount options (allow_other, nonempty, ...)\n"
+	"  -v, --verbose        say more\n"
+	"  -h, --help           this help\n"
+	"  -V, --version        version\n"
+	"\n"
+	"Example:\n"
+	"  omnihub-mount ~/.modelhub\n"
+	"  ls ~/.modelhub/huggingface/bert-base/pytorch\n";
+
+struct command {
+	struct conf *conf;
+	const char *config;	/* NULL: the default place */
+	const char *set[64];	/* assignments, in order */
+	const char *set_as[64];	/* their key, or NULL for KEY=VALUE */
+	unsigned n_set;
+	char options[1024];	/* of -o, joined, without ours */
+	bool foreground, verbose, nonempty;
+};
+
+static int fail(const struct error *why, int err)
+{
+	(void) fprintf(stderr, "omnihub-mount: %s\n", error_text(why, err));
+	return 1;
+}
+
+/* ---- the command line --------------------------------------------------------------- */
+
+static int keep_set(struct command *c, const char *key, const char *value)
+{
+	if (c->n_set == sizeof(c->set) / sizeof(c->set[0]))
+		return -E2BIG;
+	c->set_as[c->n_set] = key;
+	c->set[c->n_set++] = value;
+	return 0;
+}
+
+/* FUSE's options go on to libfuse; "nonempty" is ours, "rw" cannot be. */
+static int keep_options(struct command *c, char *list)
+{
+	char *save = NULL;
+
+	for (char *o = strtok_r(list, ",", &save); o;
+		o = strtok_r(NULL, ",", &save)) {
+		size_t used = strlen(c->options);
+
+		if (!strcmp(o, "nonempty")) {
+			c->nonempty = true;
+			continue;
+		}
+		if (!strcmp(o, "rw") || !strcmp(o, "ro"))
+			continue;
+		if (used + strlen(o) + 2 > sizeof(c->options))
+			return -E2BIG;
+		if (used)
+			c->options[used++] = ',';
+		strcpy(c->options + used, o);
+	}
+	return 0;
+}
+
+/* One option; -EINVAL: getopt has said what is wrong. */
+static int take_option(struct command *c, int opt)
+{
+	switch (opt) {
+	case 'f':
+		c->foreground = true;
+		return 0;
+	case 'v':
+		c->verbose = true;
+		return 0;
+	case 'o':
+		return keep_options(c, optarg);
+	case OPT_CACHE:
+		return keep_set(c, "cache.dir", optarg);
+	case OPT_CACHE_SIZE:
+		return keep_set(c, "cache.size", optarg);
+	case OPT_CONFIG:
+		c->config = optarg;
+		return 0;
+	case OPT_SET:
+		return keep_set(c, NULL, optarg);
+	case OPT_OFFLINE:
+		return keep_set(c, "offline", "1");
+	case OPT_DEMO:
+		return keep_set(c, "demo", "1");
+	default:
+		return -EINVAL;
+	}
+}
+
+/* 0: go on; 1: done; 2: wrong usage. */
+static int read_arguments(struct command *c, int argc, char **argv)
+{
+	int opt, r;
+
+	while ((opt = getopt_long(argc, argv, "fvhVo:", long_options, NULL)) !=
+		-1) {
+		if (opt == 'h') {
+			(void) fputs(usage, stdout);
+			return 1;
+		}
+		if (opt == 'V') {
+			(void) puts("omnihub-mount " PACKAGE_VERSION);
+			return 1;
+		}
+		r = take_option(c, opt);
+		if (r == -E2BIG)
+			(void) fprintf(stderr,
+				"omnihub-mount: too many options\n");
+		if (r) {
+			(void) fprintf(stderr,
+				"Try `omnihub-mount --help`.\n");
+			return 2;
+		}
+	}
+	if (argc - optind > 1) {
+		(void) fprintf(stderr, "omnihub-mount: one MOUNTPOINT only\n");
+		return 2;
+	}
+	return 0;
+}
+
+static int configure(struct command *c, struct error *why)
+{
+	int r;
+
+	c->conf = conf_new();
+	if (!c->conf)
+		return error_set(why, -ENOMEM, "out of memory");
+	r = conf_load(c->conf, c->config, why);
+	for (unsigned i = 0; i < c->n_set && !r; i++)
+		r = c->set_as[i] ? conf_set(c->conf, c->set_as[i], c->set[i],
+			CONF_ARG, why) : conf_set_arg(c->conf, c->set[i], why);
+	return r;
+}
+
+/* Absolute and without symbolic links; its last part need not exist, and is
+ * not looked at: a dead mount cannot be. */
+static char *resolve_mountpoint(const char *path)
+{
+	cleanup_free char *given = path ? strdup(path) : conf_mountpoint();
+	cleanup_free char *parent = NULL;
+	char *slash;
+	size_t n;
+
+	if (!given || !*given)
+		return NULL;
+	if (!strcmp(given, ".") || !strcmp(given, ".."))
+		return realpath(given, NULL);
+	for (n = strlen(given); n > 1 && given[n - 1] == '/'; n--)
+		given[n - 1] = '\0';
+	slash = strrchr(given, '/');
+	if (!slash) {
+		parent = realpath(".", NULL);
+		return parent ? path_join(parent, given) : NULL;
+	}
+	*slash = '\0';
+	parent = realpath(slash == given ? "/" : given, NULL);
+	if (!parent && errno == ENOENT)
+		parent = strdup(given);
+	if (!parent)
+		return NULL;
+	if (!strcmp(parent, "/"))
+		*parent = '\0';
+	n = strlen(parent);
+	parent = realloc(parent, n + strlen(slash + 1) + 2);
+	if (!parent)
+		return NULL;
+	parent[n] = '/';
+	strcpy(parent + n + 1, slash + 1);
+	return steal_ptr(parent);
+}
+
+/* ---- the daemon ----------------------------------------------------------------------- */
+
+static void tell_ready(void *arg)
+{
+	int *pipe_fd = arg;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; fd <= 2 && null >= 0; fd++)
+		(void) dup2(null, fd);
+	if (null > 2)
+		(void) close(null);
+	if (write(*pipe_fd, "k", 1) == 1)
+		(void) close(*pipe_fd);
+}
+
+static int child(const struct session_conf *s, int pipe_fd)
+{
+	struct error why = { 0 };
+	int r;
+
+	(void) setsid();
+	if (chdir("/"))
+		return 1;
+	r = fs_session_run(s, tell_ready, &pipe_fd, &why);
+	if (r) {
+		const char *text = error_text(&why, r);
+
+		if (write(pipe_fd, text, strlen(text)) < 0)
+			return 1;
+	}
+	return r ? 1 : 0;
+}
+
+/* The child said it is ready: see for ourselves. */
+static int verify(const char *mountpoint)
+{
+	cleanup_free char *path = path_join(mountpoint, FS_CTL_DIR_NAME);
+	struct stat st;
+
+	if (path && !stat(path, &st))
+		return 0;
+	(void) fprintf(stderr,
+		"omnihub-mount: %s was mounted but does not answer: %s\n",
+		mountpoint, strerror(errno));
+	return 1;
+}
+
+static int parent(const struct session_conf *s, int pipe_fd, pid_t pid)
+{
+	char said[ERROR_TEXT_MAX + 1];
+	size_t n = 0;
+	ssize_t got;
+	int status = 0;
+
+	while ((got = read(pipe_fd, said + n, sizeof(said) - 1 - n)) != 0) {
+		if (got < 0 && errno != EINTR)
+			break;
+		if (got > 0)
+			n += (size_t)got;
+		if (n == sizeof(said) - 1 || (n && said[0] == 'k'))
+			break;
+	}
+	said[n] = '\0';
+	if (n == 1 && said[0] == 'k')
+		return verify(s->mountpoint);
+	if (n) {
+		(void) fprintf(stderr, "omnihub-mount: %s\n", said);
+		return 1;
+	}
+	(void) waitpid(pid, &status, 0);
+	(void) fprintf(stderr, "omnihub-mount: the daemon ended before it was"
+		" ready (%s %d)\n", WIFSIGNALED(status) ? "signal" : "status",
+		WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	return 1;
+}
+
+static int go_to_background(const struct session_conf *s)
+{
+	int fds[2], r;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC)) {
+		(void) fprintf(stderr, "omnihub-mount: pipe: %s\n",
+			strerror(errno));
+		return 1;
+	}
+	pid = fork();
+	if (pid < 0) {
+		(void) fprintf(stderr, "omnihub-mount: fork: %s\n",
+			strerror(errno));
+		return 1;
+	}
+	if (pid == 0) {
+		(void) close(fds[0]);
+		return child(s, fds[1]);
+	}
+	(void) close(fds[1]);
+	r = parent(s, fds[0], pid);
+	(void) close(fds[0]);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	struct command c = { 0 };
+	struct session_conf s = { 0 };
+	struct error why = { 0 };
+	cleanup_free char *point = NULL;
+	int r = read_arguments(&c, argc, argv);
+
+	if (r)
+		return r == 1 ? 0 : 2;
+	point = resolve_mountpoint(argv[optind]);
+	r = configure(&c, &why);
+	if (!r && !point)
+		r = error_set(&why, -errno, "%s: %s", argv[optind] ?
+			argv[optind] : "mountpoint", strerror(errno));
+	s = (struct session_conf){ c.conf, point, c.options, c.nonempty };
+	log_setup(c.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, !c.foreground);
+	if (!r)
+		r = fs_session_prepare(&s, &why);
+	if (r)
+		r = fail(&why, r);
+	else if (!c.foreground)
+		r = go_to_background(&s);
+	else if ((r = fs_session_run(&s, NULL, NULL, &why)))
+		r = fail(&why, r);
+	conf_free(c.conf);
+	return r;
+}

@@ -1,0 +1,179 @@
+/*
+ * What is at a mountpoint. The kernel's list of mounts is asked first, because
+ * looking at the path itself can fail (ENOTCONN), wait (a daemon that is
+ * stopped) or lie (attributes of a dead mount come from the kernel's cache).
+ * Whether the daemon lives is asked with statfs, which always goes to it, from
+ * a child that can be killed when no answer comes.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "fs/session.h"
+
+#define PROBE_MS 5000
+#define READ_AHEAD_KB 2048
+#define MOUNTINFO_MAX (16 << 20)
+
+struct mount_line {
+	unsigned major, minor;
+	char *point;
+	char *type;
+};
+
+/* mountinfo writes blanks and backslashes of a path as \ooo. */
+static void unescape(char *s)
+{
+	char *out = s;
+
+	for (; *s; s++) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
+			*out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 |
+				(s[3] - '0'));
+			s += 3;
+		} else {
+			*out++ = *s;
+		}
+	}
+	*out = '\0';
+}
+
+/* "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw" */
+static bool parse_line(char *line, struct mount_line *ret)
+{
+	char *save = NULL, *f = strtok_r(line, " ", &save);
+	int field = 0;
+
+	*ret = (struct mount_line){ 0 };
+	for (; f; f = strtok_r(NULL, " ", &save), field++) {
+		if (field == 2 &&
+			sscanf(f, "%u:%u", &ret->major, &ret->minor) != 2)
+			return false;
+		if (field == 4)
+			ret->point = f;
+		if (field > 5 && !strcmp(f, "-")) {
+			ret->type = strtok_r(NULL, " ", &save);
+			break;
+		}
+	}
+	if (!ret->point || !ret->type)
+		return false;
+	unescape(ret->point);
+	return true;
+}
+
+/* The topmost mount at exactly this path. `text` holds the strings. */
+static bool find_mount(const char *point, struct buf *text,
+	struct mount_line *ret)
+{
+	char *save = NULL;
+	bool found = false;
+
+	if (io_read_file(AT_FDCWD, "/proc/self/mountinfo", text) || !text->len)
+		return false;
+	for (char *l = strtok_r((char *)text->data, "\n", &save); l;
+		l = strtok_r(NULL, "\n", &save)) {
+		struct mount_line m;
+
+		if (parse_line(l, &m) && !strcmp(m.point, point)) {
+			*ret = m;
+			found = true;
+		}
+	}
+	return found;
+}
+
+/* Wait for a child at most PROBE_MS; its exit status, or -1. */
+static int wait_short(pid_t pid)
+{
+	struct timespec nap = { 0, 10 * 1000 * 1000 };
+	int status;
+
+	for (int i = 0; i < PROBE_MS / 10; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+		(void) nanosleep(&nap, NULL);
+	}
+	(void) kill(pid, SIGKILL);
+	(void) waitpid(pid, &status, 0);
+	return -1;
+}
+
+static bool answers(const char *point)
+{
+	struct statfs st;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(statfs(point, &st) ? 1 : 0);
+	return pid > 0 && wait_short(pid) == 0;
+}
+
+enum fs_mount_state fs_mount_state(const char *point)
+{
+	struct buf text = BUF_INIT(MOUNTINFO_MAX);
+	enum fs_mount_state s = FS_MOUNT_NONE;
+	struct mount_line m;
+
+	if (find_mount(point, &text, &m)) {
+		bool ours = !strcmp(m.type, "fuse.omnihub");
+
+		if (strncmp(m.type, "fuse", 4) || (!ours && answers(point)))
+			s = FS_MOUNT_OTHER;
+		else
+			s = ours && answers(point) ? FS_MOUNT_LIVE :
+				FS_MOUNT_DEAD;
+	}
+	buf_done(&text);
+	return s;
+}
+
+int fs_mount_detach(const char *point)
+{
+	pid_t pid;
+
+	if (umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+		return 0;
+	pid = fork();
+	if (pid == 0) {
+		int null = open("/dev/null", O_RDWR);
+
+		if (null >= 0)
+			(void) dup2(null, STDERR_FILENO);
+		execlp("fusermount3", "fusermount3", "-u", "-z", "--", point,
+			(char *)NULL);
+		_exit(127);
+	}
+	return pid > 0 && wait_short(pid) == 0 ? 0 : -EBUSY;
+}
+
+void fs_mount_tune(const char *point)
+{
+	struct buf text = BUF_INIT(MOUNTINFO_MAX);
+	struct mount_line m;
+	char path[96];
+
+	if (geteuid() == 0 && find_mount(point, &text, &m)) {
+		cleanup_file FILE *f = NULL;
+
+		(void) snprintf(path, sizeof(path),
+			"/sys/class/bdi/%u:%u/read_ahead_kb", m.major, m.minor);
+		f = fopen(path, "we");
+		if (f)
+			(void) fprintf(f, "%d\n", READ_AHEAD_KB);
+	}
+	buf_done(&text);
+}

@@ -1,0 +1,114 @@
+/* From a node to an open file. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fs/handle.h"
+#include "fs/tree.h"
+
+struct opening {
+	struct pool_job job;
+	struct fs *fs;
+	struct fs_node *node;	/* a reference */
+	fs_open_cb *cb;
+	void *arg;
+};
+
+/* src is taken over. */
+static void answer(struct fs *fs, struct fs_node *n, int err, struct src *src,
+	fs_open_cb *cb, void *arg)
+{
+	struct fs_handle *h = NULL;
+
+	if (!err) {
+		h = fs_handle_new(fs, n, src, n->plan);
+		if (!h && n->plan)
+			fs_plan_close(n->plan, src);
+		else if (!h)
+			src_unref(src);
+		err = h ? 0 : -ENOMEM;
+	}
+	cb(arg, fs_errno(err), h);
+}
+
+static void opened(struct opening *o, int err, struct src *src)
+{
+	answer(o->fs, o->node, err, src, o->cb, o->arg);
+	fs_node_unref(o->node);
+	free(o);
+}
+
+static void staged_opened(void *arg, int err, struct src *src)
+{
+	opened(arg, err, src);
+}
+
+static void show_ctl(struct pool_job *job)
+{
+	struct opening *o = (struct opening *)job;
+	struct buf b = BUF_INIT(FS_CTL_MAX);
+	struct src *src = NULL;
+	int r = o->node->ctl->show(o->fs, &b);
+
+	if (!r) {
+		src = src_from_memory(b.data, b.len);
+		r = src ? 0 : -ENOMEM;
+	}
+	if (r)
+		buf_done(&b);
+	opened(o, r, src);
+}
+
+static void open_file(struct fs *fs, struct fs_node *n, fs_open_cb *cb,
+	void *arg)
+{
+	struct error why = { 0 };
+	struct src *src = NULL;
+	int r = fs_stack_file(&fs->plans.stack, n->snap, n->entry, &src, &why);
+
+	if (r) {
+		char *path = fs_node_path(n);
+
+		if (path)
+			fs_errors_add(&fs->errors, path, fs_errno(r), why.text);
+		free(path);
+	}
+	answer(fs, n, r, src, cb, arg);
+}
+
+static void open_later(struct fs *fs, struct fs_node *n, fs_open_cb *cb,
+	void *arg)
+{
+	struct opening *o = calloc(1, sizeof(*o));
+	char *path = fs_node_path(n);
+	struct fs_plan_for whom = { n->snap, n->inner, path };
+
+	if (!o || !path) {
+		free(o);
+		free(path);
+		cb(arg, -ENOMEM, NULL);
+		return;
+	}
+	o->fs = fs;
+	o->node = fs_node_ref(n);
+	o->cb = cb;
+	o->arg = arg;
+	if (n->kind == FS_STAGED) {
+		fs_plan_open(n->plan, &whom, staged_opened, o);
+	} else {
+		o->job.run = show_ctl;
+		pool_add(fs->work, &o->job);
+	}
+	free(path);
+}
+
+void fs_open(struct fs *fs, struct fs_node *n, fs_open_cb *cb, void *arg)
+{
+	if (n->kind == FS_FILE)
+		open_file(fs, n, cb, arg);
+	else if (fs_node_is_dir(n))
+		cb(arg, -EISDIR, NULL);
+	else
+		open_later(fs, n, cb, arg);
+}

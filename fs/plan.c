@@ -1,0 +1,533 @@
+/*
+ * One job at a time for a plan; all who ask meanwhile wait for its end and are
+ * served from its recipe. The recipe itself is not kept (a graph's inline bytes
+ * can be large): after the job only its size stays, and, while the file is
+ * open, one source that all handles share.
+ */
+#include "config.h"
+
+#include "fs/plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define RECIPE_MAX (512 << 20)	/* bytes */
+#define OUTCOME_MAX 4096	/* bytes of an index entry */
+#define BAD_KEPT_S (24 * 3600)	/* then a refusal is tried again */
+
+struct fs_plan_waiter {
+	struct fs_plan_waiter *next;
+	bool open;		/* wants the source */
+	void (*cb)(void);	/* fs_plan_cb or fs_plan_open_cb */
+	void *arg;
+};
+
+struct plan_job {
+	struct pool_job job;
+	struct fs_plan *plan;		/* a reference */
+	struct fs_snap *snap;		/* a reference */
+	char *inner, *path;
+	struct stage_recipe *recipe;	/* the outcome */
+	struct src *src;		/* the outcome, when somebody opens */
+	struct error why;
+};
+
+void fs_plans_init(struct fs_plans *p)
+{
+	pthread_mutex_init(&p->lock, NULL);
+	memset(&p->by_key, 0, sizeof p->by_key);
+	p->planned = p->failed = 0;
+	p->busy = 0;
+}
+
+void fs_plans_done(struct fs_plans *p)
+{
+	map_done(&p->by_key);
+	pthread_mutex_destroy(&p->lock);
+}
+
+/* ---- plans ------------------------------------------------------------------- */
+
+struct fs_plan *fs_plan_ref(struct fs_plan *p)
+{
+	pthread_mutex_lock(&p->plans->lock);
+	p->refs++;
+	pthread_mutex_unlock(&p->plans->lock);
+	return p;
+}
+
+void fs_plan_unref(struct fs_plan *p)
+{
+	struct fs_plans *plans;
+	bool last;
+
+	if (!p)
+		return;
+	plans = p->plans;
+	pthread_mutex_lock(&plans->lock);
+	last = --p->refs == 0;
+	if (last)
+		map_del(&plans->by_key, p->key);
+	pthread_mutex_unlock(&plans->lock);
+	if (!last)
+		return;
+	free(p->why);
+	free(p);
+}
+
+/* Under the lock. */
+static struct fs_plan *plan_new(struct fs_plans *plans, const char *key)
+{
+	struct fs_plan *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->plans = plans;
+	p->refs = 1;
+	memcpy(p->key, key, sizeof p->key);
+	if (map_put(&plans->by_key, key, p, NULL)) {
+		free(p);
+		return NULL;
+	}
+	return p;
+}
+
+int fs_plan_get(struct fs_plans *plans, const struct fs_snap *s,
+	const char *inner, struct fs_plan **ret)
+{
+	char key[65];
+	struct fs_plan *p;
+	int r = stage_key(plans->stage, &s->own, s->revision, inner, key);
+
+	if (r)
+		return r;
+	pthread_mutex_lock(&plans->lock);
+	p = map_get(&plans->by_key, key);
+	if (p)
+		p->refs++;
+	else
+		p = plan_new(plans, key);
+	pthread_mutex_unlock(&plans->lock);
+	if (!p)
+		return -ENOMEM;
+	*ret = p;
+	return 0;
+}
+
+/* Handles that are open go on with the source they have. */
+static int find_live(void *arg, const char *key, void *value)
+{
+	struct fs_plan *p = value;
+	struct src **ret = arg;
+
+	(void) key;
+	*ret = p->live;
+	p->live = NULL;
+	p->users = 0;
+	return *ret != NULL;
+}
+
+static int forget_outcome(void *arg, const char *key, void *value)
+{
+	struct fs_plan *p = value;
+
+	(void) arg;
+	(void) key;
+	p->state = FS_PLAN_UNKNOWN;
+	p->err = 0;
+	return 0;
+}
+
+struct keys {
+	struct buf text;	/* NUL-separated */
+};
+
+static int collect_key(void *arg, const char *key, const void *value,
+	size_t len, int64_t age)
+{
+	struct keys *k = arg;
+
+	(void) value;
+	(void) len;
+	(void) age;
+	return buf_append(&k->text, key, strlen(key) + 1);
+}
+
+void fs_plans_expire(struct fs_plans *p)
+{
+	struct keys k = { .text = BUF_INIT(64 << 20) };
+	struct src *live;
+
+	if (!cache_index_each(p->cache, CACHE_KIND_PLAN, "", collect_key, &k))
+		for (size_t at = 0; at < k.text.len;) {
+			const char *key = (const char *)k.text.data + at;
+
+			(void) cache_index_del(p->cache, CACHE_KIND_PLAN, key);
+			at += strlen(key) + 1;
+		}
+	buf_done(&k.text);
+	pthread_mutex_lock(&p->lock);
+	map_each(&p->by_key, forget_outcome, NULL);
+	pthread_mutex_unlock(&p->lock);
+	do {
+		live = NULL;
+		pthread_mutex_lock(&p->lock);
+		map_each(&p->by_key, find_live, &live);
+		pthread_mutex_unlock(&p->lock);
+		src_unref(live);
+	} while (live);
+}
+
+/* ---- outcomes in the index ------------------------------------------------------ */
+
+static void set_why(struct fs_plan *p, const char *text)
+{
+	free(p->why);
+	p->why = text && *text ? strdup(text) : NULL;
+}
+
+/* Read the index's word into the plan. False: it has none. */
+static bool recall(struct fs_plan *p)
+{
+	struct fs_plans *plans = p->plans;
+	struct buf b = BUF_INIT(OUTCOME_MAX);
+	int64_t age = 0;
+	uint64_t n;
+	int at = 0;
+	bool known = false;
+
+	if (!cache_index_get(plans->cache, CACHE_KIND_PLAN, p->key, &b, &age)) {
+		const char *s = (const char *)b.data;
+
+		pthread_mutex_lock(&plans->lock);
+		if (sscanf(s, "ok %" SCNu64, &n) == 1) {
+			p->state = FS_PLAN_OK;
+			p->size = n;
+			known = true;
+		} else if (sscanf(s, "no %" SCNu64 " %n", &n, &at) == 1 &&
+			n && n < 4096 && age < BAD_KEPT_S) {
+			p->state = FS_PLAN_BAD;
+			p->err = -(int)n;
+			set_why(p, s + at);
+			known = true;
+		}
+		pthread_mutex_unlock(&plans->lock);
+	}
+	buf_done(&b);
+	return known;
+}
+
+static void remember(struct fs_plan *p, int err, uint64_t size,
+	const struct error *why)
+{
+	struct buf b = BUF_INIT(OUTCOME_MAX);
+	int r = err ? buf_printf(&b, "no %d %s", -err, error_text(why, err)) :
+		buf_printf(&b, "ok %" PRIu64, size);
+
+	if (!r)
+		(void) cache_index_put(p->plans->cache, CACHE_KIND_PLAN, p->key,
+			b.data, b.len);
+	buf_done(&b);
+}
+
+/* Does this failure say something about the model, not about today? */
+static bool for_good(int err)
+{
+	return err == -ENOTSUP || err == -EFBIG;
+}
+
+/* ---- the job ------------------------------------------------------------------- */
+
+int fs_plan_recipe(struct fs_plan *p, struct stage_recipe **ret)
+{
+	struct buf b = BUF_INIT(RECIPE_MAX);
+	int r = cache_recipe_get(p->plans->cache, p->key, &b);
+
+	if (!r)
+		r = stage_recipe_parse(b.data, b.len, ret, NULL);
+	buf_done(&b);
+	return r;
+}
+
+static int open_source(void *arg, const struct listing_entry *e,
+	struct src **ret, struct error *why)
+{
+	struct plan_job *j = arg;
+
+	return fs_stack_file(&j->plan->plans->stack, j->snap, e, ret, why);
+}
+
+static int make(struct plan_job *j)
+{
+	struct fs_plans *plans = j->plan->plans;
+	struct stage_input in = { &j->snap->own, open_source, j };
+	struct buf b = BUF_INIT(RECIPE_MAX);
+	struct stage_recipe *recipe = NULL;
+	int r = stage_plan(plans->stage, &in, j->inner, &recipe, &j->why);
+
+	if (!r)
+		r = stage_recipe_check(recipe, &j->why);
+	if (!r && !stage_recipe_write(recipe, &b))
+		(void) cache_recipe_put(plans->cache, j->plan->key, b.data,
+			b.len);
+	buf_done(&b);
+	/* A file that contradicts its format cannot be staged either; but it
+	 * may be the road that damaged it, so this is not for good. */
+	if (r == -EBADMSG)
+		error_wrap(&j->why, "damaged or not what its name says");
+	if (r || for_good(r)) {
+		stage_recipe_unref(recipe);
+		if (for_good(r))
+			remember(j->plan, r, 0, &j->why);
+		return r;
+	}
+	remember(j->plan, 0, stage_recipe_size(recipe), NULL);
+	j->recipe = recipe;
+	return 0;
+}
+
+/* Under the lock: somebody came to open after we looked. */
+static bool source_missing(const struct plan_job *j, int err)
+{
+	const struct fs_plan_waiter *w = j->plan->waiters;
+
+	while (w && !w->open)
+		w = w->next;
+	return !err && !j->src && w;
+}
+
+/* Tell all who wait; the job's outcome becomes the plan's. False: a source is
+ * wanted after all, nothing was done. */
+static bool settle(struct plan_job *j, int err)
+{
+	struct fs_plan *p = j->plan;
+	struct fs_plans *plans = p->plans;
+	struct fs_plan_waiter *list, *w;
+	struct src *unused = NULL;
+	uint64_t size = j->recipe ? stage_recipe_size(j->recipe) : 0;
+
+	pthread_mutex_lock(&plans->lock);
+	if (source_missing(j, err)) {
+		pthread_mutex_unlock(&plans->lock);
+		return false;
+	}
+	p->busy = false;
+	plans->busy--;
+	p->err = err;
+	p->err_at = clock_ms();
+	set_why(p, err ? error_text(&j->why, err) : NULL);
+	if (j->recipe) {
+		p->state = FS_PLAN_OK;
+		p->size = size;
+		plans->planned++;
+	} else if (err) {
+		plans->failed++;
+		if (for_good(err))
+			p->state = FS_PLAN_BAD;
+	}
+	if (j->src && p->live)
+		unused = j->src;
+	else if (j->src)
+		p->live = j->src;
+	list = p->waiters;
+	p->waiters = NULL;
+	for (w = list; w && j->src; w = w->next)
+		if (w->open) {
+			p->users++;
+			src_ref(p->live);
+		}
+	j->src = j->src ? p->live : NULL;
+	pthread_mutex_unlock(&plans->lock);
+	src_unref(unused);
+	while ((w = list)) {
+		list = w->next;
+		if (w->open)
+			((fs_plan_open_cb *)w->cb)(w->arg, err, j->src);
+		else
+			((fs_plan_cb *)w->cb)(w->arg, j->recipe ? 0 : err, size);
+		free(w);
+	}
+	return true;
+}
+
+static void job_free(struct plan_job *j)
+{
+	stage_recipe_unref(j->recipe);
+	fs_snap_unref(j->snap);
+	fs_plan_unref(j->plan);
+	free(j->inner);
+	free(j->path);
+	free(j);
+}
+
+static void run(struct pool_job *job)
+{
+	struct plan_job *j = (struct plan_job *)job;
+	struct fs_plan *p = j->plan;
+	uint64_t size;
+	int r = 0;
+
+	if (fs_plan_known(p, &size) || fs_plan_recipe(p, &j->recipe))
+		r = make(j);
+	do {
+		if (j->recipe && !r)
+			r = fs_stack_staged(&p->plans->stack, j->snap,
+				j->recipe, &j->src, &j->why);
+		if (r == -EBADMSG)
+			r = -ENOTSUP;
+		r = fs_errno(r);
+		if (r)
+			fs_errors_add(p->plans->errors, j->path, r, j->why.text);
+		else
+			fs_errors_clear(p->plans->errors, j->path);
+	} while (!settle(j, r));
+	job_free(j);
+}
+
+/* ---- asking ------------------------------------------------------------------- */
+
+int fs_plan_known(struct fs_plan *p, uint64_t *ret_size)
+{
+	int r = -EAGAIN;
+	bool again;
+
+	do {
+		pthread_mutex_lock(&p->plans->lock);
+		again = r == -EAGAIN && p->state == FS_PLAN_UNKNOWN;
+		if (p->state == FS_PLAN_OK) {
+			*ret_size = p->size;
+			r = 0;
+		} else if (p->state == FS_PLAN_BAD) {
+			r = p->err;
+		}
+		pthread_mutex_unlock(&p->plans->lock);
+	} while (again && recall(p));
+	return r;
+}
+
+int fs_plan_why(struct fs_plan *p, struct buf *ret)
+{
+	int r = -ENODATA;
+
+	pthread_mutex_lock(&p->plans->lock);
+	if (p->err && p->why)
+		r = buf_append_str(ret, p->why);
+	pthread_mutex_unlock(&p->plans->lock);
+	return r;
+}
+
+static struct plan_job *job_new(struct fs_plan *p,
+	const struct fs_plan_for *whom)
+{
+	struct plan_job *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return NULL;
+	j->job.run = run;
+	j->plan = fs_plan_ref(p);
+	j->snap = fs_snap_ref(whom->snap);
+	j->inner = strdup(whom->inner);
+	j->path = strdup(whom->path);
+	if (j->inner && j->path)
+		return j;
+	job_free(j);
+	return NULL;
+}
+
+/* Wait for the job that runs, or start one. 0 or -ENOMEM. */
+static int wait_for_job(struct fs_plan *p, const struct fs_plan_for *whom,
+	const struct fs_plan_waiter *w)
+{
+	struct fs_plan_waiter *own = malloc(sizeof(*own)), **at;
+	struct plan_job *j = job_new(p, whom);
+	bool start;
+
+	if (!own || !j) {
+		free(own);
+		if (j)
+			job_free(j);
+		return -ENOMEM;
+	}
+	*own = *w;
+	pthread_mutex_lock(&p->plans->lock);
+	for (at = &p->waiters; *at;)
+		at = &(*at)->next;
+	*at = own;
+	start = !p->busy;
+	p->busy = true;
+	p->plans->busy += start;
+	pthread_mutex_unlock(&p->plans->lock);
+	if (start)
+		pool_add(p->plans->planners, &j->job);
+	else
+		job_free(j);
+	return 0;
+}
+
+/* Under the lock: did an attempt fail a moment ago? */
+static bool just_failed(const struct fs_plan *p)
+{
+	return p->state == FS_PLAN_UNKNOWN && p->err && !p->busy &&
+		clock_ms() - p->err_at < FS_NEGATIVE_MS;
+}
+
+void fs_plan_want(struct fs_plan *p, const struct fs_plan_for *whom,
+	fs_plan_cb *cb, void *arg)
+{
+	struct fs_plan_waiter w = { NULL, false, (void (*)(void))cb, arg };
+	uint64_t size = 0;
+	int r = fs_plan_known(p, &size);
+
+	if (r == -EAGAIN) {
+		pthread_mutex_lock(&p->plans->lock);
+		if (just_failed(p))
+			r = p->err;
+		pthread_mutex_unlock(&p->plans->lock);
+	}
+	if (r == -EAGAIN)
+		r = wait_for_job(p, whom, &w) ? -ENOMEM : -EINPROGRESS;
+	if (r != -EINPROGRESS)
+		cb(arg, r, size);
+}
+
+void fs_plan_open(struct fs_plan *p, const struct fs_plan_for *whom,
+	fs_plan_open_cb *cb, void *arg)
+{
+	struct fs_plan_waiter w = { NULL, true, (void (*)(void))cb, arg };
+	struct src *src = NULL;
+	uint64_t size;
+	int r = fs_plan_known(p, &size);
+
+	if (!r || r == -EAGAIN) {
+		pthread_mutex_lock(&p->plans->lock);
+		src = p->live;
+		if (src) {
+			src_ref(src);
+			p->users++;
+		}
+		r = !src && just_failed(p) ? p->err : 0;
+		pthread_mutex_unlock(&p->plans->lock);
+		if (!r && !src)
+			r = wait_for_job(p, whom, &w) ? -ENOMEM : -EINPROGRESS;
+	}
+	if (r != -EINPROGRESS)
+		cb(arg, r, src);
+}
+
+void fs_plan_close(struct fs_plan *p, struct src *src)
+{
+	struct src *last = NULL;
+
+	pthread_mutex_lock(&p->plans->lock);
+	if (src == p->live && --p->users == 0) {
+		last = p->live;
+		p->live = NULL;
+	}
+	pthread_mutex_unlock(&p->plans->lock);
+	src_unref(last);
+	src_unref(src);
+}

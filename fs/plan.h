@@ -1,0 +1,96 @@
+/*
+ * Plans of staged files: how large one is, why it cannot be made, and its
+ * source when it is open.
+ *
+ * A plan is named by stage_key(), so a branch and its commit, or two
+ * repositories with the same files, share it. The index remembers the outcome
+ * ("ok 438218451", "no 95 reason"), the cache's recipe store the recipe. A
+ * recipe is believed only while the index says "ok": when bytes turn out to be
+ * wrong, forgetting the index's entries is enough.
+ */
+#ifndef FS_PLAN_H
+#define FS_PLAN_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/map.h"
+#include "base/pool.h"
+#include "base/src.h"
+#include "cache/cache.h"
+#include "fs/errors.h"
+#include "fs/resolve.h"
+#include "fs/stack.h"
+#include "stage/stage.h"
+
+struct fs_plans {
+	struct cache *cache;
+	struct stage *stage;
+	struct pool *planners;		/* its threads may wait for the network */
+	struct fs_errors *errors;
+	struct fs_stack stack;
+	pthread_mutex_t lock;
+	struct map by_key;		/* lock; key → fs_plan, no count */
+	uint64_t planned, failed;	/* lock; since the start */
+	unsigned busy;			/* lock; jobs under way */
+};
+
+enum fs_plan_state { FS_PLAN_UNKNOWN, FS_PLAN_OK, FS_PLAN_BAD };
+
+struct fs_plan {
+	struct fs_plans *plans;
+	char key[65];
+	unsigned refs;			/* plans lock */
+	enum fs_plan_state state;	/* plans lock */
+	uint64_t size;			/* plans lock; bytes, when OK */
+	int err;			/* plans lock; BAD: for good; else of
+					 * the last attempt */
+	uint64_t err_at;		/* plans lock; clock_ms */
+	char *why;			/* plans lock; of err */
+	bool busy;			/* plans lock; a job is under way */
+	struct fs_plan_waiter *waiters;	/* plans lock */
+	struct src *live;		/* plans lock; while users > 0 */
+	unsigned users;			/* plans lock; open handles */
+};
+
+void fs_plans_init(struct fs_plans *p);	/* the fields above lock stay */
+void fs_plans_done(struct fs_plans *p);
+/* Bytes plans may have been made from were wrong: plan again. */
+void fs_plans_expire(struct fs_plans *p);
+
+/* The plan of snapshot s's staged file `inner`. A reference. */
+int fs_plan_get(struct fs_plans *p, const struct fs_snap *s,
+	const char *inner, struct fs_plan **ret);
+struct fs_plan *fs_plan_ref(struct fs_plan *p);
+void fs_plan_unref(struct fs_plan *p);
+
+/* Memory and index only. 0: *ret_size is right; -ENOTSUP, -EFBIG: it cannot
+ * be made, and never can; -EAGAIN: not known. */
+int fs_plan_known(struct fs_plan *p, uint64_t *ret_size);
+/* Why it cannot be made, or the last attempt failed. Appends. -ENODATA. */
+int fs_plan_why(struct fs_plan *p, struct buf *ret);
+
+/* For whom: s and inner as above, path in the mount for the error list; all
+ * are read before the function returns. */
+struct fs_plan_for {
+	struct fs_snap *snap;
+	const char *inner;
+	const char *path;
+};
+
+/* err as of fs_plan_known, or why planning failed this time. */
+typedef void fs_plan_cb(void *arg, int err, uint64_t size);
+void fs_plan_want(struct fs_plan *p, const struct fs_plan_for *whom,
+	fs_plan_cb *cb, void *arg);
+
+/* err 0: src is a new reference; give it back with fs_plan_close. */
+typedef void fs_plan_open_cb(void *arg, int err, struct src *src);
+void fs_plan_open(struct fs_plan *p, const struct fs_plan_for *whom,
+	fs_plan_open_cb *cb, void *arg);
+void fs_plan_close(struct fs_plan *p, struct src *src);
+
+/* The recipe as stored, for who looks without waiting. -ENOENT. */
+int fs_plan_recipe(struct fs_plan *p, struct stage_recipe **ret);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * The kernel may send the reads of one reader slightly out of order and on
+ * several threads; a read a little behind the expected place therefore belongs
+ * to the stream and changes nothing.
+ */
+#include "config.h"
+
+#include "fs/readahead.h"
+
+static uint64_t tolerance(const struct fs_ra_stream *s)
+{
+	return s->window / 2 > FS_RA_SKIP ? s->window / 2 : FS_RA_SKIP;
+}
+
+static bool belongs(const struct fs_ra_stream *s, uint64_t off)
+{
+	uint64_t t = tolerance(s);
+
+	if (!s->used)
+		return false;
+	/* Before the second read nothing says that a far place belongs. */
+	if (!s->window)
+		return off == s->next;
+	return off >= s->next ? off - s->next <= t : s->next - off <= t;
+}
+
+static struct fs_ra_stream *stream_of(struct fs_ra *ra, uint64_t off)
+{
+	struct fs_ra_stream *oldest = &ra->streams[0];
+
+	for (unsigned i = 0; i < FS_RA_STREAMS; i++) {
+		struct fs_ra_stream *s = &ra->streams[i];
+
+		if (belongs(s, off))
+			return s;
+		if (s->used < oldest->used)
+			oldest = s;
+	}
+	oldest->used = 0;
+	return oldest;
+}
+
+bool fs_ra_touch(struct fs_ra *ra, uint64_t off, uint64_t len, uint64_t size,
+	struct fs_ra_hint *ret)
+{
+	struct fs_ra_stream *s = stream_of(ra, off);
+	uint64_t end = off + len, from, to;
+
+	if (!s->used) {
+		*s = (struct fs_ra_stream){ end, end, 0, ++ra->clock };
+		return false;
+	}
+	s->used = ++ra->clock;
+	if (end <= s->next)
+		return false;
+	s->next = end;
+	/* Ask again when half of what was asked for has been read. */
+	if (s->window && end + s->window / 2 < s->hinted)
+		return false;
+	s->window = s->window ? 2 * s->window : FS_RA_WINDOW_MIN;
+	if (s->window > FS_RA_WINDOW_MAX)
+		s->window = FS_RA_WINDOW_MAX;
+	from = s->hinted > end ? s->hinted : end;
+	to = end + s->window;
+	if (to > size)
+		to = size;
+	if (from >= to)
+		return false;
+	s->hinted = to;
+	ret->off = from;
+	ret->len = to - from;
+	return true;
+}

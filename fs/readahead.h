@@ -1,0 +1,44 @@
+/*
+ * From the recent reads of one open file to what it will want next. Pure: no
+ * clock, no lock, no I/O.
+ *
+ * A file may be read by several threads at once (an importer that loads
+ * tensors in parallel), so a few streams are followed, each with its own
+ * window. Example: reads of 128 KiB from 0 on give hints of 256 KiB, 512 KiB,
+ * 1 MiB … ahead of the reader until 32 MiB; a read elsewhere starts a stream
+ * that has no window before its second read.
+ */
+#ifndef FS_READAHEAD_H
+#define FS_READAHEAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define FS_RA_STREAMS 4
+#define FS_RA_WINDOW_MIN (256 * 1024)		/* bytes */
+#define FS_RA_WINDOW_MAX (32 * 1024 * 1024)	/* bytes */
+/* A gap up to this many bytes (or half the window, if that is more) is still
+ * the same stream: alignment padding, a tensor that was not wanted. */
+#define FS_RA_SKIP (512 * 1024)
+
+struct fs_ra_stream {
+	uint64_t next;		/* where its next read is expected */
+	uint64_t hinted;	/* all before this was asked for already */
+	uint64_t window;	/* bytes; 0: not yet known to be sequential */
+	uint64_t used;		/* value of fs_ra.clock at its last read */
+};
+
+struct fs_ra {
+	struct fs_ra_stream streams[FS_RA_STREAMS];
+	uint64_t clock;		/* reads seen */
+};
+
+struct fs_ra_hint {
+	uint64_t off, len;	/* bytes; inside the file */
+};
+
+/* A read of [off, off+len) of a file of `size` bytes. True: fetch *ret too. */
+bool fs_ra_touch(struct fs_ra *ra, uint64_t off, uint64_t len, uint64_t size,
+	struct fs_ra_hint *ret);
+
+#endif

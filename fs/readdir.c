@@ -1,0 +1,376 @@
+/*
+ * What a directory shows is written down once, at opendir, and read from there
+ * in any order: a listing that changes meanwhile cannot make readdir skip or
+ * repeat a name.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "fs/name.h"
+#include "fs/tree.h"
+
+struct shown {
+	char *name;
+	enum fs_kind kind;
+	size_t order;		/* of adding: the first of a name wins */
+};
+
+struct fs_dir {
+	struct fs *fs;
+	struct fs_node *node;	/* a reference */
+	struct fs_snap *snap;	/* a reference, or NULL */
+	struct shown *v;	/* sorted by name */
+	size_t n, room;
+};
+
+struct reading {
+	struct fs_dir *dir;
+	fs_dir_cb *cb;
+	void *arg;
+};
+
+void fs_dir_free(struct fs_dir *d)
+{
+	if (!d)
+		return;
+	for (size_t i = 0; i < d->n; i++)
+		free(d->v[i].name);
+	free(d->v);
+	fs_snap_unref(d->snap);
+	fs_node_unref(d->node);
+	free(d);
+}
+
+static int add(struct fs_dir *d, const char *name, size_t len,
+	enum fs_kind kind)
+{
+	char *copy;
+
+	if (d->n == d->room) {
+		size_t room = d->room ? 2 * d->room : 16;
+		struct shown *v = reallocarray(d->v, room, sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		d->v = v;
+		d->room = room;
+	}
+	copy = strndup(name, len);
+	if (!copy)
+		return -ENOMEM;
+	d->v[d->n] = (struct shown){ copy, kind, d->n };
+	d->n++;
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct shown *x = a, *y = b;
+
+	int r = strcmp(x->name, y->name);
+
+	return r ? r : (x->order > y->order) - (x->order < y->order);
+}
+
+/* Sort, and keep one of each name. */
+static void tidy(struct fs_dir *d)
+{
+	size_t kept = 0;
+
+	if (!d->n)
+		return;
+	qsort(d->v, d->n, sizeof(*d->v), by_name);
+	for (size_t i = 1; i < d->n; i++) {
+		if (strcmp(d->v[kept].name, d->v[i].name))
+			d->v[++kept] = d->v[i];
+		else
+			free(d->v[i].name);
+	}
+	d->n = kept + 1;
+}
+
+/* ---- what the kinds of directories show -------------------------------------------- */
+
+static int show_root(struct fs_dir *d)
+{
+	int r = add(d, FS_CTL_DIR_NAME, strlen(FS_CTL_DIR_NAME), FS_CTL_DIR);
+
+	for (unsigned i = 0; i < d->fs->n_hubs && !r; i++) {
+		const char *name = d->fs->hubs[i].name;
+
+		r = add(d, name, strlen(name), FS_HUB);
+	}
+	return r;
+}
+
+static int show_ctl(struct fs_dir *d)
+{
+	int r = 0;
+
+	for (const struct fs_ctl *c = fs_ctl_table; c->name && !r; c++)
+		r = add(d, c->name, strlen(c->name), FS_CTL);
+	return r;
+}
+
+struct below {
+	struct fs_dir *dir;
+	size_t prefix;		/* bytes of key before the name */
+	int err;
+};
+
+/* "huggingface/org/repo": below the hub it is org, below org it is repo. */
+static int show_touched_one(void *arg, const char *key, const void *value,
+	size_t len, int64_t age)
+{
+	struct below *b = arg;
+	const char *name = key + b->prefix;
+	size_t n = strcspn(name, "/");
+	enum fs_kind kind = name[n] ? FS_OWNER : FS_REPO;
+
+	(void) value;
+	(void) len;
+	(void) age;
+	if (n && !(kind == FS_OWNER && b->dir->node->kind == FS_OWNER))
+		b->err = add(b->dir, name, n, kind);
+	return b->err;
+}
+
+static int show_touched(struct fs_dir *d)
+{
+	char *path = fs_node_path(d->node), *prefix = NULL;
+	struct below b = { .dir = d };
+
+	if (path)
+		prefix = path_join(path, "");
+	free(path);
+	if (!prefix)
+		return -ENOMEM;
+	b.prefix = strlen(prefix) + 1;
+	path = realloc(prefix, b.prefix + 1);
+	if (!path) {
+		free(prefix);
+		return -ENOMEM;
+	}
+	strcpy(path + b.prefix - 1, "/");
+	(void) cache_index_each(d->fs->cache, CACHE_KIND_TOUCHED, path,
+		show_touched_one, &b);
+	free(path);
+	return b.err;
+}
+
+static int show_alias(void *arg, const char *key, const char *shown,
+	enum conf_origin from)
+{
+	struct fs_dir *d = arg;
+
+	(void) from;
+	if (!shown || strncmp(key, "alias.", 6))
+		return 0;
+	return add(d, key + 6, strlen(key + 6), FS_REPO);
+}
+
+static int show_hub(struct fs_dir *d)
+{
+	int r = show_touched(d);
+
+	return r ? r : conf_each(d->fs->conf, show_alias, d);
+}
+
+static int show_owner(struct fs_dir *d, const struct fs_owner *o)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < o->repos.n && !r; i++) {
+		const char *name = path_base(o->repos.v[i].path);
+
+		r = add(d, name, strlen(name), FS_REPO);
+	}
+	return r;
+}
+
+static int show_own(void *arg, const char *name, size_t len,
+	enum listing_kind kind, const struct listing_entry *e)
+{
+	(void) e;
+	return add(arg, name, len, kind == LISTING_DIR ? FS_DIR : FS_FILE);
+}
+
+static int show_added(void *arg, const char *name, size_t len,
+	enum listing_kind kind, const struct listing_entry *e)
+{
+	struct fs_dir *d = arg;
+	enum fs_kind k = FS_DIR;
+
+	if (kind == LISTING_FILE)
+		k = stage_layout_original(d->fs->stage, &d->snap->own,
+			    e->path) ? FS_FILE : FS_STAGED;
+	return add(d, name, len, k);
+}
+
+static int show_snap(struct fs_dir *d)
+{
+	const char *inner = d->node->inner ? d->node->inner : "";
+	int r = listing_children(&d->snap->own, inner, show_own, d);
+
+	if (!r)
+		r = listing_children(&d->snap->layout, inner, show_added, d);
+	return r;
+}
+
+/* ---- asking ------------------------------------------------------------------------ */
+
+static void done(struct reading *k, int err)
+{
+	struct fs_dir *d = k->dir;
+
+	if (err) {
+		fs_dir_free(d);
+		d = NULL;
+	} else {
+		tidy(d);
+	}
+	k->cb(k->arg, fs_errno(err), d);
+	free(k);
+}
+
+static void owner_listed(void *arg, int err, struct fs_owner *o)
+{
+	struct reading *k = arg;
+	struct fs_dir *d = k->dir;
+
+	/* Unreachable, but something of it is here: show that. */
+	if (!err) {
+		err = show_owner(d, o);
+		fs_owner_unref(&d->fs->resolver, o);
+	} else if (d->n && fs_unreachable(err)) {
+		err = 0;
+	}
+	done(k, err);
+}
+
+static void repo_listed(void *arg, int err, struct fs_snap *snap)
+{
+	struct reading *k = arg;
+
+	if (!err) {
+		fs_repo_touched(k->dir->fs, k->dir->node);
+		k->dir->snap = snap;
+		err = show_snap(k->dir);
+	}
+	done(k, err);
+}
+
+static void repo_resolved(void *arg, int err, struct fs_snap *snap)
+{
+	if (err) {
+		done(arg, err);
+		return;
+	}
+	fs_snap_list(snap, repo_listed, arg);
+	fs_snap_unref(snap);
+}
+
+static struct reading *reading_new(struct fs *fs, struct fs_node *node,
+	fs_dir_cb *cb, void *arg)
+{
+	struct reading *k = calloc(1, sizeof(*k));
+	struct fs_dir *d = calloc(1, sizeof(*d));
+
+	if (!k || !d) {
+		free(k);
+		free(d);
+		return NULL;
+	}
+	d->fs = fs;
+	d->node = fs_node_ref(node);
+	*k = (struct reading){ d, cb, arg };
+	return k;
+}
+
+void fs_readdir(struct fs *fs, struct fs_node *n, fs_dir_cb *cb, void *arg)
+{
+	struct reading *k;
+
+	if (!fs_node_is_dir(n)) {
+		cb(arg, -ENOTDIR, NULL);
+		return;
+	}
+	k = reading_new(fs, n, cb, arg);
+	if (!k) {
+		cb(arg, -ENOMEM, NULL);
+		return;
+	}
+	switch (n->kind) {
+	case FS_ROOT:
+		done(k, show_root(k->dir));
+		break;
+	case FS_CTL_DIR:
+		done(k, show_ctl(k->dir));
+		break;
+	case FS_HUB:
+		done(k, show_hub(k->dir));
+		break;
+	case FS_OWNER:
+		(void) show_touched(k->dir);
+		fs_owner_list(&fs->resolver, n->hub, n->name, owner_listed, k);
+		break;
+	case FS_REPO:
+		fs_resolve(&fs->resolver, n->hub, n->repo, n->rev,
+			repo_resolved, k);
+		break;
+	case FS_DIR:
+		k->dir->snap = fs_snap_ref(n->snap);
+		done(k, show_snap(k->dir));
+		break;
+	case FS_CTL:
+	case FS_FILE:
+	case FS_STAGED:
+		done(k, -ENOTDIR);
+		break;
+	}
+}
+
+/* ---- reading it --------------------------------------------------------------------- */
+
+size_t fs_dir_count(const struct fs_dir *d)
+{
+	return d->n;
+}
+
+void fs_dir_at(const struct fs_dir *d, size_t i, struct fs_dirent *ret)
+{
+	const struct shown *s = &d->v[i];
+
+	ret->name = s->name;
+	ret->dir = s->kind != FS_FILE && s->kind != FS_STAGED &&
+		s->kind != FS_CTL;
+	ret->ino = fs_node_number(d->node, s->kind, s->name, d->snap);
+}
+
+int fs_dir_node(const struct fs_dir *d, size_t i, struct fs_node **ret,
+	struct fs_attr *ret_attr)
+{
+	struct fs_node *n = NULL;
+	int r = fs_child_now(d->fs, d->node, d->snap, d->v[i].name, &n);
+
+	if (r)
+		return r;
+	r = fs_attr_now(d->fs, n, ret_attr);
+	if (r)
+		fs_node_unref(n);
+	else
+		*ret = n;
+	return r;
+}
+
+bool fs_dir_fixed(const struct fs_dir *d)
+{
+	const struct fs_node *n = d->node;
+
+	return n->kind == FS_DIR ||
+		(n->kind == FS_REPO && fs_name_is_commit(n->rev));
+}

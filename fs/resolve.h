@@ -1,0 +1,124 @@
+/*
+ * From names to what they mean now: a repository and a revision to a snapshot
+ * (an immutable commit with its listing), an owner to its repositories.
+ *
+ * What a hub said is kept in memory and in the cache's index. A branch is
+ * believed for a minute and then asked for again; when the hub cannot be
+ * reached, the last answer is used. Refusals are remembered for seconds, in
+ * memory only. Whoever asks while a question is under way waits for its answer.
+ *
+ * Callbacks may come before the asking function returns, and must not block.
+ */
+#ifndef FS_RESOLVE_H
+#define FS_RESOLVE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/listing.h"
+#include "base/map.h"
+#include "base/pool.h"
+#include "cache/cache.h"
+#include "fetch/fetch.h"
+#include "fs/errors.h"
+#include "stage/stage.h"
+
+#define FS_BRANCH_FRESH_S 60		/* a branch, a tag */
+#define FS_OWNER_FRESH_S 600		/* an owner's repositories */
+#define FS_NEGATIVE_MS 5000		/* a refusal */
+#define FS_NOT_A_REPO_MS 600000		/* "org" is no repository of its own */
+#define FS_STALE_RETRY_MS 10000		/* after a failure, with an old answer */
+
+struct fs_hub {
+	const char *name;		/* directory below the root; index key */
+	struct fetch_hub *fetch;
+};
+
+struct fs_snap {
+	struct fs_resolver *resolver;
+	unsigned refs;			/* resolver lock */
+	const struct fs_hub *hub;
+	char *key;			/* "hub/repo@commit" */
+	char *repo, *revision;		/* canonical, immutable */
+	int64_t mtime;			/* seconds since 1970 */
+
+	atomic_bool listed;		/* own and layout are there, for good */
+	struct listing own;		/* the repository's files */
+	struct listing layout;		/* what staging adds */
+	bool loading;			/* resolver lock */
+	int err;			/* resolver lock; of the last loading */
+	uint64_t err_at;		/* resolver lock; clock_ms */
+	struct fs_waiter *waiters;	/* resolver lock */
+};
+
+struct fs_owner {
+	unsigned refs;			/* resolver lock */
+	struct listing repos;		/* "owner/name", sorted */
+};
+
+struct fs_resolver {
+	struct cache *cache;
+	struct stage *stage;
+	struct pool *work;
+	struct fs_errors *errors;
+	bool offline;
+	pthread_mutex_t lock;
+	struct map names;	/* lock; "hub/repo@rev" → struct asked_name */
+	struct map snaps;	/* lock; "hub/repo@commit" → fs_snap, no count */
+	struct map owners;	/* lock; "hub/owner" → struct asked_owner */
+	uint64_t swept;		/* lock; clock_ms */
+};
+
+void fs_resolver_init(struct fs_resolver *r);	/* the fields above lock stay */
+/* Nothing may be under way and no snapshot in use. */
+void fs_resolver_done(struct fs_resolver *r);
+
+/* err 0: snap is a new reference, the callee's. */
+typedef void fs_snap_cb(void *arg, int err, struct fs_snap *snap);
+
+void fs_resolve(struct fs_resolver *r, const struct fs_hub *hub,
+	const char *repo, const char *rev, fs_snap_cb *cb, void *arg);
+/* The last answer in memory, fresh or not; NULL: none. A reference. */
+struct fs_snap *fs_resolve_known(struct fs_resolver *r,
+	const struct fs_hub *hub, const char *repo, const char *rev);
+/* The next fs_resolve asks the hub, however fresh the answer is. */
+void fs_resolve_expire(struct fs_resolver *r, const struct fs_hub *hub,
+	const char *repo, const char *rev);
+
+/* Have own and layout ready. snap is a new reference again. */
+void fs_snap_list(struct fs_snap *s, fs_snap_cb *cb, void *arg);
+struct fs_snap *fs_snap_ref(struct fs_snap *s);
+void fs_snap_unref(struct fs_snap *s);
+
+/* err 0: a new reference, the callee's. */
+typedef void fs_owner_cb(void *arg, int err, struct fs_owner *owner);
+void fs_owner_list(struct fs_resolver *r, const struct fs_hub *hub,
+	const char *owner, fs_owner_cb *cb, void *arg);
+void fs_owner_expire(struct fs_resolver *r, const struct fs_hub *hub,
+	const char *owner);
+void fs_owner_unref(struct fs_resolver *r, struct fs_owner *o);
+/* Is "owner/name" in a listing that is in memory? */
+bool fs_owner_has(struct fs_resolver *r, const struct fs_hub *hub,
+	const char *owner, const char *name);
+
+/* ---- between resolve.c, snap.c and owner.c ---------------------------------- */
+
+/* Who waits for an answer; the kind of the answer is the list's. */
+struct fs_waiter {
+	struct fs_waiter *next;
+	void (*cb)(void);	/* fs_snap_cb or fs_owner_cb */
+	void *arg;
+};
+
+/* 0 or -ENOMEM. Under the resolver lock. */
+int fs_waiter_add(struct fs_waiter **list, void (*cb)(void), void *arg);
+/* Is this failure the road's, not the hub's answer? */
+bool fs_unreachable(int err);
+/* Find or make the snapshot of `f`; a reference. Takes the resolver lock. */
+struct fs_snap *fs_snap_get(struct fs_resolver *r, const struct fs_hub *hub,
+	const struct fetch_snapshot *f);
+void fs_owners_done(struct fs_resolver *r);
+
+#endif

@@ -1,0 +1,351 @@
+/*
+ * One session is one mount. Signals are taken by a thread of their own: a
+ * handler could only set a flag, and libfuse's loop looks at its flag before
+ * it sleeps, not while. So that thread sets libfuse's flag and then wakes the
+ * loop, again and again until it has seen it.
+ *
+ * What readers still wait for when the mount ends cannot be finished; the
+ * cache on disk is right at every instant, so then the process simply ends.
+ */
+#include "config.h"
+
+#include "fs/session.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "fs/inode.h"
+#include "fs/ll.h"
+#include "fs/tree.h"
+
+#define WORKERS 10	/* none waits for anything but the disk */
+#define WAKE SIGUSR1
+
+struct session {
+	const struct session_conf *conf;
+	struct ll ll;
+	pthread_t main;
+	pthread_t signals, greeter;
+	sigset_t ending;	/* SIGTERM, SIGINT, SIGHUP, WAKE */
+	atomic_bool done;	/* the loop has returned */
+	void (*ready)(void *arg);
+	void *ready_arg;
+};
+
+/* ---- the mountpoint ---------------------------------------------------------------- */
+
+static bool is_empty(const char *dir)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	bool empty = true;
+
+	if (!d)
+		return true;
+	while (empty && (e = readdir(d)))
+		empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..");
+	(void) closedir(d);
+	return empty;
+}
+
+static int check_device(struct error *why)
+{
+	cleanup_fd int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0)
+		return 0;
+	if (errno == ENOENT || errno == ENODEV || errno == ENXIO)
+		return error_set(why, -ENODEV,
+			"/dev/fuse is missing: load the module (modprobe fuse);"
+			" in a container add --device /dev/fuse --cap-add"
+			" SYS_ADMIN");
+	return error_set(why, -errno,
+		"/dev/fuse cannot be opened (%s): as root run `chmod 666"
+		" /dev/fuse`, or mount as root", strerror(errno));
+}
+
+/* Not root: fusermount3 mounts for us. */
+static int check_helper(struct error *why)
+{
+	const char *path = getenv("PATH");
+	static const char *const places[] = { "/usr/bin/fusermount3",
+		"/bin/fusermount3", "/usr/local/bin/fusermount3" };
+	cleanup_free char *copy = strdup(path ? path : "");
+	char *save = NULL;
+
+	if (geteuid() == 0)
+		return 0;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		if (!access(places[i], X_OK))
+			return 0;
+	for (char *d = copy ? strtok_r(copy, ":", &save) : NULL; d;
+		d = strtok_r(NULL, ":", &save)) {
+		char file[PATH_MAX];
+
+		(void) snprintf(file, sizeof(file), "%s/fusermount3", d);
+		if (!access(file, X_OK))
+			return 0;
+	}
+	return error_set(why, -ENOENT,
+		"fusermount3 is missing: install it (apt install fuse3)");
+}
+
+static int check_dir(const struct session_conf *c, struct error *why)
+{
+	struct stat st;
+	int r;
+
+	if (stat(c->mountpoint, &st)) {
+		if (errno != ENOENT)
+			return error_set(why, -errno, "%s: %s", c->mountpoint,
+				strerror(errno));
+		r = io_mkdirs(AT_FDCWD, c->mountpoint);
+		if (r)
+			return error_set(why, r, "cannot make %s: %s",
+				c->mountpoint, strerror(-r));
+		return 0;
+	}
+	if (!S_ISDIR(st.st_mode))
+		return error_set(why, -ENOTDIR, "%s is not a directory",
+			c->mountpoint);
+	if (!c->nonempty && !is_empty(c->mountpoint))
+		return error_set(why, -ENOTEMPTY,
+			"%s is not empty: choose another directory, or give"
+			" -o nonempty to hide what is in it", c->mountpoint);
+	return 0;
+}
+
+int fs_session_prepare(const struct session_conf *c, struct error *why)
+{
+	int r = check_device(why);
+
+	if (!r)
+		r = check_helper(why);
+	if (r)
+		return r;
+	switch (fs_mount_state(c->mountpoint)) {
+	case FS_MOUNT_LIVE:
+		return error_set(why, -EBUSY,
+			"%s: an omnihub is mounted there already (omnihub"
+			" umount ends it)", c->mountpoint);
+	case FS_MOUNT_OTHER:
+		if (c->nonempty)
+			break;
+		return error_set(why, -EBUSY,
+			"%s: another file system is mounted there",
+			c->mountpoint);
+	case FS_MOUNT_DEAD:
+		r = fs_mount_detach(c->mountpoint);
+		if (r)
+			return error_set(why, r,
+				"%s: the dead mount there cannot be detached;"
+				" try `fusermount3 -uz %s` or, as root, `umount"
+				" -l %s`", c->mountpoint, c->mountpoint,
+				c->mountpoint);
+		break;
+	case FS_MOUNT_NONE:
+		break;
+	}
+	return check_dir(c, why);
+}
+
+/* ---- threads of the session -------------------------------------------------------- */
+
+static void wake(int sig)
+{
+	(void) sig;
+}
+
+static void *wait_for_signal(void *arg)
+{
+	struct session *s = arg;
+	struct timespec nap = { 0, 20 * 1000 * 1000 };
+	int sig = 0;
+
+	while (sigwait(&s->ending, &sig) == 0 && sig == WAKE &&
+		!atomic_load(&s->done))
+		continue;
+	fuse_session_exit(s->ll.se);
+	while (!atomic_load(&s->done)) {
+		(void) pthread_kill(s->main, WAKE);
+		(void) nanosleep(&nap, NULL);
+	}
+	return NULL;
+}
+
+/* The mount answers as soon as INIT is done; an operation that reaches the
+ * daemon waits for that. */
+static void *greet(void *arg)
+{
+	struct session *s = arg;
+	char path[PATH_MAX];
+	struct stat st;
+
+	(void) snprintf(path, sizeof(path), "%s/%s", s->conf->mountpoint,
+		FS_CTL_DIR_NAME);
+	if (!stat(path, &st)) {
+		fs_mount_tune(s->conf->mountpoint);
+		if (s->ready)
+			s->ready(s->ready_arg);
+	}
+	return NULL;
+}
+
+static void take_signals(struct session *s)
+{
+	struct sigaction sa = { .sa_handler = wake };
+
+	sigemptyset(&s->ending);
+	sigaddset(&s->ending, SIGTERM);
+	sigaddset(&s->ending, SIGINT);
+	sigaddset(&s->ending, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &s->ending, NULL);
+	sigemptyset(&sa.sa_mask);
+	(void) sigaction(WAKE, &sa, NULL);
+	sa.sa_handler = SIG_IGN;
+	(void) sigaction(SIGPIPE, &sa, NULL);
+}
+
+/* ---- libfuse ------------------------------------------------------------------------- */
+
+/* libfuse says on stderr why it cannot mount; keep it for our one line. */
+static char fuse_said[256];
+
+static void hear_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char line[sizeof(fuse_said)];
+
+	(void) vsnprintf(line, sizeof(line), fmt, ap);
+	line[strcspn(line, "\n")] = '\0';
+	log_debug("libfuse: %s", line);
+	if (level <= FUSE_LOG_ERR && !fuse_said[0])
+		memcpy(fuse_said, line, sizeof(line));
+}
+
+static int make_session(struct session *s, struct error *why)
+{
+	char own[] = "fsname=omnihub,subtype=omnihub,ro,default_permissions";
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	const char *options = s->conf->options;
+	int r = fuse_opt_add_arg(&args, "omnihub-mount");
+
+	if (!r)
+		r = fuse_opt_add_arg(&args, "-o") ||
+			fuse_opt_add_arg(&args, own);
+	if (!r && options && *options)
+		r = fuse_opt_add_arg(&args, "-o") ||
+			fuse_opt_add_arg(&args, options);
+	if (!r)
+		s->ll.se = fuse_session_new(&args, &fs_ll_ops,
+			sizeof(fs_ll_ops), &s->ll);
+	fuse_opt_free_args(&args);
+	if (s->ll.se)
+		return 0;
+	return error_set(why, -EINVAL, "%s", fuse_said[0] ? fuse_said :
+		"libfuse refuses the mount options");
+}
+
+static int mount_it(struct session *s, struct error *why)
+{
+	int r = fuse_session_mount(s->ll.se, s->conf->mountpoint);
+
+	if (r)
+		return error_set(why, -EPERM, "cannot mount at %s: %s",
+			s->conf->mountpoint,
+			fuse_said[0] ? fuse_said : "mount failed");
+	r = ll_custom_io(&s->ll);
+	if (r) {
+		fuse_session_unmount(s->ll.se);
+		return error_set(why, r, "libfuse: %s", strerror(-r));
+	}
+	return 0;
+}
+
+static int loop(struct session *s)
+{
+	struct fuse_loop_config *c = fuse_loop_cfg_create();
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	fuse_loop_cfg_set_max_threads(c, WORKERS);
+	fuse_loop_cfg_set_idle_threads(c, WORKERS);
+	r = fuse_session_loop_mt(s->ll.se, c);
+	fuse_loop_cfg_destroy(c);
+	return r < 0 ? r : 0;
+}
+
+/* Threads that serve, from here to the end of the mount. */
+static int serve(struct session *s, struct error *why)
+{
+	int r;
+
+	s->main = pthread_self();
+	r = ll_notify_start(&s->ll);
+	if (!r)
+		r = -pthread_create(&s->signals, NULL, wait_for_signal, s);
+	if (!r)
+		r = -pthread_create(&s->greeter, NULL, greet, s);
+	if (r)
+		return error_set(why, r, "cannot start a thread: %s",
+			strerror(-r));
+	r = loop(s);
+	atomic_store(&s->done, true);
+	fuse_session_unmount(s->ll.se);
+	(void) pthread_kill(s->signals, SIGTERM);
+	pthread_join(s->signals, NULL);
+	pthread_join(s->greeter, NULL);
+	ll_notify_stop(&s->ll);
+	return r ? error_set(why, r, "the session ended: %s", strerror(-r)) : 0;
+}
+
+/* Small replies must not leave the heap in pieces, and what a burst of reads
+ * took must go back. */
+static void tune_malloc(void)
+{
+	(void) mallopt(M_ARENA_MAX, 4);
+	(void) mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+	(void) mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
+int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
+	void *arg, struct error *why)
+{
+	struct session s = { .conf = c, .ready = ready, .ready_arg = arg,
+		.ll = { .uid = getuid(), .gid = getgid(),
+			.open_lock = PTHREAD_MUTEX_INITIALIZER } };
+	int r;
+
+	tune_malloc();
+	take_signals(&s);
+	fuse_set_log_func(hear_fuse);
+	r = fs_new(c->conf, &s.ll.fs, why);
+	if (r)
+		return r;
+	s.ll.inodes = &s.ll.fs->inodes;
+	fs_status_note(s.ll.fs, "mountpoint", c->mountpoint);
+	r = make_session(&s, why);
+	if (!r)
+		r = mount_it(&s, why);
+	if (!r)
+		r = serve(&s, why);
+	if (atomic_load(&s.ll.ops) || atomic_load(&s.ll.fs->open_files))
+		_exit(r ? 1 : 0);
+	fs_inodes_forget_all(s.ll.inodes);
+	fs_free(s.ll.fs);
+	if (s.ll.se)
+		fuse_session_destroy(s.ll.se);
+	return r;
+}

@@ -1,0 +1,43 @@
+/*
+ * From a mountpoint to a running file system and back. mount-main.c reads the
+ * command line; everything that happens to the mount is here.
+ */
+#ifndef FS_SESSION_H
+#define FS_SESSION_H
+
+#include <stdbool.h>
+
+#include "base/conf.h"
+#include "base/error.h"
+
+struct session_conf {
+	const struct conf *conf;
+	const char *mountpoint;		/* absolute */
+	const char *options;		/* of -o, comma-separated; may be NULL */
+	bool nonempty;			/* a directory with files in it is fine */
+};
+
+/* Make the directory if it is missing, detach a dead mount, refuse a live one
+ * and a directory that is not empty. */
+int fs_session_prepare(const struct session_conf *c, struct error *why);
+
+/* Mount, call ready(arg) once the mount answers, serve until a signal or
+ * umount ends it. Returns after the mount is gone. */
+int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
+	void *arg, struct error *why);
+
+/* ---- mountpoint.c ----------------------------------------------------------------- */
+
+enum fs_mount_state {
+	FS_MOUNT_NONE,	/* nothing is mounted there */
+	FS_MOUNT_DEAD,	/* a FUSE mount whose daemon does not answer */
+	FS_MOUNT_LIVE,	/* an omnihub that answers */
+	FS_MOUNT_OTHER,	/* another file system */
+};
+enum fs_mount_state fs_mount_state(const char *mountpoint);
+/* Lazily, as root or by fusermount3. */
+int fs_mount_detach(const char *mountpoint);
+/* As root: let the kernel read further ahead than 128 KiB. Best effort. */
+void fs_mount_tune(const char *mountpoint);
+
+#endif

@@ -1,0 +1,238 @@
+/*
+ * Snapshots: an immutable commit of a repository, and its listing, which is
+ * loaded when somebody looks inside. A snapshot lives as long as a node or a
+ * name in memory means it; the map finds it meanwhile and counts nothing, so
+ * the last reference is given back under the resolver lock.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "fs/name.h"
+#include "fs/resolve.h"
+
+#define LISTING_JSON_MAX (256 << 20)	/* bytes */
+
+/* One loading: from the index on a pool thread, else from the hub and back. */
+struct loading {
+	struct pool_job job;
+	struct fs_snap *snap;		/* a reference */
+	int err;
+	struct error why;
+	struct listing got;
+};
+
+struct fs_snap *fs_snap_ref(struct fs_snap *s)
+{
+	pthread_mutex_lock(&s->resolver->lock);
+	s->refs++;
+	pthread_mutex_unlock(&s->resolver->lock);
+	return s;
+}
+
+void fs_snap_unref(struct fs_snap *s)
+{
+	struct fs_resolver *r;
+	bool last;
+
+	if (!s)
+		return;
+	r = s->resolver;
+	pthread_mutex_lock(&r->lock);
+	last = --s->refs == 0;
+	if (last)
+		map_del(&r->snaps, s->key);
+	pthread_mutex_unlock(&r->lock);
+	if (!last)
+		return;
+	listing_done(&s->own);
+	listing_done(&s->layout);
+	free(s->key);
+	free(s->repo);
+	free(s->revision);
+	free(s);
+}
+
+static struct fs_snap *snap_new(struct fs_resolver *r,
+	const struct fs_hub *hub, const struct fetch_snapshot *f,
+	const char *key)
+{
+	struct fs_snap *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->resolver = r;
+	s->refs = 1;
+	s->hub = hub;
+	s->mtime = f->mtime;
+	s->key = strdup(key);
+	s->repo = strdup(f->repo);
+	s->revision = strdup(f->revision);
+	if (s->key && s->repo && s->revision && !map_put(&r->snaps, key, s, NULL))
+		return s;
+	free(s->key);
+	free(s->repo);
+	free(s->revision);
+	free(s);
+	return NULL;
+}
+
+struct fs_snap *fs_snap_get(struct fs_resolver *r, const struct fs_hub *hub,
+	const struct fetch_snapshot *f)
+{
+	char *key = fs_name_key(hub->name, f->repo, f->revision);
+	struct fs_snap *s;
+
+	if (!key)
+		return NULL;
+	pthread_mutex_lock(&r->lock);
+	s = map_get(&r->snaps, key);
+	if (s)
+		s->refs++;
+	else
+		s = snap_new(r, hub, f, key);
+	pthread_mutex_unlock(&r->lock);
+	free(key);
+	return s;
+}
+
+/* ---- loading ------------------------------------------------------------------ */
+
+static void loaded(struct loading *l, int err)
+{
+	struct fs_snap *s = l->snap;
+	struct fs_waiter *list, *w;
+
+	pthread_mutex_lock(&s->resolver->lock);
+	s->loading = false;
+	s->err = err;
+	s->err_at = clock_ms();
+	list = s->waiters;
+	s->waiters = NULL;
+	for (w = list; w && !err; w = w->next)
+		s->refs++;
+	pthread_mutex_unlock(&s->resolver->lock);
+	while ((w = list)) {
+		list = w->next;
+		((fs_snap_cb *)w->cb)(w->arg, err, err ? NULL : s);
+		free(w);
+	}
+	fs_snap_unref(s);
+	free(l);
+}
+
+/* The repository's files are there; say what staging adds. */
+static void lay_out(struct loading *l)
+{
+	struct fs_snap *s = l->snap;
+	int err = stage_layout(s->resolver->stage, &l->got, &s->layout);
+
+	if (err) {
+		listing_done(&l->got);
+		loaded(l, err);
+		return;
+	}
+	s->own = l->got;
+	atomic_store(&s->listed, true);
+	loaded(l, 0);
+}
+
+static void take_listing(struct pool_job *job)
+{
+	struct loading *l = (struct loading *)job;
+	struct fs_resolver *r = l->snap->resolver;
+	char *json;
+
+	if (l->err) {
+		fs_errors_add(r->errors, l->snap->key, fs_errno(l->err),
+			l->why.text);
+		loaded(l, l->err);
+		return;
+	}
+	json = listing_to_json(&l->got);
+	if (json)
+		(void) cache_index_put(r->cache, CACHE_KIND_LISTING,
+			l->snap->key, json, strlen(json));
+	free(json);
+	lay_out(l);
+}
+
+/* On the engine thread. */
+static void got_listing(void *arg, int err, const struct error *why,
+	struct listing *got)
+{
+	struct loading *l = arg;
+
+	l->err = err;
+	if (why)
+		l->why = *why;
+	if (!err) {
+		l->got = *got;
+		memset(got, 0, sizeof(*got));
+	}
+	l->job.run = take_listing;
+	pool_add(l->snap->resolver->work, &l->job);
+}
+
+static void load(struct pool_job *job)
+{
+	struct loading *l = (struct loading *)job;
+	struct fs_snap *s = l->snap;
+	struct fs_resolver *r = s->resolver;
+	struct buf json = BUF_INIT(LISTING_JSON_MAX);
+	int err = cache_index_get(r->cache, CACHE_KIND_LISTING, s->key, &json,
+		NULL);
+
+	if (!err)
+		err = listing_from_json((const char *)json.data, json.len,
+			&l->got, NULL);
+	buf_done(&json);
+	if (!err) {
+		listing_sort(&l->got);
+		lay_out(l);
+	} else if (r->offline) {
+		loaded(l, -EHOSTUNREACH);
+	} else {
+		fetch_list(s->hub->fetch, s->repo, s->revision, got_listing, l);
+	}
+}
+
+/* Under the lock; as join() of resolve.c. */
+static int join(struct fs_snap *s, fs_snap_cb *cb, void *arg, bool *load_now)
+{
+	if (atomic_load(&s->listed))
+		return 0;
+	if (!s->loading && s->err && clock_ms() - s->err_at < FS_NEGATIVE_MS)
+		return s->err;
+	if (fs_waiter_add(&s->waiters, (void (*)(void))cb, arg))
+		return -ENOMEM;
+	*load_now = !s->loading;
+	s->loading = true;
+	return -EINPROGRESS;
+}
+
+void fs_snap_list(struct fs_snap *s, fs_snap_cb *cb, void *arg)
+{
+	struct loading *l = calloc(1, sizeof(*l));
+	bool load_now = false;
+	int err = -ENOMEM;
+
+	if (l) {
+		pthread_mutex_lock(&s->resolver->lock);
+		err = join(s, cb, arg, &load_now);
+		if (!err || load_now)
+			s->refs++; /* the callee's or the loading's */
+		pthread_mutex_unlock(&s->resolver->lock);
+	}
+	if (load_now) {
+		l->snap = s;
+		l->job.run = load;
+		pool_add(s->resolver->work, &l->job);
+		return;
+	}
+	free(l);
+	if (err != -EINPROGRESS)
+		cb(arg, err, err ? NULL : s);
+}

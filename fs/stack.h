@@ -1,0 +1,37 @@
+/*
+ * The source stack of a file, put together in one place:
+ *
+ *   repository file   cached-src ← remote-src
+ *   staged file       recipe-src ← one such pair a source
+ *
+ * Offline leaves the remote out; nobody else knows of it. Local disk only.
+ */
+#ifndef FS_STACK_H
+#define FS_STACK_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/src.h"
+#include "cache/cache.h"
+#include "fs/resolve.h"
+#include "stage/stage.h"
+
+struct fs_stack {
+	struct cache *cache;
+	bool offline;
+};
+
+/* What names the bytes of a repository file in the cache; the strings are the
+ * snapshot's and the entry's. */
+struct cache_name fs_stack_name(const struct fs_snap *s,
+	const struct listing_entry *e);
+
+int fs_stack_file(const struct fs_stack *k, const struct fs_snap *s,
+	const struct listing_entry *e, struct src **ret, struct error *why);
+
+/* -EBADMSG: a source of the recipe is no file of the snapshot. */
+int fs_stack_staged(const struct fs_stack *k, const struct fs_snap *s,
+	struct stage_recipe *recipe, struct src **ret, struct error *why);
+
+#endif

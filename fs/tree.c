@@ -1,0 +1,199 @@
+/* Opening and closing the whole: every other room's objects, in order. */
+#include "config.h"
+
+#include "fs/tree.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/path.h"
+
+/* Digests, JSON, the index. */
+#define WORKERS 2
+/* Each may wait for a header of a checkpoint; they share nothing else. */
+#define PLANNERS 8
+
+/* Directory below the root, and the kind of hub behind it. */
+static const struct {
+	const char *name, *kind;
+} hub_table[] = {
+	{ "huggingface", "huggingface" },
+};
+
+static void bytes_were_wrong(struct pool_job *job)
+{
+	struct fs *fs;
+
+	memcpy(&fs, job + 1, sizeof(fs));
+	free(job);
+	fs_plans_expire(&fs->plans);
+	if (fs->on_wrong)
+		fs->on_wrong(fs->on_wrong_arg);
+}
+
+/* On a thread of the cache: what has to be done takes time. */
+static void epoch_changed(void *arg, const struct src *s)
+{
+	struct pool_job *job = malloc(sizeof(*job) + sizeof(arg));
+	struct fs *fs = arg;
+
+	(void) s;
+	if (!job)
+		return;
+	job->run = bytes_were_wrong;
+	memcpy(job + 1, &arg, sizeof(arg));
+	pool_add(fs->work, job);
+}
+
+static int open_cache(struct fs *fs, struct error *why)
+{
+	const char *verify = conf_get(fs->conf, "cache.verify");
+	char *hf = conf_hf_cache(fs->conf);
+	struct cache_conf c = { .chunk = CACHE_CHUNK_DEFAULT, .hf_cache = hf };
+	int r = -ENOMEM;
+
+	fs->cache_dir = conf_cache_dir(fs->conf);
+	if (fs->cache_dir && conf_flag(fs->conf, "demo") &&
+		conf_where(fs->conf, "cache.dir") != CONF_ARG) {
+		/* What the demo's hubs say must not outlive the demo. */
+		char *below = path_join(fs->cache_dir, "demo");
+
+		free(fs->cache_dir);
+		fs->cache_dir = below;
+	}
+	if (fs->cache_dir) {
+		c.dir = fs->cache_dir;
+		if (conf_get(fs->conf, "cache.size"))
+			c.budget = conf_u64(fs->conf, "cache.size");
+		c.before_read = verify && !strcmp(verify, "before-read");
+		c.connections = (unsigned)conf_u64(fs->conf,
+			"fetch.connections");
+		r = cache_open(&c, &fs->cache, why);
+	}
+	if (!r)
+		cache_on_epoch(fs->cache, epoch_changed, fs);
+	free(hf);
+	return r;
+}
+
+static int open_hubs(struct fs *fs, struct error *why)
+{
+	int r = fetch_new(fs->conf, &fs->fetch, why);
+
+	for (size_t i = 0; i < sizeof(hub_table) / sizeof(hub_table[0]) && !r;
+		i++) {
+		struct fs_hub *h = &fs->hubs[fs->n_hubs];
+
+		h->name = hub_table[i].name;
+		r = fetch_hub_open(fs->fetch, hub_table[i].kind, fs->conf,
+			&h->fetch, why);
+		fs->n_hubs += !r;
+	}
+	return r;
+}
+
+/* The user's own blueprints stand before ours. */
+static int open_stage(struct fs *fs, struct error *why)
+{
+	const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+	char *own = NULL, *ours = path_join(conf_datadir(), "blueprints");
+	const char *dirs[3] = { NULL, NULL, NULL };
+	struct stage_conf c = { .blueprint_dirs = dirs };
+	unsigned n = 0;
+	int r;
+
+	if (config && *config)
+		own = path_join(config, "omnihub/blueprints");
+	else if (home && *home)
+		own = path_join(home, ".config/omnihub/blueprints");
+	if (own)
+		dirs[n++] = own;
+	dirs[n] = ours;
+	c.opset = (unsigned)conf_u64(fs->conf, "stage.opset");
+	r = ours ? stage_new(&c, &fs->stage, why) : -ENOMEM;
+	free(own);
+	free(ours);
+	return r;
+}
+
+static void start_tables(struct fs *fs)
+{
+	fs->resolver.cache = fs->plans.cache = fs->cache;
+	fs->resolver.stage = fs->plans.stage = fs->stage;
+	fs->resolver.work = fs->work;
+	fs->plans.planners = fs->planners;
+	fs->resolver.errors = fs->plans.errors = &fs->errors;
+	fs->resolver.offline = fs->offline;
+	fs->plans.stack.cache = fs->cache;
+	fs->plans.stack.offline = fs->offline;
+}
+
+int fs_new(const struct conf *conf, struct fs **ret, struct error *why)
+{
+	static const struct fs_node_spec root = { .kind = FS_ROOT,
+		.name = "" };
+	struct fs *fs = calloc(1, sizeof(*fs));
+	int r = 0;
+
+	if (!fs)
+		return error_set(why, -ENOMEM, "out of memory");
+	fs->conf = conf;
+	fs->offline = conf_flag(conf, "offline");
+	fs->started = clock_wall();
+	fs_errors_init(&fs->errors);
+	fs_inodes_init(&fs->inodes);
+	fs_resolver_init(&fs->resolver);
+	fs_plans_init(&fs->plans);
+	fs_notes_init(&fs->notes);
+	fs->work = pool_new(WORKERS, "work");
+	fs->planners = pool_new(PLANNERS, "plan");
+	fs->root = fs_node_get(&fs->inodes, NULL, &root);
+	if (!fs->work || !fs->planners || !fs->root)
+		r = error_set(why, -ENOMEM, "out of memory");
+	if (!r)
+		r = open_cache(fs, why);
+	if (!r)
+		r = open_stage(fs, why);
+	if (!r)
+		r = open_hubs(fs, why);
+	if (r) {
+		fs_free(fs);
+		return r;
+	}
+	start_tables(fs);
+	*ret = fs;
+	return 0;
+}
+
+/* Planners and the engine first: they call the work pool. What they were asked
+ * for and cannot finish fails. */
+void fs_free(struct fs *fs)
+{
+	if (!fs)
+		return;
+	pool_free(fs->planners);
+	fetch_free(fs->fetch);
+	pool_free(fs->work);
+	fs_node_unref(fs->root);
+	fs_resolver_done(&fs->resolver);
+	fs_plans_done(&fs->plans);
+	fs_inodes_done(&fs->inodes);
+	fs_errors_done(&fs->errors);
+	fs_notes_done(&fs->notes);
+	stage_free(fs->stage);
+	cache_close(fs->cache);
+	free(fs->cache_dir);
+	free(fs);
+}
+
+struct cache *fs_cache(struct fs *fs)
+{
+	return fs->cache;
+}
+
+struct fs_node *fs_root(struct fs *fs)
+{
+	return fs->root;
+}

@@ -1,0 +1,63 @@
+/* The whole of a mounted tree, FUSE aside: what struct fs of the door holds. */
+#ifndef FS_TREE_H
+#define FS_TREE_H
+
+#include <stdatomic.h>
+
+#include "base/pool.h"
+#include "fs/ctl.h"
+#include "fs/errors.h"
+#include "fs/fs.h"
+#include "fs/inode.h"
+#include "fs/node.h"
+#include "fs/plan.h"
+#include "fs/resolve.h"
+
+#define FS_HUBS_MAX 8
+
+struct fs {
+	const struct conf *conf;	/* the caller's; read only */
+	char *cache_dir;
+	struct cache *cache;
+	struct fetch *fetch;
+	struct stage *stage;
+	struct pool *work;		/* short jobs: disk and JSON */
+	struct pool *planners;		/* jobs that wait for bytes */
+	bool offline;
+	int64_t started;		/* seconds since 1970 */
+	struct fs_hub hubs[FS_HUBS_MAX];
+	unsigned n_hubs;
+
+	struct fs_errors errors;
+	struct fs_inodes inodes;
+	struct fs_resolver resolver;
+	struct fs_plans plans;
+	struct fs_notes notes;
+	struct fs_node *root;
+	atomic_uint open_files;
+
+	/* Set once before the first open: bytes of files the kernel may hold
+	 * turned out wrong. Called on any thread. */
+	void (*on_wrong)(void *arg);
+	void *on_wrong_arg;
+};
+
+/* ---- lookup.c, for readdir.c and xattr.c ------------------------------------ */
+
+/* The child `name` of a directory inside a snapshot that is listed, or of a
+ * directory whose children need no asking; never waits. -ENOENT, -EAGAIN: the
+ * hub has to say. A reference. */
+int fs_child_now(struct fs *fs, struct fs_node *dir, struct fs_snap *snap,
+	const char *name, struct fs_node **ret);
+/* Attributes without waiting. -EAGAIN: of a file that is not planned yet. */
+int fs_attr_now(struct fs *fs, struct fs_node *n, struct fs_attr *ret);
+/* What is known of a one-word name below a hub, from disk only. */
+enum fs_word { FS_WORD_UNKNOWN, FS_WORD_OWNER, FS_WORD_REPO };
+enum fs_word fs_word_known(struct fs *fs, const struct fs_hub *hub,
+	const char *word);
+/* The repository an alias stands for, "owner/name"; NULL: no alias. */
+const char *fs_alias(const struct fs *fs, const char *name);
+/* Somebody looked inside this repository: `ls` shows it from now on. */
+void fs_repo_touched(struct fs *fs, struct fs_node *repo);
+
+#endif

@@ -1,0 +1,223 @@
+/*
+ * Extended attributes: what a file is, where it comes from and how much of it
+ * is here. They look at memory, index and disk, never at the network.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/tree.h"
+
+#define PREFIX "user.omnihub."
+
+/* What is on this disk of a file that may not be open. */
+static int stat_file(struct fs *fs, struct fs_node *n, struct src_stat *ret)
+{
+	struct cache_name name = fs_stack_name(n->snap, n->entry);
+
+	return cache_name_stat(fs->cache, &name, ret);
+}
+
+static int stat_staged(struct fs *fs, struct fs_node *n, struct src_stat *ret)
+{
+	struct fs_stack here = { fs->cache, true };
+	struct stage_recipe *recipe = NULL;
+	struct src *src = NULL;
+	uint64_t size;
+	int r = fs_plan_known(n->plan, &size);
+
+	if (!r)
+		r = fs_plan_recipe(n->plan, &recipe);
+	if (!r)
+		r = fs_stack_staged(&here, n->snap, recipe, &src, NULL);
+	if (!r)
+		src_stat(src, ret);
+	src_unref(src);
+	stage_recipe_unref(recipe);
+	return r;
+}
+
+/* A file nothing is known of is remote. */
+static void stat_node(struct fs *fs, struct fs_node *n, struct src_stat *ret)
+{
+	struct src_stat st = { .state = SRC_REMOTE };
+	int r = -ENODATA;
+
+	if (n->kind == FS_FILE)
+		r = stat_file(fs, n, &st);
+	else if (n->kind == FS_STAGED)
+		r = stat_staged(fs, n, &st);
+	if (r)
+		st = (struct src_stat){ .state = SRC_REMOTE };
+	*ret = st;
+}
+
+static int show_state(struct fs *fs, struct fs_node *n, struct buf *ret)
+{
+	static const char *const text[] = {
+		[SRC_REMOTE] = "remote", [SRC_PARTIAL] = "partial",
+		[SRC_CACHED] = "cached", [SRC_VERIFIED] = "verified",
+	};
+	struct src_stat st;
+
+	if (fs_node_is_dir(n) || n->kind == FS_CTL)
+		return -ENODATA;
+	stat_node(fs, n, &st);
+	return buf_append_str(ret, text[st.state]);
+}
+
+static int show_cached_bytes(struct fs *fs, struct fs_node *n,
+	struct buf *ret)
+{
+	struct src_stat st;
+
+	if (fs_node_is_dir(n) || n->kind == FS_CTL)
+		return -ENODATA;
+	stat_node(fs, n, &st);
+	return buf_printf(ret, "%" PRIu64, st.cached_bytes);
+}
+
+static int show_hub(struct fs *fs, struct fs_node *n, struct buf *ret)
+{
+	(void) fs;
+	return n->hub ? buf_append_str(ret, n->hub->name) : -ENODATA;
+}
+
+static int show_revision(struct fs *fs, struct fs_node *n, struct buf *ret)
+{
+	struct fs_snap *s = NULL;
+	int r = -ENODATA;
+
+	if (n->snap)
+		return buf_append_str(ret, n->snap->revision);
+	if (n->kind == FS_REPO)
+		s = fs_resolve_known(&fs->resolver, n->hub, n->repo, n->rev);
+	if (s)
+		r = buf_append_str(ret, s->revision);
+	fs_snap_unref(s);
+	return r;
+}
+
+static int show_url(struct fs *fs, struct fs_node *n, struct buf *ret)
+{
+	char *url;
+	int r;
+
+	(void) fs;
+	if (n->kind != FS_FILE)
+		return -ENODATA;
+	url = fetch_url(n->hub->fetch, n->snap->repo, n->snap->revision,
+		n->entry->path);
+	r = url ? buf_append_str(ret, url) : -ENOMEM;
+	free(url);
+	return r;
+}
+
+static int show_sha256(struct fs *fs, struct fs_node *n, struct buf *ret)
+{
+	char hex[OBJID_HEX_MAX];
+	struct src_stat st;
+	const struct objid *id;
+
+	if (n->kind != FS_FILE)
+		return -ENODATA;
+	id = &n->entry->id;
+	if (id->alg != OBJID_SHA256) {
+		stat_node(fs, n, &st);
+		id = &st.id;
+	}
+	if (id->alg != OBJID_SHA256 || id->digits != 2 * OBJID_RAW_MAX)
+		return -ENODATA;
+	objid_hex(id, hex);
+	return buf_append_str(ret, hex);
+}
+
+/* One source a line: path and size. */
+static int show_sources(struct fs *fs, struct fs_node *n, struct buf *ret)
+{
+	struct stage_recipe *recipe = NULL;
+	uint64_t size;
+	int r;
+
+	(void) fs;
+	if (n->kind != FS_STAGED || fs_plan_known(n->plan, &size) ||
+		fs_plan_recipe(n->plan, &recipe))
+		return -ENODATA;
+	r = 0;
+	for (unsigned i = 0; i < stage_recipe_sources(recipe) && !r; i++)
+		r = buf_printf(ret, "%s%s", i ? "\n" : "",
+			stage_recipe_source_path(recipe, i));
+	stage_recipe_unref(recipe);
+	return r;
+}
+
+static int show_error(struct fs *fs, struct fs_node *n, struct buf *ret)
+{
+	struct src_stat st = { 0 };
+	char *path;
+	int r = -ENODATA;
+
+	if (n->kind == FS_STAGED)
+		r = fs_plan_why(n->plan, ret);
+	if (r == -ENODATA && n->kind == FS_FILE) {
+		stat_node(fs, n, &st);
+		if (st.last.code)
+			r = buf_append_str(ret, st.last.text);
+	}
+	if (r == -ENODATA) {
+		path = fs_node_path(n);
+		if (path)
+			r = fs_errors_find(&fs->errors, path, ret);
+		free(path);
+	}
+	return r;
+}
+
+static const struct {
+	const char *name;
+	int (*show)(struct fs *fs, struct fs_node *n, struct buf *ret);
+} table[] = {
+	{ "state", show_state },
+	{ "hub", show_hub },
+	{ "revision", show_revision },
+	{ "url", show_url },
+	{ "sha256", show_sha256 },
+	{ "cached_bytes", show_cached_bytes },
+	{ "sources", show_sources },
+	{ "error", show_error },
+};
+
+#define TABLE_N (sizeof(table) / sizeof(table[0]))
+
+int fs_xattr_get(struct fs *fs, struct fs_node *n, const char *name,
+	struct buf *ret)
+{
+	if (strncmp(name, PREFIX, strlen(PREFIX)))
+		return -ENODATA;
+	name += strlen(PREFIX);
+	for (size_t i = 0; i < TABLE_N; i++)
+		if (!strcmp(table[i].name, name))
+			return table[i].show(fs, n, ret);
+	return -ENODATA;
+}
+
+int fs_xattr_list(struct fs *fs, struct fs_node *n, struct buf *ret)
+{
+	struct buf value = BUF_INIT(1 << 20);
+	int r = 0;
+
+	for (size_t i = 0; i < TABLE_N && !r; i++) {
+		buf_clear(&value);
+		if (table[i].show(fs, n, &value))
+			continue;
+		r = buf_append_str(ret, PREFIX);
+		if (!r)
+			r = buf_append(ret, table[i].name,
+				strlen(table[i].name) + 1);
+	}
+	buf_done(&value);
+	return r;
+}
