@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <sys/statvfs.h>
 
+#include "base/path.h"
+
 #include "fs/errors.h"
 #include "fs/ll.h"
 #include "fs/tree.h"
