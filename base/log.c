@@ -35,6 +35,9 @@ void log_at(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void) vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
+	for (char *p = line; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';	/* strangers' text, a terminal */
 	if (use_syslog)
 		syslog(prio[level], "%s", line);
 	else

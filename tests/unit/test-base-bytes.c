@@ -134,6 +134,10 @@ static void errors(void)
 	url[sizeof(url) - 1] = '\0';
 	t_int(error_wrap(&e, "%s", url), -EPROTO);
 	t_int(strlen(e.text), ERROR_TEXT_MAX - 1);
+	t_int(error_set(&e, -EIO, "x%.*s\xc3\xa9", ERROR_TEXT_MAX - 3, url),
+		-EIO);
+	t_int(strlen(e.text), ERROR_TEXT_MAX - 2);
+	t_int(e.text[ERROR_TEXT_MAX - 3], 'u');
 	t_int(error_wrap(NULL, "x"), 0);
 	e = (struct error){ .code = -EACCES };
 	t_int(error_wrap(&e, "file"), -EACCES);
