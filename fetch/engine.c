@@ -160,9 +160,11 @@ void fetch_engine_hold(struct fetch_engine *e, const struct fetch_request *r,
 		fetch_limit_hold(r->host, r->klass, clock_ms(), ms);
 }
 
-static void recycle(struct fetch_engine *e, CURL *easy)
+/* A handle whose transfer failed early keeps its buffer, and would refuse
+ * another CURLOPT_BUFFERSIZE: it is not kept. */
+static void recycle(struct fetch_engine *e, CURL *easy, bool keep)
 {
-	if (e->n_idle == IDLE_EASY) {
+	if (!keep || e->n_idle == IDLE_EASY) {
 		curl_easy_cleanup(easy);
 		return;
 	}
@@ -188,7 +190,7 @@ static void end(struct fetch_engine *e, struct fetch_request *r)
 				&opened) && opened > 0)
 			atomic_fetch_add(&e->count.connections,
 				(unsigned long long)opened);
-		recycle(e, r->easy);
+		recycle(e, r->easy, !r->status.err);
 		r->easy = NULL;
 	}
 	if (r->fd >= 0)

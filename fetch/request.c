@@ -24,8 +24,6 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 		r->stopped = true;
 		r->status = (struct fetch_status){ err == -EFBIG ? -EIO : err,
 			FETCH_AGAIN_NEVER };
-		snprintf(r->words, sizeof(r->words), "%s", err == -EFBIG ?
-			"the headers of the reply are too long" : "");
 		return 0;
 	}
 	return n;
@@ -138,8 +136,12 @@ void fetch_request_ended(struct fetch_request *r, CURLcode c)
 {
 	if (!c && r->reply.status)
 		(void) tell_head(r);
-	if (r->stopped && r->status.err)
-		return;		/* on_header said why */
+	if (r->stopped && r->status.err) {	/* by on_header */
+		snprintf(r->words, sizeof(r->words), "%s",
+			r->status.err == -EIO ?
+			"the headers of the reply are too long" : "");
+		return;
+	}
 	if (r->stopped)
 		c = CURLE_OK;
 	r->status = fetch_status_curl(c);
