@@ -25,6 +25,7 @@ struct looking {
 	fs_node_cb *cb;
 	void *arg;
 	struct fs_name word;	/* of a repository's component */
+	char *repo;		/* and what the hub calls it; or NULL */
 	char name[PATH_NAME_MAX + 1];
 };
 
@@ -178,20 +179,36 @@ static int repo_node(struct fs *fs, struct fs_node *dir, const char *name,
 	return made(fs_node_get(&fs->inodes, dir, &s), ret);
 }
 
-/* An alias may name a revision: alias.x = owner/name@rev. */
-static int alias_node(struct fs *fs, struct fs_node *dir, const char *name,
-	const char *target, const char *rev, struct fs_node **ret)
+/* What the hub calls the repository of a component below a hub or an owner,
+ * and the revision in w->rev. An alias may name one too: alias.x =
+ * owner/name@rev; the component's own wins. The caller frees. */
+static char *repo_of(const struct fs *fs, const struct fs_node *dir,
+	struct fs_name *w)
 {
-	const char *base = path_base(target);
+	const char *target = fs_alias(fs, w->base), *base;
 	struct fs_name n;
 	char *repo;
-	int r = fs_name_split(base, &n);
 
-	if (r)
-		return r;
-	if (asprintf(&repo, "%.*s%s", (int)(base - target), target, n.base) < 0)
-		return -ENOMEM;
-	r = repo_node(fs, dir, name, repo, *rev ? rev : n.rev, ret);
+	if (dir->kind == FS_OWNER)
+		return path_join(dir->name, w->base);
+	if (!target)
+		return strdup(w->base);
+	base = path_base(target);
+	if (fs_name_split(base, &n) ||
+		asprintf(&repo, "%.*s%s", (int)(base - target), target,
+			n.base) < 0)
+		return NULL;
+	if (!*w->rev)
+		memcpy(w->rev, n.rev, sizeof(n.rev));
+	return repo;
+}
+
+static int alias_node(struct fs *fs, struct fs_node *dir, struct fs_name *w,
+	const char *name, struct fs_node **ret)
+{
+	char *repo = repo_of(fs, dir, w);
+	int r = repo ? repo_node(fs, dir, name, repo, w->rev, ret) : -ENOENT;
+
 	free(repo);
 	return r;
 }
@@ -205,17 +222,17 @@ static int owner_node(struct fs *fs, struct fs_node *dir, const char *name,
 	return made(fs_node_get(&fs->inodes, dir, &s), ret);
 }
 
-static int child_of_hub(struct fs *fs, struct fs_node *dir,
-	const struct fs_name *w, const char *name, struct fs_node **ret)
+static int child_of_hub(struct fs *fs, struct fs_node *dir, struct fs_name *w,
+	const char *name, struct fs_node **ret)
 {
-	const char *alias = fs_alias(fs, w->base);
+	bool alias = fs_alias(fs, w->base) != NULL;
 
-	if (alias)
-		return alias_node(fs, dir, name, alias, w->rev, ret);
-	if (fetch_repo_check(dir->hub->fetch, w->base))
+	if (!alias && fetch_repo_check(dir->hub->fetch, w->base))
 		return -ENOENT;
 	if (*w->rev)
 		return -EAGAIN;
+	if (alias)
+		return alias_node(fs, dir, w, name, ret);
 	switch (fs_word_known(fs, dir->hub, w->base)) {
 	case FS_WORD_OWNER:
 		return owner_node(fs, dir, name, ret);
@@ -475,6 +492,7 @@ static void done(struct looking *k, int err, struct fs_node *n)
 	else
 		finish(k->fs, n, k->cb, k->arg);
 	fs_node_unref(k->dir);
+	free(k->repo);
 	free(k);
 }
 
@@ -501,32 +519,17 @@ static void repo_resolved(void *arg, int err, struct fs_snap *snap)
 	fs_snap_unref(snap);
 }
 
-static void word_resolved(void *arg, int err, struct fs_snap *snap)
+static void component_resolved(void *arg, int err, struct fs_snap *snap)
 {
 	struct looking *k = arg;
 	struct fs_node *n = NULL;
 
 	fs_snap_unref(snap);
 	if (!err)
-		err = repo_node(k->fs, k->dir, k->name, k->word.base,
-			k->word.rev, &n);
-	else if (!*k->word.rev && err != -ENOMEM)
+		err = repo_node(k->fs, k->dir, k->name, k->repo, k->word.rev,
+			&n);
+	else if (k->dir->kind == FS_HUB && !*k->word.rev && err != -ENOMEM)
 		err = owner_node(k->fs, k->dir, k->name, &n);
-	done(k, err, n);
-}
-
-static void child_resolved(void *arg, int err, struct fs_snap *snap)
-{
-	struct looking *k = arg;
-	struct fs_node *n = NULL;
-	char *repo = path_join(k->dir->name, k->word.base);
-
-	fs_snap_unref(snap);
-	if (!repo)
-		err = -ENOMEM;
-	if (!err)
-		err = repo_node(k->fs, k->dir, k->name, repo, k->word.rev, &n);
-	free(repo);
 	done(k, err, n);
 }
 
@@ -534,24 +537,18 @@ static void ask(struct looking *k)
 {
 	struct fs_node *d = k->dir;
 	struct fs_resolver *r = &k->fs->resolver;
-	char *repo;
 
 	if (d->kind == FS_REPO) {
 		fs_resolve(r, d->hub, d->repo, d->rev, repo_resolved, k);
 		return;
 	}
 	(void) fs_name_split(k->name, &k->word);
-	if (d->kind == FS_HUB) {
-		fs_resolve(r, d->hub, k->word.base, k->word.rev, word_resolved,
+	k->repo = repo_of(k->fs, d, &k->word);
+	if (k->repo)
+		fs_resolve(r, d->hub, k->repo, k->word.rev, component_resolved,
 			k);
-		return;
-	}
-	repo = path_join(d->name, k->word.base);
-	if (repo)
-		fs_resolve(r, d->hub, repo, k->word.rev, child_resolved, k);
 	else
 		done(k, -ENOMEM, NULL);
-	free(repo);
 }
 
 void fs_lookup(struct fs *fs, struct fs_node *dir, const char *name,
