@@ -43,6 +43,8 @@ struct fs_attr {
 	int64_t mtime;	/* seconds since 1970; constant for a revision */
 	bool fixed;	/* of an immutable revision: may be cached for long */
 	bool bound;	/* and its directory will always mean this node by it */
+	bool unsure;	/* from fs_lookup only: that it exists was not asked for
+			 * yet, fs_getattr does */
 };
 
 struct fs_node *fs_root(struct fs *fs);		/* borrowed */

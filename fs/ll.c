@@ -125,7 +125,9 @@ void ll_op_put(struct ll_op *op)
 
 double ll_attr_timeout(const struct fs_attr *a)
 {
-	return a->fixed ? LL_FOREVER : a->dir ? LL_MOVING : 0;
+	if (a->fixed)
+		return LL_FOREVER;
+	return a->dir && !a->unsure ? LL_MOVING : 0;
 }
 
 double ll_entry_timeout(const struct fs_attr *a)

@@ -5,8 +5,10 @@
  *
  * A one-word name below a hub is an alias, a repository with an old short name,
  * or an owner. If it is no alias and the index knows nothing of it, one
- * question decides: is it a repository? An owner is not asked for: its
- * directory may turn out empty, but its children resolve.
+ * question decides: is it a repository? If not, it is taken for an owner, whose
+ * children resolve although no listing shows them (renamed owners, private
+ * repositories). Whether the owner exists is asked only when somebody wants its
+ * attributes: walking through it does not.
  */
 #include "config.h"
 
@@ -375,6 +377,14 @@ static int attr_of_repo(struct fs *fs, struct fs_node *n, struct fs_attr *a)
 	return 0;
 }
 
+static bool owner_seen(struct fs *fs, struct fs_node *n)
+{
+	if (!atomic_load(&n->touched) &&
+		fs_word_known(fs, n->hub, n->name) == FS_WORD_OWNER)
+		atomic_store(&n->touched, true);
+	return atomic_load(&n->touched);
+}
+
 int fs_attr_now(struct fs *fs, struct fs_node *n, struct fs_attr *ret)
 {
 	struct fs_attr a = { .ino = n->ino, .dir = fs_node_is_dir(n),
@@ -397,13 +407,15 @@ int fs_attr_now(struct fs *fs, struct fs_node *n, struct fs_attr *ret)
 			r = 0;
 		}
 		break;
+	case FS_OWNER:
+		a.unsure = !owner_seen(fs, n);
+		break;
 	case FS_CTL:
 		r = -EAGAIN;
 		break;
 	case FS_ROOT:
 	case FS_CTL_DIR:
 	case FS_HUB:
-	case FS_OWNER:
 	case FS_DIR:
 		break;
 	}
@@ -478,9 +490,43 @@ static void finish(struct fs *fs, struct fs_node *n, fs_node_cb *cb, void *arg)
 	}
 }
 
+/* Who has nothing does not exist; unless the hub cannot say so, or a token may
+ * open what no listing shows. */
+static void owner_listed(void *arg, int err, struct fs_owner *o)
+{
+	struct asking_attr *k = arg;
+	struct fs_node *n = k->node;
+	struct fs_attr a = { 0 };
+	bool none = err == -ENOENT || (!err && !o->repos.n);
+
+	if (!err && o->repos.n)
+		atomic_store(&n->touched, true);
+	if (!err)
+		fs_owner_unref(&k->fs->resolver, o);
+	err = none && !n->hub->has_token ? -ENOENT :
+		fs_attr_now(k->fs, n, &a);
+	if (err)
+		fs_node_unref(n);
+	k->cb(k->arg, err, err ? NULL : n, &a);
+	free(k);
+}
+
 void fs_getattr(struct fs *fs, struct fs_node *n, fs_node_cb *cb, void *arg)
 {
-	finish(fs, fs_node_ref(n), cb, arg);
+	struct asking_attr *k;
+
+	if (n->kind != FS_OWNER || owner_seen(fs, n)) {
+		finish(fs, fs_node_ref(n), cb, arg);
+		return;
+	}
+	k = calloc(1, sizeof(*k));
+	if (!k) {
+		cb(arg, -ENOMEM, NULL, NULL);
+		return;
+	}
+	*k = (struct asking_attr){ .fs = fs, .node = fs_node_ref(n), .cb = cb,
+		.arg = arg };
+	fs_owner_list(&fs->resolver, n->hub, n->name, owner_listed, k);
 }
 
 /* ---- children the hub has to say ------------------------------------------------- */
@@ -525,6 +571,8 @@ static void component_resolved(void *arg, int err, struct fs_snap *snap)
 	struct fs_node *n = NULL;
 
 	fs_snap_unref(snap);
+	if (!err && k->dir->kind == FS_OWNER)
+		atomic_store(&k->dir->touched, true);
 	if (!err)
 		err = repo_node(k->fs, k->dir, k->name, k->repo, k->word.rev,
 			&n);

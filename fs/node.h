@@ -71,7 +71,8 @@ struct fs_node {
 	const char *inner;		/* DIR, FILE, STAGED: path in the snapshot */
 	const char *name;		/* last component */
 
-	atomic_bool touched;		/* REPO: written to the index */
+	atomic_bool touched;		/* REPO: written to the index;
+					 * OWNER: known to exist */
 	struct fs_node_shell shell;
 	char text[];			/* name, repo, rev, inner */
 };

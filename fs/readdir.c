@@ -244,7 +244,8 @@ static void owner_listed(void *arg, int err, struct fs_owner *o)
 
 	/* Unreachable, but something of it is here: show that. */
 	if (!err) {
-		err = show_owner(d, o);
+		err = d->n || o->repos.n || d->node->hub->has_token ?
+			show_owner(d, o) : -ENOENT;
 		fs_owner_unref(&d->fs->resolver, o);
 	} else if (d->n && fs_unreachable(err)) {
 		err = 0;

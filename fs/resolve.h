@@ -34,6 +34,7 @@
 struct fs_hub {
 	const char *name;		/* directory below the root; index key */
 	struct fetch_hub *fetch;
+	bool has_token;
 };
 
 struct fs_snap {

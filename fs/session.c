@@ -236,7 +236,9 @@ static void hear_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
 
 static int make_session(struct session *s, struct error *why)
 {
-	char own[] = "fsname=omnihub,subtype=omnihub,ro,default_permissions";
+	/* No default_permissions: everybody may read what is there, and the
+	 * kernel would ask for attributes at every step of a path. */
+	static const char own[] = "fsname=omnihub,subtype=omnihub,ro";
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	const char *options = s->conf->options;
 	int r = fuse_opt_add_arg(&args, "omnihub-mount");

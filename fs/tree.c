@@ -78,6 +78,16 @@ static int open_cache(struct fs *fs, struct error *why)
 	return r;
 }
 
+/* The ones of Hugging Face have theirs in many places. */
+static bool has_token(const struct conf *conf, const char *kind)
+{
+	char *token = strcmp(kind, "huggingface") ? NULL : conf_hf_token(conf);
+	bool has = token != NULL;
+
+	free(token);
+	return has;
+}
+
 static int open_hubs(struct fs *fs, struct error *why)
 {
 	int r = fetch_new(fs->conf, &fs->fetch, why);
@@ -87,6 +97,7 @@ static int open_hubs(struct fs *fs, struct error *why)
 		struct fs_hub *h = &fs->hubs[fs->n_hubs];
 
 		h->name = hub_table[i].name;
+		h->has_token = has_token(fs->conf, hub_table[i].kind);
 		r = fetch_hub_open(fs->fetch, hub_table[i].kind, fs->conf,
 			&h->fetch, why);
 		fs->n_hubs += !r;
