@@ -41,7 +41,7 @@ static const struct {
 	 * need no entry. */
 	{ "alias.bert-base", "google-bert/bert-base-uncased" },
 	{ "alias.bert-large", "google-bert/bert-large-uncased" },
-	{ "alias.distilbert", "distilbert/distilbert-base-uncased" },
+	{ "alias.distilbert-base", "distilbert/distilbert-base-uncased" },
 	{ "alias.electra", "google/electra-base-discriminator" },
 	{ "alias.minilm", "sentence-transformers/all-MiniLM-L6-v2" },
 	{ "alias.mpnet", "sentence-transformers/all-mpnet-base-v2" },
