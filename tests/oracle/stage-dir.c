@@ -1,0 +1,193 @@
+/*
+ * stage-dir DIR OPSET OUTDIR: stage a local repository by the stage room
+ * alone, as the file system would: every file of the layout is written to
+ * OUTDIR, staged ones through their recipe. The blueprints are those of
+ * $OMNIHUB_DATADIR/blueprints. Exit 0; 3 with the reason on stderr when
+ * staging refuses.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/path.h"
+#include "base/src.h"
+#include "stage/stage.h"
+
+#define CHUNK (4u << 20)
+
+struct repo {
+	const char *dir;
+	struct listing listing;
+};
+
+static int add_dir(struct repo *repo, const char *rel)
+{
+	const struct objid none = { .alg = OBJID_NONE };
+	cleanup_free char *dir = path_join(repo->dir, rel);
+	DIR *d = opendir(*rel ? dir : repo->dir);
+	const struct dirent *e;
+	int r = d ? 0 : -errno;
+
+	while (!r && (e = readdir(d)) != NULL) {
+		cleanup_free char *path = path_join(rel, e->d_name);
+		cleanup_free char *full = path_join(repo->dir, path);
+		struct stat st;
+
+		if (e->d_name[0] == '.')
+			continue;
+		if (stat(full, &st))
+			r = -errno;
+		else if (S_ISDIR(st.st_mode))
+			r = add_dir(repo, path);
+		else
+			r = listing_add(&repo->listing, path, LISTING_FILE,
+				(uint64_t)st.st_size, &none);
+	}
+	if (d)
+		closedir(d);
+	return r;
+}
+
+static int open_file(void *arg, const struct listing_entry *e,
+	struct src **ret, struct error *why)
+{
+	const struct repo *repo = arg;
+	cleanup_free char *path = path_join(repo->dir, e->path);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return error_set(why, -errno, "%s: %s", e->path,
+			strerror(errno));
+	r = src_from_fd(fd, e->size, ret);
+	if (r)
+		close(fd);
+	return r;
+}
+
+static int copy(struct src *src, const char *out, const char *path)
+{
+	cleanup_free char *full = path_join(out, path);
+	cleanup_free char *buf = malloc(CHUNK);
+	cleanup_fd int fd = open(full, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+	int r = fd < 0 ? -errno : 0;
+
+	for (uint64_t off = 0; !r && off < src->size; off += CHUNK) {
+		size_t n = src->size - off < CHUNK ? src->size - off : CHUNK;
+
+		r = src_read_wait(src, off, buf, n);
+		if (!r)
+			r = io_pwrite(fd, buf, n, off);
+	}
+	return r;
+}
+
+/* The src of a path of the layout. */
+static int open_staged(struct stage *s, const struct stage_input *in,
+	const char *path, struct src **ret, struct error *why)
+{
+	const char *original = stage_layout_original(s, in->listing, path);
+	struct src *sources[64] = { NULL };
+	struct stage_recipe *recipe;
+	unsigned n;
+	int r;
+
+	if (original)
+		return in->open(in->arg, listing_find(in->listing, original),
+			ret, why);
+	r = stage_plan(s, in, path, &recipe, why);
+	if (r)
+		return r;
+	n = stage_recipe_sources(recipe);
+	if (n > 64)
+		r = -EFBIG;
+	for (unsigned i = 0; i < n && !r; i++)
+		r = in->open(in->arg, listing_find(in->listing,
+			stage_recipe_source_path(recipe, i)), &sources[i],
+			why);
+	if (!r)
+		r = stage_recipe_src(recipe, sources, ret, why);
+	for (unsigned i = 0; i < n && i < 64; i++)
+		src_unref(sources[i]);
+	stage_recipe_unref(recipe);
+	return r;
+}
+
+static int stage_all(struct stage *s, struct repo *repo, const char *out,
+	struct error *why)
+{
+	struct stage_input in = { &repo->listing, open_file, repo };
+	struct listing layout = { 0 };
+	char key[65];
+	int r = stage_layout(s, &repo->listing, &layout);
+
+	for (size_t i = 0; i < layout.n && !r; i++) {
+		const struct listing_entry *e = &layout.v[i];
+		struct src *src;
+
+		if (e->kind == LISTING_DIR) {
+			r = io_mkdirs(AT_FDCWD, out);
+			if (!r) {
+				cleanup_free char *d = path_join(out, e->path);
+
+				r = io_mkdirs(AT_FDCWD, d);
+			}
+			continue;
+		}
+		r = open_staged(s, &in, e->path, &src, why);
+		if (r)
+			break;
+		r = copy(src, out, e->path);
+		if (!r && !stage_layout_original(s, &repo->listing, e->path))
+			r = stage_key(s, &repo->listing, "local", e->path,
+				key);
+		if (!r)
+			printf("%s %llu\n", e->path,
+				(unsigned long long)src->size);
+		src_unref(src);
+	}
+	if (!r && !layout.n)
+		r = error_set(why, -ENOENT, "nothing to stage");
+	listing_done(&layout);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	const char *data = getenv("OMNIHUB_DATADIR");
+	struct repo repo = { 0 };
+	struct error why = { 0 };
+	struct stage_conf conf = { 0 };
+	struct stage *s = NULL;
+	int r;
+
+	if (argc != 4 || !data) {
+		fprintf(stderr, "usage: OMNIHUB_DATADIR=… stage-dir DIR OPSET "
+			"OUTDIR\n");
+		return 2;
+	}
+	cleanup_free char *blueprints = path_join(data, "blueprints");
+	const char *dirs[] = { blueprints, NULL };
+
+	repo.dir = argv[1];
+	conf.opset = (unsigned)atoi(argv[2]);
+	conf.blueprint_dirs = dirs;
+	r = add_dir(&repo, "");
+	listing_sort(&repo.listing);
+	if (!r)
+		r = stage_new(&conf, &s, &why);
+	if (!r)
+		r = stage_all(s, &repo, argv[3], &why);
+	if (r)
+		fprintf(stderr, "%s\n", error_text(&why, r));
+	stage_free(s);
+	listing_done(&repo.listing);
+	return r == 0 ? 0 : r == -ENOTSUP ? 3 : 1;
+}
