@@ -287,9 +287,10 @@ static int check_unused(struct bp_run *r)
 	}
 	if (!n)
 		return 0;
-	return error_set(r->why, -ENOTSUP, "%s: %zu weights of the checkpoint "
-		"have no place in %s: %s%s", r->bp->file, n, r->args->task,
-		names, n > SHOWN_MAX ? ", …" : "");
+	return error_set(r->why, -ENOTSUP, "%s: %zu weight%s of the "
+		"checkpoint without a place in %s: %s%s", r->bp->file, n,
+		n > 1 ? "s" : "", r->args->task, names,
+		n > SHOWN_MAX ? ", …" : "");
 }
 
 static int check_keys(struct bp_run *r)

@@ -111,13 +111,12 @@ static void set_attr(const struct stage_attr *a, Stage__Onnx__Attribute *ret)
 	}
 }
 
-static int put_node(struct buf *b, const struct stage_graph_node *n,
-	size_t index)
+/* A node is called like its first output, which viewers and importers show. */
+static int put_node(struct buf *b, const struct stage_graph_node *n)
 {
 	cleanup_free Stage__Onnx__Attribute *v = NULL;
 	cleanup_free Stage__Onnx__Attribute **at = NULL;
 	Stage__Onnx__Node m = STAGE__ONNX__NODE__INIT;
-	char name[128];
 
 	v = calloc(n->n_attrs + 1, sizeof(*v));
 	at = calloc(n->n_attrs + 1, sizeof(*at));
@@ -127,8 +126,7 @@ static int put_node(struct buf *b, const struct stage_graph_node *n,
 		set_attr(&n->attrs[i], &v[i]);
 		at[i] = &v[i];
 	}
-	snprintf(name, sizeof(name), "%.64s_%zu", n->op, index);
-	m.name = name;
+	m.name = n->n_outputs ? pb_str(n->outputs[0]) : pb_str("");
 	m.op_type = pb_str(n->op);
 	m.input = (char **)(uintptr_t)n->inputs;
 	m.n_input = n->n_inputs;
@@ -356,7 +354,7 @@ static int pack_graph(struct model *m)
 	int err = 0;
 
 	for (size_t i = 0; !err && i < g->n_nodes; i++)
-		err = put_node(&m->nodes, &g->nodes[i], i);
+		err = put_node(&m->nodes, &g->nodes[i]);
 	if (!err)
 		err = put_head(&m->nodes, GRAPH_NAME, strlen(g->name));
 	if (!err)
