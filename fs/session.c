@@ -223,6 +223,7 @@ static void take_signals(struct session *s)
 /* libfuse says on stderr why it cannot mount; keep it for our one line. */
 static char fuse_said[256];
 
+__attribute__((format(printf, 2, 0)))
 static void hear_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
 {
 	char line[sizeof(fuse_said)];
