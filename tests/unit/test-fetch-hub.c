@@ -262,14 +262,14 @@ static struct fetch *engine(const char *root, const char *token,
 static void names(struct fetch_hub *h)
 {
 	static const char *const good[] = {
-		"gpt2", "o/m", "a_b/c.d-e", "A/1", "x/" "y",
+		"gpt2", "o/m", "a_b/c.d-e", "A/1", "x/y",
 	};
 	static const char *const bad[] = {
 		"", "/", "o/", "/m", "o/m/x", "..", "o/..", ".git", "o/x.git",
 		"-a", "a-", ".a", "a.", "a--b", "a..b", "o/m\n", "o/ü",
 		"o/m?x", "o/m%2e", "o/m#",
-		"o/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		("o/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
 	};
 	unsigned before = server_count(hub, "");
 	struct answer a;
