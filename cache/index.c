@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -154,6 +155,22 @@ static void remove_db(const char *path)
 	}
 }
 
+/* Going to WAL, and leaving it at the last close, need the file for oneself;
+ * SQLite does not wait for that by itself. */
+static int open_patiently(struct cache_index *x, const char *path,
+	bool *ret_new)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	int rc = open_db(x, path, ret_new);
+
+	for (int i = 0; i < BUSY_MS / 10 && to_errno(rc) == -EBUSY; i++) {
+		close_db(x);
+		(void) nanosleep(&pause, NULL);
+		rc = open_db(x, path, ret_new);
+	}
+	return rc;
+}
+
 int cache_index_open(const char *path, struct cache_index **ret,
 	bool *ret_new, struct error *why)
 {
@@ -163,12 +180,12 @@ int cache_index_open(const char *path, struct cache_index **ret,
 	if (!x)
 		return error_set(why, -ENOMEM, "out of memory");
 	(void) pthread_mutex_init(&x->lock, NULL);
-	rc = open_db(x, path, ret_new);
+	rc = open_patiently(x, path, ret_new);
 	r = to_errno(rc);
 	if (r == -EBADMSG || rc == SQLITE_ERROR) {
 		close_db(x);
 		remove_db(path);
-		rc = open_db(x, path, ret_new);
+		rc = open_patiently(x, path, ret_new);
 		r = to_errno(rc);
 	}
 	if (r) {

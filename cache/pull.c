@@ -96,6 +96,9 @@ static void publish(struct fill_pull *f)
 	f->at++;
 	f->fill = 0;
 	if (p == b->part) {
+		/* Why the first attempt was thrown away stays to be read. */
+		if (!p->head->distrust)
+			b->last.code = 0;
 		cache_settle_more(b);
 		if (b->waiters)
 			cache_fill_kick(b, &todo);
@@ -159,8 +162,6 @@ static void on_done(struct src_pull *sp, int err, const struct error *why)
 		if (p == b->part && atomic_load(&b->state) == BLOB_FILLING)
 			cache_fill_fail(b, f->at, end, err, &todo);
 	} else if (p == b->part) {
-		if (b->last.code != -EIO)
-			b->last.code = 0;
 		(void) cache_fill_pump(b, &todo);
 	}
 	pthread_mutex_unlock(&b->lock);

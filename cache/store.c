@@ -326,7 +326,9 @@ static int open_index(struct cache *c, const char *dir, struct error *why)
 	if (snprintf(path, sizeof(path), "%s/index.sqlite", dir) >=
 	    (int)sizeof(path))
 		return error_set(why, -ENAMETOOLONG, "%s", dir);
+	cache_store_enter(c);
 	r = cache_index_open(path, &c->index, &fresh, why);
+	cache_store_leave(c);
 	if (!r && fresh)
 		cache_ref_restore(c);
 	return r;

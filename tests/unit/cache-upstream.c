@@ -166,3 +166,92 @@ char *upstream_dir(const char *name)
 	t_int(io_mkdirs(AT_FDCWD, dir), 0);
 	return dir;
 }
+
+struct cache *t_open_cache(const char *dir, uint64_t budget)
+{
+	const struct cache_conf conf = {
+		.dir = dir,
+		.budget = budget,
+		.chunk = 64 * 1024,
+		.connections = 4,
+	};
+	struct error why = { 0 };
+	struct cache *c;
+	int r = cache_open(&conf, &c, &why);
+
+	if (r)
+		fprintf(stderr, "cache_open: %s\n", why.text);
+	t_int(r, 0);
+	return c;
+}
+
+struct cache_name t_name_of(const char *path, const uint8_t *bytes,
+	uint64_t size, enum objid_alg alg)
+{
+	struct cache_name n = {
+		.hub = "huggingface",
+		.repo = "org/name",
+		.revision = "0123456789abcdef",
+		.path = path,
+		.size = size,
+	};
+
+	if (alg != OBJID_NONE) {
+		struct digest *d = digest_new(alg, size);
+
+		digest_update(d, bytes, size);
+		digest_final(d, &n.id);
+		digest_free(d);
+	}
+	return n;
+}
+
+struct src *t_open_src(struct cache *c, const struct cache_name *n,
+	struct upstream *u)
+{
+	struct error why = { 0 };
+	struct src *s;
+	int r = cache_src_open(c, n, u ? &u->s : NULL, &s, &why);
+
+	if (r)
+		fprintf(stderr, "cache_src_open: %s\n", why.text);
+	t_int(r, 0);
+	return s;
+}
+
+void t_expect(struct src *s, const uint8_t *bytes, uint64_t off,
+	size_t len)
+{
+	uint8_t *got = malloc(len);
+
+	t_check(got);
+	t_int(src_read_wait(s, off, got, len), 0);
+	t_check(!memcmp(got, bytes + off, len));
+	free(got);
+}
+
+void t_wait_state(struct src *s, enum src_state want)
+{
+	struct src_stat st;
+
+	for (int i = 0; i < 4000; i++) {
+		src_stat(s, &st);
+		if (st.state == want)
+			return;
+		usleep(1000);
+	}
+	t_int(st.state, want);
+}
+
+int t_wait_fd(struct src *s)
+{
+	int fd = -1;
+
+	for (int i = 0; i < 4000 && fd < 0; i++) {
+		fd = src_fd(s);
+		if (fd < 0)
+			usleep(1000);
+	}
+	t_check(fd >= 0);
+	return fd;
+}

@@ -10,6 +10,9 @@
 #include <stdbool.h>
 
 #include "base/src.h"
+#include "cache/cache.h"
+
+#define MIB (1024UL * 1024)
 
 struct up_job;
 
@@ -46,5 +49,17 @@ uint8_t *upstream_bytes(uint64_t size, unsigned seed);
 
 /* A fresh directory below the build tree's, removed by the next. */
 char *upstream_dir(const char *name);
+
+/* Small chunks, four pulls a file. */
+struct cache *t_open_cache(const char *dir, uint64_t budget);
+/* Of the repository org/name; with the right digest unless OBJID_NONE. */
+struct cache_name t_name_of(const char *path, const uint8_t *bytes,
+	uint64_t size, enum objid_alg alg);
+struct src *t_open_src(struct cache *c, const struct cache_name *n,
+	struct upstream *u);
+/* Reads and compares. */
+void t_expect(struct src *s, const uint8_t *bytes, uint64_t off, size_t len);
+void t_wait_state(struct src *s, enum src_state want);
+int t_wait_fd(struct src *s);
 
 #endif

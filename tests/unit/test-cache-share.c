@@ -1,0 +1,409 @@
+/* Many readers, several processes, and processes that die. */
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/map.h"
+#include "tests/unit/cache-upstream.h"
+#include "tests/unit/t.h"
+
+#define READERS 64
+
+struct reader {
+	struct src *s;
+	const uint8_t *bytes;
+	unsigned i;
+};
+
+static void *read_everything(void *arg)
+{
+	struct reader *r = arg;
+	uint64_t size = r->s->size, off = size / READERS * r->i;
+
+	for (uint64_t done = 0; done < size;) {
+		size_t n = size - off < 50000 ? (size_t)(size - off) : 50000;
+
+		t_expect(r->s, r->bytes, off, n);
+		done += n;
+		off = (off + n) % size;
+	}
+	return NULL;
+}
+
+static void test_readers(void)
+{
+	char *dir = upstream_dir("readers");
+	uint64_t size = 8 * MIB + 77;
+	uint8_t *bytes = upstream_bytes(size, 10);
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 4);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct reader r[READERS];
+	pthread_t t[READERS];
+	struct cache_stats st;
+
+	for (unsigned i = 0; i < READERS; i++) {
+		r[i] = (struct reader){ t_open_src(c, &n, u), bytes, i };
+		t_check(!pthread_create(&t[i], NULL, read_everything, &r[i]));
+	}
+	for (unsigned i = 0; i < READERS; i++) {
+		pthread_join(t[i], NULL);
+		src_unref(r[i].s);
+	}
+	t_int(atomic_load(&u->sent), size);
+	cache_stats(c, &st);
+	t_int(st.pulled_bytes, size);
+	t_int(st.verified, 1);
+	t_int(st.mismatches, 0);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+/* Hints alone bring the whole file, several pulls at once, each byte once. */
+static void test_hint(void)
+{
+	char *dir = upstream_dir("hint");
+	uint64_t size = 20 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 11);
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 4);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct src *s = t_open_src(c, &n, u);
+
+	src_hint(s, 0, size);
+	src_hint(s, 0, size);
+	t_expect(s, bytes, 17 * MIB, 1000);
+	t_wait_state(s, SRC_VERIFIED);
+	t_int(atomic_load(&u->sent), size);
+	t_check(atomic_load(&u->pulls) >= 5);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+/* While one upstream stalls, what is here answers at once. */
+static void test_stall(void)
+{
+	char *dir = upstream_dir("stall");
+	uint64_t size = 3 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 12), b[100];
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct src *s = t_open_src(c, &n, u);
+	struct reader r = { s, bytes, 0 };
+	struct src_read here = { .off = 0, .len = 100, .buf = b };
+	struct src_stat st;
+	pthread_t t;
+
+	t_expect(s, bytes, 0, 100);
+	atomic_store(&u->stalled, true);
+	t_check(!pthread_create(&t, NULL, read_everything, &r));
+	while (!atomic_load(&u->pulls))
+		usleep(1000);
+	usleep(20000);
+	t_int(src_read(s, &here), 0);
+	src_stat(s, &st);
+	t_int(st.state, SRC_PARTIAL);
+	atomic_store(&u->stalled, false);
+	pthread_join(t, NULL);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+/* In a child: read everything slowly; exit status 0, `sent` through a pipe. */
+static void child_reads(const char *dir, const uint8_t *bytes, uint64_t size,
+	enum objid_alg alg, int out, unsigned from)
+{
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 2);
+	struct cache_name n = t_name_of("x", bytes, size, alg);
+	struct reader r = { t_open_src(c, &n, u), bytes, from };
+	uint64_t sent;
+
+	u->piece = 30000;
+	u->delay_us = 2000;
+	(void) read_everything(&r);
+	t_wait_state(r.s, alg == OBJID_NONE ? SRC_CACHED : SRC_VERIFIED);
+	src_unref(r.s);
+	cache_close(c);
+	sent = atomic_load(&u->sent);
+	t_int(write(out, &sent, sizeof(sent)), sizeof(sent));
+	upstream_free(u);
+	exit(0);
+}
+
+static void reap(pid_t pid)
+{
+	int status;
+
+	t_int(waitpid(pid, &status, 0), pid);
+	t_int(status, 0);
+}
+
+static void test_processes(enum objid_alg alg)
+{
+	char *dir = upstream_dir("processes");
+	uint64_t size = 6 * MIB + 5, sent, sum = 0;
+	uint8_t *bytes = upstream_bytes(size, 13);
+	pid_t pid[3];
+	int fd[2];
+
+	t_int(pipe(fd), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		pid[i] = fork();
+		t_check(pid[i] >= 0);
+		if (!pid[i])
+			child_reads(dir, bytes, size, alg, fd[1], 20 * i);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		reap(pid[i]);
+	for (unsigned i = 0; i < 3; i++) {
+		t_int(read(fd[0], &sent, sizeof(sent)), sizeof(sent));
+		sum += sent;
+	}
+	t_int(sum, size);
+	(void) close(fd[0]);
+	(void) close(fd[1]);
+	free(bytes);
+	free(dir);
+}
+
+/* Find the one file partial/KEY/`name`. */
+static int open_partial(const char *dir, const char *name)
+{
+	char path[256];
+	struct dirent *e;
+	int fd = -1;
+	DIR *d;
+
+	(void) snprintf(path, sizeof(path), "%.100s/partial", dir);
+	d = opendir(path);
+	t_check(d);
+	while ((e = readdir(d))) {
+		if (strlen(e->d_name) != 64)
+			continue;
+		(void) snprintf(path, sizeof(path), "%.100s/partial/%.64s/%s",
+			dir, e->d_name, name);
+		fd = open(path, O_RDWR);
+	}
+	closedir(d);
+	t_check(fd >= 0);
+	return fd;
+}
+
+/* A process is killed while it fills: what it finished is kept, what it had
+ * claimed can be fetched by others at once. */
+static void test_kill(bool other_waits)
+{
+	char *dir = upstream_dir("kill");
+	uint64_t size = 6 * MIB, bytes_there;
+	uint8_t *bytes = upstream_bytes(size, 14);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct cache *c = NULL;
+	struct upstream *u;
+	struct src_stat st;
+	struct src *s;
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	t_check(pid >= 0);
+	if (!pid) {
+		c = t_open_cache(dir, 0);
+		u = upstream_new(bytes, size, 1);
+		u->fail_at = 2 * MIB;	/* only a mark: it stalls there */
+		s = t_open_src(c, &n, u);
+		t_expect(s, bytes, 0, 2 * MIB);
+		atomic_store(&u->stalled, true);
+		src_hint(s, 2 * MIB, 4 * MIB);
+		for (;;)
+			pause();
+	}
+	for (int i = 0; i < 5000; i++) {
+		if (other_waits && !c && !access(dir, F_OK) && i > 100)
+			c = t_open_cache(dir, 0);
+		if (c || !other_waits) {
+			struct cache *x = c ? c : t_open_cache(dir, 0);
+
+			t_int(cache_name_stat(x, &n, &st), 0);
+			if (!c)
+				cache_close(x);
+			if (st.cached_bytes >= 2 * MIB)
+				break;
+		}
+		usleep(2000);
+	}
+	bytes_there = st.cached_bytes;
+	t_int(bytes_there, 2 * MIB);
+	usleep(50000);
+	u = upstream_new(bytes, size, 1);
+	if (other_waits) {
+		struct reader r = { t_open_src(c, &n, u), bytes, 0 };
+		pthread_t t;
+
+		t_check(!pthread_create(&t, NULL, read_everything, &r));
+		usleep(50000);
+		t_int(atomic_load(&u->sent), 0);
+		t_int(kill(pid, SIGKILL), 0);
+		pthread_join(t, NULL);
+		s = r.s;
+	} else {
+		t_int(kill(pid, SIGKILL), 0);
+		t_int(waitpid(pid, &status, 0), pid);
+		c = t_open_cache(dir, 0);
+		s = t_open_src(c, &n, u);
+		t_expect(s, bytes, 0, size);
+	}
+	t_int(atomic_load(&u->sent), size - bytes_there);
+	t_wait_state(s, SRC_VERIFIED);
+	src_unref(s);
+	cache_close(c);
+	if (other_waits)
+		t_int(waitpid(pid, &status, 0), pid);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+/* What a power cut may leave: the map says a chunk is there, the data are
+ * not. It is fetched again, and never given out. */
+static void test_corrupt(void)
+{
+	char *dir = upstream_dir("corrupt");
+	uint64_t size = 3 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 15), zero[4096] = { 0 };
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct src *s = t_open_src(c, &n, u);
+	struct cache_stats cs;
+	int fd;
+
+	t_expect(s, bytes, 0, MIB);
+	src_unref(s);
+	cache_close(c);
+	fd = open_partial(dir, "data");
+	t_int(io_pwrite(fd, zero, sizeof(zero), 3 * 65536), 0);
+	(void) close(fd);
+
+	c = t_open_cache(dir, 0);
+	s = t_open_src(c, &n, u);
+	t_expect(s, bytes, 0, size);
+	t_wait_state(s, SRC_VERIFIED);
+	t_int(atomic_load(&u->sent), size + 65536);
+	cache_stats(c, &cs);
+	t_int(cs.mismatches, 0);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+/* All there but no verdict yet: it is given at the next open. */
+static void test_complete_unsettled(void)
+{
+	char *dir = upstream_dir("unsettled"), *path;
+	uint64_t size = 2 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 16);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct src *s = t_open_src(c, &n, u);
+	uint64_t hash = 0, first;
+	int fd;
+
+	/* All but the last chunk through the door, the last by hand. */
+	t_expect(s, bytes, 0, size - 65536);
+	src_unref(s);
+	cache_close(c);
+	fd = open_partial(dir, "data");
+	t_int(io_pwrite(fd, bytes + size - 65536, 65536, size - 65536), 0);
+	(void) close(fd);
+	fd = open_partial(dir, "map");
+	t_int(io_pread(fd, &first, 8, 4096), 0);
+	t_check(first == map_hash(bytes, 65536));
+	hash = map_hash(bytes + size - 65536, 65536);
+	t_int(io_pwrite(fd, &hash, 8, 4096 + (size / 65536 - 1) * 8), 0);
+	(void) close(fd);
+	c = t_open_cache(dir, 0);
+	s = t_open_src(c, &n, NULL);
+	t_expect(s, bytes, 0, size);
+	t_wait_state(s, SRC_VERIFIED);
+	src_unref(s);
+	cache_close(c);
+	t_check(asprintf(&path, "%s/partial", dir) > 0);
+	t_int(rmdir(path), 0);
+	free(path);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+/* Two caches on one directory: the one that did not fetch learns that what it
+ * gave out was wrong. */
+static void test_wrong_elsewhere(void)
+{
+	char *dir = upstream_dir("elsewhere");
+	uint64_t size = 3 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 17), got[100];
+	struct cache *a = t_open_cache(dir, 0), *b = t_open_cache(dir, 0);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct src *sa = t_open_src(a, &n, u), *sb;
+	unsigned before;
+
+	u->wrong_at = 100;
+	u->wrong_len = 1;
+	atomic_store(&u->wrong_times, 1);
+	t_int(src_read_wait(sa, 0, got, 100), 0);
+	sb = t_open_src(b, &n, u);
+	before = src_epoch(sb);
+	t_int(src_read_wait(sb, 100, got, 1), 0);
+	t_int(got[0], bytes[100] ^ 0x55);
+	t_expect(sa, bytes, 1 * MIB, 2 * MIB);
+	t_int(src_read_wait(sa, 65536, got, 100), 0);
+	for (uint64_t off = 0; off < size; off += 65536)
+		(void) src_read_wait(sa, off, got, 100);
+	t_wait_state(sa, SRC_VERIFIED);
+	t_expect(sb, bytes, 0, size);
+	t_wait_state(sb, SRC_VERIFIED);
+	t_check(src_epoch(sb) != before);
+	src_unref(sa);
+	src_unref(sb);
+	cache_close(a);
+	cache_close(b);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+int main(void)
+{
+	test_processes(OBJID_SHA256);
+	test_processes(OBJID_NONE);
+	test_kill(false);
+	test_kill(true);
+	test_corrupt();
+	test_complete_unsettled();
+	test_readers();
+	test_hint();
+	test_stall();
+	test_wrong_elsewhere();
+	return 0;
+}

@@ -1,0 +1,387 @@
+/* The root, the index, recipes, budget, pins, verify and clear. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "tests/unit/cache-upstream.h"
+#include "tests/unit/t.h"
+
+static char *join(const char *dir, const char *rest)
+{
+	char *s;
+
+	t_check(asprintf(&s, "%s/%s", dir, rest) > 0);
+	return s;
+}
+
+static void test_version(void)
+{
+	char *dir = upstream_dir("version"), *tmp = join(dir, "tmp/1-2-3");
+	const struct cache_conf conf = { .dir = dir, .connections = 1 };
+	struct error why = { 0 };
+	struct cache *c;
+
+	t_int(cache_open(&conf, &c, &why), 0);
+	cache_close(c);
+	t_int(io_publish(AT_FDCWD, tmp, "x", 1, 0600), 0);
+	t_int(cache_open(&conf, &c, &why), 0);
+	t_int(access(tmp, F_OK), -1);
+	cache_close(c);
+	free(tmp);
+	tmp = join(dir, "VERSION");
+	t_int(io_publish(AT_FDCWD, tmp, "omnihub-cache 99\n", 17, 0600), 0);
+	t_int(cache_open(&conf, &c, &why), -ENOTSUP);
+	t_check(strstr(why.text, "99") && strstr(why.text, dir));
+	free(tmp);
+	free(dir);
+}
+
+static int count(void *arg, const char *key, const void *value, size_t len,
+	int64_t age)
+{
+	struct buf *b = arg;
+
+	t_check(age >= 0);
+	t_int(buf_printf(b, "%s=%.*s ", key, (int)len, (const char *)value),
+		0);
+	return 0;
+}
+
+static void test_index(void)
+{
+	char *dir = upstream_dir("index"), *path = join(dir, "index.sqlite");
+	struct buf b = BUF_INIT(1000), tiny = BUF_INIT(2);
+	struct cache *c = t_open_cache(dir, 0), *d = t_open_cache(dir, 0);
+	int64_t age = -1;
+
+	t_int(cache_index_get(c, CACHE_KIND_LISTING, "a", &b, NULL), -ENOENT);
+	t_int(cache_index_put(c, CACHE_KIND_LISTING, "hf/a@1", "one", 3), 0);
+	t_int(cache_index_put(c, CACHE_KIND_LISTING, "hf/a@2", "two", 3), 0);
+	t_int(cache_index_put(c, CACHE_KIND_LISTING, "hf/b@1", "", 0), 0);
+	t_int(cache_index_put(c, CACHE_KIND_NAMES, "hf/a@3", "x", 1), 0);
+	clock_advance(5000);
+	t_int(cache_index_get(d, CACHE_KIND_LISTING, "hf/a@1", &b, &age), 0);
+	t_str((char *)b.data, "one");
+	t_check(age >= 5 && age < 60);
+	t_int(cache_index_get(d, CACHE_KIND_LISTING, "hf/a@1", &tiny, &age),
+		-EFBIG);
+	buf_clear(&b);
+	t_int(cache_index_each(d, CACHE_KIND_LISTING, "hf/a", count, &b), 0);
+	t_str((char *)b.data, "hf/a@1=one hf/a@2=two ");
+	buf_clear(&b);
+	t_int(cache_index_each(d, CACHE_KIND_LISTING, "", count, &b), 0);
+	t_str((char *)b.data, "hf/a@1=one hf/a@2=two hf/b@1= ");
+	t_int(cache_index_put(d, CACHE_KIND_LISTING, "hf/a@1", "new", 3), 0);
+	t_int(cache_index_del(d, CACHE_KIND_LISTING, "hf/a@2"), 0);
+	buf_clear(&b);
+	t_int(cache_index_each(c, CACHE_KIND_LISTING, "hf/a", count, &b), 0);
+	t_str((char *)b.data, "hf/a@1=new ");
+	t_int(cache_pin(c, "hf", "org/a", "1", true), 0);
+	cache_close(c);
+	cache_close(d);
+
+	/* Rubbish in its place: made anew, and the pins are known again. */
+	t_int(io_publish(AT_FDCWD, path, "this is no database, is it", 26,
+		0600), 0);
+	c = t_open_cache(dir, 0);
+	buf_clear(&b);
+	t_int(cache_index_each(c, CACHE_KIND_LISTING, "", count, &b), 0);
+	t_int(b.len, 0);
+	t_int(cache_index_each(c, CACHE_KIND_PIN, "", count, &b), 0);
+	t_str((char *)b.data, "hf/org/a@1= ");
+	cache_close(c);
+	buf_done(&b);
+	buf_done(&tiny);
+	free(path);
+	free(dir);
+}
+
+static void test_recipes(void)
+{
+	static const char key[] = "00112233445566778899aabbccddeeff"
+		"00112233445566778899aabbccddeeff";
+	char *dir = upstream_dir("recipes"), *path;
+	struct buf b = BUF_INIT(1000);
+	struct cache *c = t_open_cache(dir, 0);
+	struct cache_totals t;
+	int fd;
+
+	t_int(cache_recipe_get(c, key, &b), -ENOENT);
+	t_int(cache_recipe_get(c, "../../../etc/passwd", &b), -EINVAL);
+	t_int(cache_recipe_put(c, key, "abc", 3), 0);
+	t_int(cache_recipe_put(c, key, "abcd", 4), 0);
+	t_int(cache_recipe_get(c, key, &b), 0);
+	t_str((char *)b.data, "abcd");
+	t_int(cache_totals(c, &t), 0);
+	t_int(t.recipes, 1);
+	t_int(t.recipe_bytes, 12);
+	t_check(asprintf(&path, "%s/recipes/00/%s", dir, key + 2) > 0);
+	fd = open(path, O_RDWR);
+	t_int(io_pwrite(fd, "X", 1, 9), 0);
+	(void) close(fd);
+	t_int(cache_recipe_get(c, key, &b), -EBADMSG);
+	t_int(cache_recipe_get(c, key, &b), -ENOENT);
+	cache_close(c);
+	buf_done(&b);
+	free(path);
+	free(dir);
+}
+
+struct file {
+	struct cache_name n;
+	uint8_t *bytes;
+	struct upstream *u;
+};
+
+static struct file make_file(const char *path, unsigned seed, uint64_t size)
+{
+	struct file f;
+
+	f.bytes = upstream_bytes(size, seed);
+	f.n = t_name_of(path, f.bytes, size, OBJID_SHA256);
+	f.u = upstream_new(f.bytes, size, 1);
+	return f;
+}
+
+static void free_file(struct file *f)
+{
+	upstream_free(f->u);
+	free(f->bytes);
+}
+
+/* Read all of it and let it settle. */
+static struct src *fetch(struct cache *c, struct file *f)
+{
+	struct src *s = t_open_src(c, &f->n, f->u);
+
+	t_expect(s, f->bytes, 0, f->n.size);
+	(void) t_wait_fd(s);
+	usleep(20000);	/* so that last uses differ */
+	return s;
+}
+
+static enum src_state state_of(struct cache *c, const struct file *f)
+{
+	struct src_stat st;
+
+	t_int(cache_name_stat(c, &f->n, &st), 0);
+	return st.state;
+}
+
+static uint64_t total(struct cache *c)
+{
+	struct cache_totals t;
+
+	t_int(cache_totals(c, &t), 0);
+	return t.object_bytes + t.partial_bytes + t.recipe_bytes;
+}
+
+static void test_budget(void)
+{
+	char *dir = upstream_dir("budget");
+	struct cache *c = t_open_cache(dir, 4 * MIB);
+	struct file f[4] = {
+		make_file("a", 20, MIB), make_file("b", 21, MIB),
+		make_file("c", 22, MIB), make_file("d", 23, 3 * MIB),
+	};
+	struct src *s[4], *d;
+	uint8_t b[16];
+	uint64_t freed = 0;
+
+	for (int i = 0; i < 3; i++)
+		s[i] = fetch(c, &f[i]);
+	/* b is open, a was used after c, c is the oldest that may go. */
+	src_unref(s[2]);
+	usleep(20000);
+	src_unref(s[0]);
+	src_unref(t_open_src(c, &f[0].n, f[0].u));
+	d = t_open_src(c, &f[3].n, f[3].u);
+	t_expect(d, f[3].bytes, 0, MIB + 65536);
+	t_int(state_of(c, &f[2]), SRC_REMOTE);
+	t_int(state_of(c, &f[0]), SRC_VERIFIED);
+	t_int(state_of(c, &f[1]), SRC_VERIFIED);
+	t_check(total(c) <= 4 * MIB);
+	t_expect(d, f[3].bytes, 0, 3 * MIB);
+	t_int(state_of(c, &f[0]), SRC_REMOTE);
+	t_int(state_of(c, &f[1]), SRC_VERIFIED);
+	t_check(total(c) <= 4 * MIB);
+	(void) t_wait_fd(d);
+	/* Everything is open: no room at all. */
+	s[0] = t_open_src(c, &f[0].n, f[0].u);
+	t_int(src_read_wait(s[0], 0, b, 16), -ENOSPC);
+	t_check(total(c) <= 4 * MIB);
+	src_unref(s[1]);
+	t_expect(s[0], f[0].bytes, 0, 16);
+	src_unref(s[0]);
+	src_unref(d);
+	t_int(cache_gc(c, 2 * MIB, &freed), 0);
+	t_check(total(c) <= 2 * MIB);
+	t_check(freed >= 2 * MIB);
+	cache_close(c);
+	for (int i = 0; i < 4; i++)
+		free_file(&f[i]);
+	free(dir);
+}
+
+static void test_pin(enum objid_alg alg)
+{
+	char *dir = upstream_dir("pin"), *index = join(dir, "index.sqlite");
+	struct cache *c = t_open_cache(dir, 0);
+	struct file f = make_file("a", 24, MIB), g = make_file("b", 25, MIB);
+	struct cache_totals t;
+	uint64_t freed = 0;
+
+	f.n = t_name_of("a", f.bytes, MIB, alg);
+	g.n.revision = "another";
+	src_unref(fetch(c, &f));
+	src_unref(fetch(c, &g));
+	t_int(cache_pin(c, f.n.hub, f.n.repo, f.n.revision, true), 0);
+	cache_close(c);
+	t_int(unlink(index), 0);
+	c = t_open_cache(dir, 0);
+	t_int(cache_totals(c, &t), 0);
+	t_int(t.pinned_bytes, MIB);
+	t_int(cache_gc(c, 0, &freed), 0);
+	t_int(freed, MIB);
+	t_check(state_of(c, &f) >= SRC_CACHED);
+	t_int(state_of(c, &g), SRC_REMOTE);
+	t_int(cache_pin(c, f.n.hub, f.n.repo, f.n.revision, false), 0);
+	t_int(cache_gc(c, 0, &freed), 0);
+	t_int(freed, MIB);
+	t_int(state_of(c, &f), SRC_REMOTE);
+	cache_close(c);
+	free_file(&f);
+	free_file(&g);
+	free(index);
+	free(dir);
+}
+
+/* A process that has an object open keeps it from being evicted by others. */
+static void test_open_elsewhere(void)
+{
+	char *dir = upstream_dir("elsewhere-open");
+	struct cache *c = t_open_cache(dir, 0), *d = t_open_cache(dir, 0);
+	struct file f = make_file("a", 26, 2 * MIB);
+	struct src *s = fetch(c, &f);
+	uint64_t freed = 1;
+
+	t_int(cache_clear(d, &freed), 0);
+	t_int(freed, 0);
+	t_int(state_of(d, &f), SRC_VERIFIED);
+	src_unref(s);
+	s = t_open_src(c, &f.n, NULL);
+	t_expect(s, f.bytes, 0, 100);
+	src_unref(s);
+	t_int(cache_clear(d, &freed), 0);
+	t_int(freed, 2 * MIB);
+	t_int(total(d), 0);
+	/* A partial too. */
+	s = t_open_src(c, &f.n, f.u);
+	t_expect(s, f.bytes, 0, 100);
+	t_int(cache_clear(d, &freed), 0);
+	t_int(freed, 0);
+	src_unref(s);
+	t_int(cache_clear(d, &freed), 0);
+	t_int(freed, 65536);
+	cache_close(c);
+	cache_close(d);
+	free_file(&f);
+	free(dir);
+}
+
+static void note_bad(void *arg, const char *what, int err)
+{
+	unsigned *n = arg;
+
+	n[err ? 1 : 0]++;
+	if (err)
+		t_check(strstr(what, "objects/") || strstr(what, "partial/"));
+}
+
+static void test_verify(void)
+{
+	char *dir = upstream_dir("verify"), *path, *rel;
+	struct cache *c = t_open_cache(dir, 0);
+	struct file f = make_file("a", 27, 2 * MIB),
+		g = make_file("b", 28, 2 * MIB), h = make_file("c", 29, MIB);
+	char hex[OBJID_HEX_MAX];
+	unsigned n[2] = { 0, 0 };
+	struct src *s;
+	uint64_t bad = 0;
+	int fd;
+
+	src_unref(fetch(c, &f));
+	src_unref(fetch(c, &h));
+	s = t_open_src(c, &g.n, g.u);
+	t_expect(s, g.bytes, 0, MIB);
+	src_unref(s);
+	t_int(cache_verify(c, note_bad, n, &bad), 0);
+	t_int(bad, 0);
+	t_int(n[0], 3);
+	objid_hex(&f.n.id, hex);
+	t_check(asprintf(&rel, "objects/sha256/%.2s/%s", hex, hex + 2) > 0);
+	path = join(dir, rel);
+	t_int(chmod(path, 0644), 0);
+	fd = open(path, O_RDWR);
+	t_int(io_pwrite(fd, "X", 1, 77777), 0);
+	(void) close(fd);
+	t_int(cache_verify(c, note_bad, n, &bad), 0);
+	t_int(bad, 1);
+	t_int(n[1], 1);
+	t_int(state_of(c, &f), SRC_REMOTE);
+	src_unref(fetch(c, &f));
+	cache_close(c);
+	free_file(&f);
+	free_file(&g);
+	free_file(&h);
+	free(path);
+	free(rel);
+	free(dir);
+}
+
+/* The same bytes in two repositories are stored and fetched once. */
+static void test_same_bytes(void)
+{
+	char *dir = upstream_dir("same");
+	struct cache *c = t_open_cache(dir, 0);
+	struct file f = make_file("a", 30, MIB), g = make_file("b", 30, MIB),
+		k;
+	struct cache_totals t;
+
+	g.n.repo = "other/repo";
+	src_unref(fetch(c, &f));
+	src_unref(fetch(c, &g));
+	t_int(atomic_load(&g.u->sent), 0);
+	/* Without a digest they must be fetched, but are kept once. */
+	k = make_file("k", 30, MIB);
+	k.n.id.alg = OBJID_NONE;
+	src_unref(fetch(c, &k));
+	t_int(atomic_load(&k.u->sent), MIB);
+	t_int(cache_totals(c, &t), 0);
+	t_int(t.objects, 1);
+	cache_close(c);
+	free_file(&f);
+	free_file(&g);
+	free_file(&k);
+	free(dir);
+}
+
+int main(void)
+{
+	test_version();
+	test_index();
+	test_recipes();
+	test_budget();
+	test_pin(OBJID_SHA256);
+	test_pin(OBJID_GITSHA1);
+	test_open_elsewhere();
+	test_verify();
+	test_same_bytes();
+	return 0;
+}
