@@ -92,7 +92,9 @@ static struct blob *new_blob(struct cache *c, const struct cache_name *n,
 	b->size = n->size;
 	b->id = n->id;
 	b->fd = -1;
-	b->hold = c->before_read || n->size <= FILL_SMALL;
+	/* Without a digest there is no verdict worth waiting for. */
+	b->hold = n->size <= FILL_SMALL ||
+		(c->before_read && n->id.alg != OBJID_NONE);
 	atomic_init(&b->refs, 1);
 	(void) pthread_mutex_init(&b->lock, NULL);
 	b->hub = strdup(n->hub);

@@ -46,7 +46,7 @@ static bool can_give(struct blob *b, struct span s)
 		if (!cache_partial_has(p, i))
 			return false;
 	}
-	if (cache_partial_complete(p)) {
+	if (b->id.alg != OBJID_NONE && cache_partial_complete(p)) {
 		for (uint64_t i = s.first; i < s.end; i++) {
 			if (!cache_bitmap_get(p->handed, i))
 				return false;

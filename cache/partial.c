@@ -124,6 +124,8 @@ static int load(struct cache *c, const char *rel, uint64_t size,
 	p->data = p->map = -1;
 	r = attach(p, dir, size);
 	if (!r) {
+		if (size)	/* not only to verify it */
+			(void) futimens(p->map, NULL);
 		p->busy = cache_bitmap_new(p->n);
 		p->checked = cache_bitmap_new(p->n);
 		p->handed = cache_bitmap_new(p->n);

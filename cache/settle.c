@@ -322,7 +322,7 @@ static bool decide(struct blob *b, struct partial *p, struct objid *sha256)
 	return true;
 }
 
-enum turn { TURN_IDLE, TURN_AGAIN, TURN_DECIDED, TURN_KEEP };
+enum turn { TURN_IDLE, TURN_AGAIN, TURN_DECIDED, TURN_KEEP, TURN_NOMEM };
 
 static enum turn take_turn(struct blob *b, struct partial *p,
 	struct objid *sha256)
@@ -336,10 +336,8 @@ static enum turn take_turn(struct blob *b, struct partial *p,
 	cache_settle_look(b);
 	if (atomic_load(&b->state) != BLOB_FILLING || b->part != p)
 		return TURN_DECIDED;
-	if (make_digests(b, p)) {
-		cache_fill_forget(b);
-		return TURN_IDLE;
-	}
+	if (make_digests(b, p))
+		return TURN_NOMEM;
 	hash_on(b, p);
 	if (p->rehash)
 		return TURN_AGAIN;
@@ -368,6 +366,8 @@ static void run_hash(struct pool_job *job)
 		pthread_mutex_unlock(&b->lock);
 		return;
 	}
+	if (t == TURN_NOMEM)
+		cache_fill_fail(b, 0, p->n, -ENOMEM, &todo);
 	/* Chunks may have come, or gone bad, while the lock was open. */
 	if (t == TURN_DECIDED || t == TURN_KEEP || p->first_absent < p->n) {
 		cache_fill_kick(b, &todo);

@@ -31,6 +31,7 @@
 #define LOCK_ALIVE 0	/* byte of `lock`: shared by every open cache */
 #define LOCK_NAMES 1	/* byte of `lock`: cache_store_enter() */
 #define POOL_THREADS 3
+#define DISK_STEP (256UL << 20)	/* bytes evicted when the disk runs full */
 
 static const char tag_text[] =
 	"Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -129,7 +130,8 @@ static void run_evict(struct pool_job *job)
 {
 	struct evict_job *e = (struct evict_job *)job;
 
-	(void) cache_evict(e->c, e->c->budget / 16, false);
+	(void) cache_evict(e->c, e->c->budget ? e->c->budget / 16 :
+		DISK_STEP, false);
 	atomic_store(&e->c->evicting, false);
 	free(e);
 }
@@ -164,16 +166,20 @@ static int reserve_once(struct cache *c, uint64_t len, uint64_t *ret_short)
 				evict_early(c);
 			return 0;
 		}
-		want = used - c->budget;
+		/* A little more, or the next pull would have to scan again. */
+		want = used - c->budget + c->budget / 64;
 	} else if (fstatvfs(c->dir, &fs)) {
 		return 0;
 	} else {
 		uint64_t avail = (uint64_t)fs.f_bavail * fs.f_frsize;
 		uint64_t keep = (uint64_t)fs.f_blocks * fs.f_frsize / 10;
 
-		if (avail >= keep && avail - keep >= len)
+		if (avail >= keep && avail - keep >= len) {
+			if (avail - keep < DISK_STEP)
+				evict_early(c);
 			return 0;
-		want = avail < keep ? keep - avail + len : len;
+		}
+		want = (avail < keep ? keep - avail : 0) + len + DISK_STEP / 4;
 	}
 	cache_release(c, len);
 	*ret_short = want;
@@ -195,7 +201,12 @@ int cache_reserve(struct cache *c, uint64_t len)
 
 void cache_release(struct cache *c, uint64_t len)
 {
-	atomic_fetch_sub(&c->usage->used, len);
+	uint64_t had = atomic_load(&c->usage->used);
+
+	/* Files removed by hand are released twice: never below nothing. */
+	while (!atomic_compare_exchange_weak(&c->usage->used, &had,
+		       had > len ? had - len : 0))
+		;
 }
 
 /* ---- open -------------------------------------------------------------------- */

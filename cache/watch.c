@@ -17,6 +17,10 @@ static void look(struct blob *b)
 
 	pthread_mutex_lock(&b->lock);
 	cache_fill_kick(b, &todo);
+	/* Nobody waits, but who was to give the verdict may have died. */
+	if (atomic_load(&b->state) == BLOB_FILLING && b->part &&
+	    cache_partial_complete(b->part))
+		cache_settle_more(b);
 	(void) cache_fill_pump(b, &todo);
 	pthread_mutex_unlock(&b->lock);
 	cache_fill_run(b, &todo);

@@ -393,12 +393,131 @@ static void test_wrong_elsewhere(void)
 	free(dir);
 }
 
+/* Fill one file after the other until killed. */
+static void child_fills(const char *dir, uint8_t *const *bytes, uint64_t size,
+	unsigned files)
+{
+	struct cache *c = t_open_cache(dir, 0);
+
+	for (unsigned i = 0; i < files; i++) {
+		struct upstream *u = upstream_new(bytes[i], size, 2);
+		struct cache_name n = t_name_of(i & 1 ? "odd" : "even",
+			bytes[i], size, i & 1 ? OBJID_SHA256 : OBJID_GITSHA1);
+		struct src *s = t_open_src(c, &n, u);
+
+		u->delay_us = 100;
+		src_hint(s, 0, size);
+		t_expect(s, bytes[i], 0, size);
+		src_unref(s);
+		(void) cache_index_put(c, CACHE_KIND_TOUCHED, "x", "y", 1);
+	}
+	for (;;)
+		pause();
+}
+
+static void bad_file(void *arg, const char *what, int err)
+{
+	if (err)
+		fprintf(stderr, "%s %s: %d\n", (const char *)arg, what, err);
+}
+
+/* Killed anywhere, again and again: nothing on disk is ever wrong, nothing is
+ * left in tmp/, and in the end every byte comes out right. */
+static void test_kill_anywhere(void)
+{
+	enum { FILES = 6, ROUNDS = 12 };
+	char *dir = upstream_dir("anywhere");
+	uint64_t size = MIB + 300000, bad;
+	uint8_t *bytes[FILES];
+	struct cache *c;
+	int status;
+
+	for (unsigned i = 0; i < FILES; i++)
+		bytes[i] = upstream_bytes(size, 50 + i);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		pid_t pid = fork();
+
+		t_check(pid >= 0);
+		if (!pid)
+			child_fills(dir, bytes, size, FILES);
+		usleep(2000 + 7919 * round % 60000);
+		t_int(kill(pid, SIGKILL), 0);
+		t_int(waitpid(pid, &status, 0), pid);
+		c = t_open_cache(dir, 0);
+		t_int(cache_verify(c, bad_file, dir, &bad), 0);
+		t_int(bad, 0);
+		cache_close(c);
+	}
+	c = t_open_cache(dir, 0);
+	for (unsigned i = 0; i < FILES; i++) {
+		struct upstream *u = upstream_new(bytes[i], size, 1);
+		struct cache_name n = t_name_of(i & 1 ? "odd" : "even",
+			bytes[i], size, i & 1 ? OBJID_SHA256 : OBJID_GITSHA1);
+		struct src *s = t_open_src(c, &n, u);
+
+		t_expect(s, bytes[i], 0, size);
+		(void) t_wait_fd(s);
+		src_unref(s);
+		upstream_free(u);
+		free(bytes[i]);
+	}
+	cache_close(c);
+	free(dir);
+}
+
+/* cache.verify = before-read: no byte before the verdict. */
+static void test_before_read(void)
+{
+	char *dir = upstream_dir("before");
+	const struct cache_conf conf = {
+		.dir = dir, .chunk = 65536, .connections = 2,
+		.before_read = true,
+	};
+	uint64_t size = 9 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 60), b[100];
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, size, 3);
+	struct iovec iov;
+	struct error why;
+	struct cache *c;
+	struct src *s;
+
+	t_int(cache_open(&conf, &c, &why), 0);
+	s = t_open_src(c, &n, u);
+	u->wrong_at = 10;
+	u->wrong_len = 3;
+	atomic_store(&u->wrong_times, 1);
+	t_int(src_read_wait(s, 0, b, 100), 0);
+	t_check(!memcmp(b, bytes, 100));
+	t_int(src_epoch(s), 0);
+	t_int(atomic_load(&u->sent), 2 * size);
+	t_int(src_peek(s, 0, size, &iov, 1), 1);
+	src_unref(s);
+	/* A network that fails ends the wait, and the next read goes on. */
+	n = t_name_of("y", bytes, size - 1, OBJID_SHA256);
+	u->s.size--;
+	u->fail_err = -ETIMEDOUT;
+	u->fail_at = 5 * MIB;
+	atomic_store(&u->fail_times, 1);
+	s = t_open_src(c, &n, u);
+	t_int(src_read_wait(s, 0, b, 100), -ETIMEDOUT);
+	t_int(src_peek(s, 0, 100, &iov, 1), -EAGAIN);
+	t_expect(s, bytes, 0, 100);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
 int main(void)
 {
 	test_processes(OBJID_SHA256);
 	test_processes(OBJID_NONE);
 	test_kill(false);
 	test_kill(true);
+	test_kill_anywhere();
+	test_before_read();
 	test_corrupt();
 	test_complete_unsettled();
 	test_readers();
