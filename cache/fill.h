@@ -17,7 +17,7 @@
 
 #define FILL_PULL_MAX (4UL << 20)	/* bytes in one pull for hints */
 #define FILL_HINT_PULLS 48		/* of all blobs, at once */
-#define FILL_SMALL (1UL << 20)		/* bytes; one request, then verdict */
+#define FILL_SMALL (4UL << 20)		/* bytes; one request, then verdict */
 
 struct fill_waiter {
 	struct fill_waiter *next;
