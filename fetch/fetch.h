@@ -2,7 +2,7 @@
  * The door of the fetch room: one libcurl multi engine on one thread, and an
  * adapter a hub. Everything is asynchronous. Callbacks come on the engine
  * thread and must not block; they are never called from inside the function
- * that started the work.
+ * that started the work (but for -ENOMEM, when nothing could be started).
  *
  * Endpoints are http://, https:// or file:// roots. Under file:///DIR the URL
  * path is the file path; the query is dropped, and a directory stands for its

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 
+#define CONNECT_MAX_MS 10000L
 #define BULK_BUFFER (512L * 1024)	/* 1.7 times the rate of 16K, measured */
 
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
@@ -107,7 +108,8 @@ int fetch_request_prepare(struct fetch_request *r, CURL *easy,
 	/* else a stuck name look-up is waited for when it is given up */
 	set(CURLOPT_QUICK_EXIT, 1L);
 	set(CURLOPT_TCP_KEEPALIVE, 1L);
-	set(CURLOPT_CONNECTTIMEOUT_MS, (long)conf->timeout_ms);
+	set(CURLOPT_CONNECTTIMEOUT_MS, conf->timeout_ms < CONNECT_MAX_MS ?
+		(long)conf->timeout_ms : CONNECT_MAX_MS);
 	set(CURLOPT_USERAGENT, "omnihub/" PACKAGE_VERSION);
 	set(CURLOPT_ERRORBUFFER, r->words);
 	set(CURLOPT_PRIVATE, r);
@@ -118,8 +120,12 @@ int fetch_request_prepare(struct fetch_request *r, CURL *easy,
 	set(CURLOPT_HTTPHEADER, r->lines);
 	if (conf->ca_file)
 		set(CURLOPT_CAINFO, conf->ca_file);
-	if (r->klass == FETCH_BULK)
+	if (r->klass == FETCH_BULK) {
 		set(CURLOPT_BUFFERSIZE, BULK_BUFFER);
+		/* A connection each: one that stalls holds up no other, and
+		 * it is faster than streams of one connection. */
+		set(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	}
 	if (r->range) {
 		fetch_range_text(r->range, range);
 		set(CURLOPT_RANGE, range);

@@ -73,8 +73,8 @@ struct fetch_status fetch_status_curl(CURLcode c)
 	case CURLE_INTERFACE_FAILED:
 		return (struct fetch_status){ -EHOSTUNREACH,
 			FETCH_AGAIN_NET };
-	case CURLE_OPERATION_TIMEDOUT:
-		return (struct fetch_status){ -ETIMEDOUT, FETCH_AGAIN_LATER };
+	case CURLE_OPERATION_TIMEDOUT:	/* only connecting has one */
+		return (struct fetch_status){ -ETIMEDOUT, FETCH_AGAIN_NET };
 	case CURLE_OUT_OF_MEMORY:
 		return (struct fetch_status){ -ENOMEM, FETCH_AGAIN_NEVER };
 	case CURLE_URL_MALFORMAT:
