@@ -18,6 +18,8 @@
 #include "cache/fill.h"
 #include "cache/foreign.h"
 
+#define TOUCHED_MAX (8UL << 20)	/* bytes */
+
 #define FAILED_MS 3000	/* how long a failed blob answers new opens */
 
 struct blob *cache_blob_ref(struct blob *b)
@@ -123,6 +125,15 @@ void cache_blob_set_whole(struct blob *b, int fd, bool verified)
 	b->n_hints = 0;
 	b->want_all = false;
 	atomic_store(&b->state, BLOB_WHOLE);
+}
+
+void cache_blob_touched(struct blob *b, const uint8_t *mem, uint64_t len)
+{
+	uint64_t before = atomic_fetch_add(&b->touched, len);
+
+	if (before / TOUCHED_MAX != (before + len) / TOUCHED_MAX)
+		(void) madvise((void *)(uintptr_t)mem, (size_t)b->size,
+			MADV_DONTNEED);
 }
 
 const uint8_t *cache_blob_mem(struct blob *b)

@@ -44,6 +44,7 @@ struct blob {
 	bool hold;			/* hand out nothing before the verdict */
 	atomic_uint refs;		/* the last goes under cache.lock */
 	atomic_uint epoch;
+	_Atomic uint64_t touched;	/* see cache_blob_touched() */
 	_Atomic int state;		/* enum blob_state; written under lock */
 
 	pthread_mutex_t lock;		/* for all below */
@@ -85,6 +86,11 @@ struct blob *cache_blob_ref(struct blob *b);
 void cache_blob_unref(struct blob *b);
 /* The blob of a key, if it is open; a reference. */
 struct blob *cache_blob_find(struct cache *c, const char *key);
+
+/* `len` bytes of the blob's mapping `mem` were or will be read. What is mapped
+ * counts as memory of this process though it is the page cache's; it is let go
+ * of now and then. Any thread. */
+void cache_blob_touched(struct blob *b, const uint8_t *mem, uint64_t len);
 
 void cache_blob_stat(struct blob *b, struct src_stat *ret);
 /* The same for a name that is not open. */

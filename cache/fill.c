@@ -177,10 +177,12 @@ static void copy_out(struct blob *b, struct src_read *r, const uint8_t *mem,
 {
 	if (*err)
 		return;
-	if (mem)
+	if (mem) {
 		memcpy(r->buf, mem + r->off, r->len);
-	else
+		cache_blob_touched(b, mem, r->len);
+	} else {
 		*err = io_pread(b->fd, r->buf, r->len, r->off);
+	}
 }
 
 int cache_fill_read(struct blob *b, struct src *up, struct src_read *r)
@@ -236,6 +238,7 @@ int cache_fill_peek(struct blob *b, uint64_t off, size_t len,
 	if (!mem)
 		return -EAGAIN;
 	atomic_fetch_add(&b->c->hits, 1);
+	cache_blob_touched(b, mem, len);
 	iov[0].iov_base = (void *)(uintptr_t)(mem + off);
 	iov[0].iov_len = len;
 	return 1;

@@ -293,6 +293,7 @@ static void hash_on(struct blob *b, struct partial *p)
 		digest_update(p->sha256, p->mem + i * p->chunk, len);
 		if (p->own)
 			digest_update(p->own, p->mem + i * p->chunk, len);
+		cache_blob_touched(b, p->mem, len);
 		pthread_mutex_lock(&b->lock);
 		p->hashed++;
 		done += len;
