@@ -183,6 +183,8 @@ static void end(struct fetch_engine *e, struct fetch_request *r)
 		r->slot = false;
 		r->host->open[r->klass]--;
 		r->host->lent -= r->lent;
+		if (r->running)
+			--*r->running;
 		atomic_fetch_sub(&e->count.active, 1);
 	}
 	if (r->easy) {
@@ -231,6 +233,8 @@ static void start(struct fetch_engine *e, struct fetch_request *r)
 	atomic_fetch_add(&e->count.requests, 1);
 	r->slot = true;
 	r->host->open[r->klass]++;
+	if (r->running)
+		++*r->running;
 	r->heard_ms = clock_ms();
 	r->received = &e->count.body_bytes;
 	if (fetch_url_is_file(r->url)) {
@@ -260,13 +264,15 @@ static bool find_host(struct fetch_engine *e, struct fetch_request *r)
 	return false;
 }
 
-static void start_waiting(struct fetch_engine *e)
+static void start_waiting(struct fetch_engine *e, bool more_of_a_file)
 {
 	struct fetch_request *r, *next;
 	uint64_t now = clock_ms();
 
 	for (r = e->waiting; r; r = next) {
 		next = r->next;
+		if (!more_of_a_file && r->running && *r->running)
+			continue;
 		if (!r->host && !find_host(e, r))
 			continue;
 		if (fetch_limit_may_start(&e->limit, r->host, r->klass, now))
@@ -414,7 +420,8 @@ static void *engine_main(void *arg)
 		}
 		fire_timers(e);
 		e->hurry = false;
-		start_waiting(e);
+		start_waiting(e, false);
+		start_waiting(e, true);
 		step_files(e);
 		curl_multi_perform(e->multi, &n);
 		collect(e);

@@ -6,7 +6,8 @@
  * is more). Metadata takes slots of its own, so that `ls` never waits behind
  * downloads. A bulk transfer that has been silent for LIMIT_SILENT_MS lends its
  * slot out, until LIMIT_LENT times as many are open: sixteen stalled downloads
- * must not stop the seventeenth.
+ * must not stop the seventeenth. Of those that wait, the ones whose file has
+ * nothing running begin first.
  *
  * fetch.rate is a bucket that fills with `rate` bytes a second up to a quarter
  * second's worth. Bytes are taken as they come, also when that makes the
@@ -23,10 +24,10 @@
 #include "base/map.h"
 
 #define LIMIT_BULK 16
-#define LIMIT_LENT 4
+#define LIMIT_LENT 16
 #define LIMIT_META 32
 #define LIMIT_HOSTS 64	/* remembered without being in use */
-#define LIMIT_SILENT_MS 2000
+#define LIMIT_SILENT_MS 1000
 
 enum fetch_class { FETCH_META, FETCH_BULK, FETCH_CLASSES };
 

@@ -24,6 +24,8 @@ struct fetch_request {
 	const char *url;
 	const char *auth;		/* header line or NULL */
 	enum fetch_class klass;
+	unsigned *running;		/* exchanges for the same file, kept up
+					   by the engine; NULL: not counted */
 	const struct fetch_range *range;	/* NULL: everything, and it
 						   may come compressed */
 	/* The headers are here (of the reply that counts, not of a 1xx).

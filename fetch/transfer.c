@@ -374,6 +374,7 @@ static void ask(struct fetch_transfer *t)
 	r->url = asked(t);
 	r->auth = t->elsewhere ? NULL : fetch_auth_for(t->auth, r->url);
 	r->klass = t->klass;
+	r->running = t->place ? &t->place->running : NULL;
 	r->range = t->ranged ? &t->want : NULL;
 	r->head = on_head;
 	r->body = on_body;

@@ -29,6 +29,7 @@ struct fetch_place {
 	 * for what it finds, and share its failure if it finds nothing. */
 	struct fetch_transfer *finder;
 	struct fetch_transfer *parked;
+	unsigned running;	/* exchanges now */
 };
 void fetch_place_done(struct fetch_place *p);
 

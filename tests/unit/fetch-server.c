@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CONNECTIONS 512
+#define CONNECTIONS 2048
 #define LOG 4096
 #define STALL_MS 20000
 

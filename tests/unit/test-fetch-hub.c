@@ -400,13 +400,26 @@ static void one_request_for_all(struct fetch_hub *h)
 	t_int(server_count(hub, "/o/slow/"), 2);
 }
 
-/* Told to wait a second, nothing more is asked in it. */
+/* Told to wait a second, nothing more is asked in it, by nobody. */
 static void rate_limits_are_heeded(struct fetch_hub *h)
 {
+	unsigned before = server_count(hub, "/o/m/revision/main");
 	uint64_t from = clock_ms();
-	struct answer a;
+	struct answer a, b;
 
-	t_int(resolve(h, "o/limited", NULL, &a), 0);
+	answer_init(&a);
+	fetch_resolve(h, "o/limited", "", on_snapshot, &a);
+	while (!server_count(hub, "/o/limited/"))
+		usleep(1000);
+	usleep(200000);
+	answer_init(&b);
+	fetch_resolve(h, "o/m", "", on_snapshot, &b);
+	usleep(300000);
+	t_int(server_count(hub, "/o/m/revision/main"), before);
+	t_int(wait_for(&b), 0);
+	t_check(clock_ms() - from >= 1000);
+	answer_done(&b);
+	t_int(wait_for(&a), 0);
 	answer_done(&a);
 	t_int(server_count(hub, "/o/limited/"), 2);
 	t_check(clock_ms() - from >= 1000);
