@@ -21,8 +21,8 @@ def run(rig):
     cache, at = rig.dir("cache"), rig.dir("mnt")
     rnd = random.Random(os.getpid())
     print(f"# seed {os.getpid()}")
-    # Slow enough that kills find it under way: about 10 MiB/s a connection.
-    hub.spoil("drip", rate=10 * MIB, host="cdn")
+    # Slow enough that the kills find it under way.
+    hub.spoil("drip", rate=MIB, host="cdn")
     before, killed_reading = hub.sent(), 0
     for i in range(KILLS):
         m = rig.mount(hub, cache=cache, at=at)
