@@ -35,7 +35,7 @@ int fetch_hub_open(struct fetch *f, const char *kind, const struct conf *conf,
 	struct fetch_hub **ret, struct error *why);
 const char *fetch_hub_name(const struct fetch_hub *h);
 
-/* ---- what a hub can tell -------------------------------------------------- */
+/* ---- what a hub can tell ------------------------------------------------- */
 
 struct fetch_snapshot {		/* a moving name resolved once */
 	char *repo;		/* canonical: after renames and letter case */

@@ -67,13 +67,9 @@ static int hf_url(const struct fetch_hub *h, const char *repo,
 {
 	int r;
 
-	if (!hf_repo_ok(repo) || !*revision)
-		return -EINVAL;
-	r = buf_printf(ret, "%s/%s/resolve/", h->endpoint, repo);
-	if (!r)
-		r = fetch_url_escape(ret, revision, false);
-	if (!r)
-		r = buf_append(ret, "/", 1);
+	if (!hf_repo_ok(repo) || !is_commit(revision))
+		return -EINVAL;	/* a branch may move between two requests */
+	r = buf_printf(ret, "%s/%s/resolve/%s/", h->endpoint, repo, revision);
 	return r ? r : fetch_url_escape(ret, path, true);
 }
 
@@ -203,10 +199,10 @@ static int question_url(const struct fetch_query *q, struct buf *b)
 		return r ? r : fetch_url_escape(b, *q->revision ?
 			q->revision : "main", false);
 	case FETCH_LIST:
-		r = buf_printf(b, "%s/api/models/%s/tree/", root, q->name);
-		if (!r)
-			r = fetch_url_escape(b, q->revision, false);
-		return r ? r : buf_append_str(b, "?recursive=true");
+		if (!is_commit(q->revision))
+			return -EINVAL;
+		return buf_printf(b, "%s/api/models/%s/tree/%s?recursive=true",
+			root, q->name, q->revision);
 	case FETCH_LIST_OWNER:
 		return buf_printf(b, "%s/api/models?author=%s&limit=500",
 			root, q->name);

@@ -1,3 +1,4 @@
+/* Making and copying what fetch.h calls a snapshot. */
 #ifndef FETCH_SNAPSHOT_H
 #define FETCH_SNAPSHOT_H
 

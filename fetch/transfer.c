@@ -240,6 +240,9 @@ static void try_again(struct fetch_transfer *t, struct fetch_status s,
 	ms = fetch_retry_next(&t->retry, s.again, t->progress, asked_ms,
 		fetch_engine_noise(t->engine));
 	if (ms < 0) {
+		if (t->retry.total)
+			error_wrap(&t->why, "tried %u times",
+				t->retry.total + 1);
 		finish(t, s.err);
 		return;
 	}

@@ -359,6 +359,9 @@ static void lists(struct fetch_hub *h)
 	t_check(e && e->size == 10 && e->id.alg == OBJID_GITSHA1);
 	answer_done(&a);
 	t_int(list(h, "no/such", &a), -ENOENT);
+	answer_init(&a);
+	fetch_list(h, "o/m", "main", on_listing, &a);
+	t_int(wait_for(&a), -EINVAL);
 	t_int(list(h, "o/elsewhere", &a), -EIO);
 	t_check(strstr(a.why.text, "another host"));
 	t_int(list(h, "o/circle", &a), -EIO);
@@ -497,6 +500,7 @@ static void mirror_files(struct fetch_hub *h)
 	t_int(fetch_src_new(h, "o/m", COMMIT, "../x", 1, &id, &s), -EINVAL);
 	t_int(fetch_src_new(h, "o/m", COMMIT, "/x", 1, &id, &s), -EINVAL);
 	t_int(fetch_src_new(h, "o/m", "", "x", 1, &id, &s), -EINVAL);
+	t_int(fetch_src_new(h, "o/m", "main", "x", 1, &id, &s), -EINVAL);
 }
 
 static void on_disk(const char *more)
