@@ -20,7 +20,7 @@ static int vet_whole(const struct fetch_range *want,
 		return error_set(why, -EIO, "the file has %" PRIu64
 			" bytes there, but %" PRIu64 " in the listing",
 			r->length, want->size);
-	if (want->off > RANGE_SKIP_MAX)
+	if (want->off > want->skip_max)
 		return error_set(why, -EIO, "the range was ignored: bytes "
 			"from %" PRIu64 " on were asked for, all were sent",
 			want->off);
@@ -40,7 +40,7 @@ static int vet_part(const struct fetch_range *want,
 			" bytes there, but %" PRIu64 " in the listing",
 			r->total, want->size);
 	if (r->first > want->off || r->last < want->off ||
-	    r->last >= want->size || want->off - r->first > RANGE_SKIP_MAX)
+	    r->last >= want->size || want->off - r->first > want->skip_max)
 		return error_set(why, -EIO, "bytes %" PRIu64 "-%" PRIu64
 			" were asked for, %" PRIu64 "-%" PRIu64 " were sent",
 			want->off, want->end - 1, r->first, r->last);

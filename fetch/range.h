@@ -14,7 +14,11 @@
 
 #include "base/error.h"
 
-#define RANGE_SKIP_MAX (1024 * 1024)	/* bytes received for nothing at most */
+/* Bytes received for nothing at most: while another try may do better, and
+ * when a server has shown that it ignores every range. */
+#define RANGE_SKIP_MAX (1024 * 1024)
+#define RANGE_SKIP_LAST (64 * 1024 * 1024)
+#define RANGE_PATIENCE 2	/* tries before it is believed */
 #define RANGE_UNKNOWN UINT64_MAX
 #define RANGE_TEXT_MAX 48
 
@@ -22,6 +26,7 @@ struct fetch_range {
 	uint64_t off;	/* the next byte wanted */
 	uint64_t end;	/* one past the last byte wanted, > off */
 	uint64_t size;	/* of the whole object, as the listing promised */
+	uint64_t skip_max;	/* bytes in front that may be skipped */
 };
 
 struct fetch_range_reply {

@@ -103,7 +103,7 @@ static int start(struct remote_src *s, uint64_t off, uint64_t len,
 	j->transfer.klass = FETCH_BULK;
 	j->transfer.ranged = true;
 	j->transfer.want = (struct fetch_range){ off, off + len,
-		s->src.size };
+		s->src.size, 0 };
 	j->transfer.place = &s->place;
 	j->transfer.vet = on_vet;
 	j->transfer.data = on_data;

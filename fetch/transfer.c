@@ -102,6 +102,9 @@ static int vet_range(struct fetch_transfer *t, const struct fetch_reply *r)
 	reply.ranged = fetch_header_content_range(
 		fetch_reply_get(r, HEADER_CONTENT_RANGE), &reply.first,
 		&reply.last, &reply.total);
+	t->want.skip_max = t->retry.tries < RANGE_PATIENCE &&
+		t->retry.tries < t->retry.max ? RANGE_SKIP_MAX :
+		RANGE_SKIP_LAST;
 	return fetch_range_vet(&t->want, &reply, &t->skip, &t->why);
 }
 

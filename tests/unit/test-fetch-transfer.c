@@ -322,7 +322,7 @@ static const struct {
 	{ "short", 100, 250 * KB, 0, 3, NULL },
 	{ "ignored", 100 * KB, KB, 0, 1, NULL },
 	{ "ignored", 0, SIZE, 0, 1, NULL },
-	{ "ignored", 2 * MB, KB, -EIO, RETRIES + 1, "ignored" },
+	{ "ignored", 2 * MB, KB, 0, 3, NULL },
 	{ "no-length", 0, SIZE, 0, 1, NULL },
 	{ "missing", 0, KB, -ENOENT, 1, "404" },
 	{ "gated", 0, KB, -EACCES, 1, "Please ask for access." },
