@@ -13,8 +13,7 @@ struct pool {
 	pthread_cond_t more;
 	struct pool_job *head;		/* lock */
 	struct pool_job **tail;		/* lock; where the next job is hung */
-	bool closing;			/* lock; leave once nothing can come */
-	unsigned running;		/* lock; jobs that may still add jobs */
+	bool closing;			/* lock; leave once the list is empty */
 	unsigned n;			/* threads; constant after pool_new */
 	pthread_t threads[];
 };
@@ -27,7 +26,8 @@ static void *work(void *arg)
 	for (;;) {
 		struct pool_job *job = p->head;
 
-		if (!job && p->closing && !p->running)
+		/* What a job adds from now on, its own thread still runs. */
+		if (!job && p->closing)
 			break;
 		if (!job) {
 			pthread_cond_wait(&p->more, &p->lock);
@@ -36,13 +36,9 @@ static void *work(void *arg)
 		p->head = job->next;
 		if (!p->head)
 			p->tail = &p->head;
-		p->running++;
 		pthread_mutex_unlock(&p->lock);
 		job->run(job);
 		pthread_mutex_lock(&p->lock);
-		p->running--;
-		if (p->closing && !p->running && !p->head)
-			pthread_cond_broadcast(&p->more);
 	}
 	pthread_mutex_unlock(&p->lock);
 	return NULL;

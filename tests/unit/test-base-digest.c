@@ -60,6 +60,7 @@ static void match(void)
 	t_check(objid_match(&full, &part));
 	t_check(objid_match(&odd, &full));
 	t_check(!objid_match(&full, &other));
+	other = full;
 	other.alg = OBJID_MD5;
 	t_check(!objid_match(&full, &other));
 	t_check(!objid_match(&none, &none));
