@@ -98,7 +98,9 @@ static int show_line(const struct fs_error_line *l, struct buf *ret)
 	char when[32] = "";
 	time_t t = (time_t)l->when;
 	struct tm tm;
-	const char *name = strerrorname_np(-l->code);
+	/* glibc calls it EOPNOTSUPP, which has the same number. */
+	const char *name = l->code == -ENOTSUP ? "ENOTSUP" :
+		strerrorname_np(-l->code);
 
 	if (gmtime_r(&t, &tm))
 		strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);

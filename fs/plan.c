@@ -40,12 +40,16 @@ void fs_plans_init(struct fs_plans *p)
 {
 	pthread_mutex_init(&p->lock, NULL);
 	memset(&p->by_key, 0, sizeof p->by_key);
+	memset(p->recent, 0, sizeof(p->recent));
+	p->next_recent = 0;
 	p->planned = p->failed = 0;
 	p->busy = 0;
 }
 
 void fs_plans_done(struct fs_plans *p)
 {
+	for (unsigned i = 0; i < FS_PLANS_RECENT; i++)
+		fs_plan_unref(p->recent[i]);
 	map_done(&p->by_key);
 	pthread_mutex_destroy(&p->lock);
 }
@@ -307,6 +311,7 @@ static bool settle(struct plan_job *j, int err)
 	struct fs_plan *p = j->plan;
 	struct fs_plans *plans = p->plans;
 	struct fs_plan_waiter *list, *w;
+	struct fs_plan *forgotten = NULL;
 	struct src *unused = NULL;
 	uint64_t size = j->recipe ? stage_recipe_size(j->recipe) : 0;
 
@@ -328,6 +333,10 @@ static bool settle(struct plan_job *j, int err)
 		plans->failed++;
 		if (for_good(err))
 			p->state = FS_PLAN_BAD;
+		forgotten = plans->recent[plans->next_recent];
+		plans->recent[plans->next_recent] = p;
+		p->refs++;
+		plans->next_recent = (plans->next_recent + 1) % FS_PLANS_RECENT;
 	}
 	if (j->src && p->live)
 		unused = j->src;
@@ -343,6 +352,7 @@ static bool settle(struct plan_job *j, int err)
 	j->src = j->src ? p->live : NULL;
 	pthread_mutex_unlock(&plans->lock);
 	src_unref(unused);
+	fs_plan_unref(forgotten);
 	while ((w = list)) {
 		list = w->next;
 		if (w->open)

@@ -24,6 +24,8 @@
 #include "fs/stack.h"
 #include "stage/stage.h"
 
+#define FS_PLANS_RECENT 32
+
 struct fs_plans {
 	struct cache *cache;
 	struct stage *stage;
@@ -32,6 +34,11 @@ struct fs_plans {
 	struct fs_stack stack;
 	pthread_mutex_t lock;
 	struct map by_key;		/* lock; key → fs_plan, no count */
+	/* Nobody keeps the node of a file that could not be looked up; these
+	 * keep the last plans that failed, so that the failure is remembered.
+	 * References. */
+	struct fs_plan *recent[FS_PLANS_RECENT];	/* lock */
+	unsigned next_recent;		/* lock */
 	uint64_t planned, failed;	/* lock; since the start */
 	unsigned busy;			/* lock; jobs under way */
 };
@@ -55,6 +62,7 @@ struct fs_plan {
 };
 
 void fs_plans_init(struct fs_plans *p);	/* the fields above lock stay */
+/* No plan may be in use. */
 void fs_plans_done(struct fs_plans *p);
 /* Bytes plans may have been made from were wrong: plan again. */
 void fs_plans_expire(struct fs_plans *p);

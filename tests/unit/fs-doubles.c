@@ -1,0 +1,617 @@
+#include "config.h"
+
+#include "tests/unit/fs-doubles.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/map.h"
+#include "base/path.h"
+#include "base/pool.h"
+#include "cache/cache.h"
+#include "fetch/fetch.h"
+#include "stage/stage.h"
+
+struct double_hub double_hub = { .main = DOUBLE_COMMIT_1 };
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t opened = PTHREAD_COND_INITIALIZER;
+static bool held;		/* gate */
+static atomic_uint epoch;
+
+void double_hold(void)
+{
+	pthread_mutex_lock(&gate);
+	held = true;
+	pthread_mutex_unlock(&gate);
+}
+
+void double_release(void)
+{
+	pthread_mutex_lock(&gate);
+	held = false;
+	pthread_cond_broadcast(&opened);
+	pthread_mutex_unlock(&gate);
+}
+
+void double_epoch(unsigned e)
+{
+	atomic_store(&epoch, e);
+}
+
+/* ---- fetch --------------------------------------------------------------------- */
+
+struct fetch {
+	struct pool *engine;
+};
+
+struct fetch_hub {
+	struct fetch *fetch;
+};
+
+struct question {
+	struct pool_job job;
+	char *repo, *rev;
+	void (*cb)(void);
+	void *arg;
+};
+
+static const char *const files[] = {
+	"config.json", "model.safetensors", "onnx/own.onnx",
+};
+
+int fetch_new(const struct conf *conf, struct fetch **ret, struct error *why)
+{
+	(void) conf;
+	(void) why;
+	*ret = calloc(1, sizeof(**ret));
+	(*ret)->engine = pool_new(1, "engine");
+	return 0;
+}
+
+void fetch_free(struct fetch *f)
+{
+	if (f)
+		pool_free(f->engine);
+	free(f);
+}
+
+int fetch_hub_open(struct fetch *f, const char *kind, const struct conf *conf,
+	struct fetch_hub **ret, struct error *why)
+{
+	static struct fetch_hub h;
+
+	(void) kind;
+	(void) conf;
+	(void) why;
+	h.fetch = f;
+	*ret = &h;
+	return 0;
+}
+
+const char *fetch_hub_name(const struct fetch_hub *h)
+{
+	(void) h;
+	return "huggingface";
+}
+
+void fetch_snapshot_free(struct fetch_snapshot *s)
+{
+	if (!s)
+		return;
+	free(s->repo);
+	free(s->revision);
+	free(s);
+}
+
+static struct fetch_snapshot *snapshot(const char *repo, const char *rev)
+{
+	struct fetch_snapshot *s = calloc(1, sizeof(*s));
+
+	s->repo = strdup(repo);
+	s->revision = strdup(rev);
+	s->mtime = rev[0] == '1' ? 1000 : 2000;
+	return s;
+}
+
+char *fetch_snapshot_to_json(const struct fetch_snapshot *s)
+{
+	char *text;
+
+	return asprintf(&text, "%s %s", s->repo, s->revision) < 0 ? NULL : text;
+}
+
+int fetch_snapshot_from_json(const char *text, size_t len,
+	struct fetch_snapshot **ret)
+{
+	char repo[64], rev[64];
+
+	(void) len;
+	if (sscanf(text, "%63s %63s", repo, rev) != 2)
+		return -EBADMSG;
+	*ret = snapshot(repo, rev);
+	return 0;
+}
+
+int fetch_repo_check(const struct fetch_hub *h, const char *repo)
+{
+	(void) h;
+	return strpbrk(repo, " \\?") ? -ENOENT : 0;
+}
+
+static void wait_gate(void)
+{
+	pthread_mutex_lock(&gate);
+	while (held)
+		pthread_cond_wait(&opened, &gate);
+	pthread_mutex_unlock(&gate);
+}
+
+static void ask(struct fetch_hub *h, const char *repo, const char *rev,
+	void (*run)(struct pool_job *job), void (*cb)(void), void *arg)
+{
+	struct question *q = calloc(1, sizeof(*q));
+
+	q->job.run = run;
+	q->repo = strdup(repo);
+	q->rev = strdup(rev ? rev : "");
+	q->cb = cb;
+	q->arg = arg;
+	pool_add(h->fetch->engine, &q->job);
+}
+
+static void done(struct question *q)
+{
+	free(q->repo);
+	free(q->rev);
+	free(q);
+}
+
+static int fail(struct error *why, int err)
+{
+	return error_set(why, err, "the double says %d", err);
+}
+
+static void answer_resolve(struct pool_job *job)
+{
+	struct question *q = (struct question *)job;
+	fetch_snapshot_cb *cb = (fetch_snapshot_cb *)q->cb;
+	const char *commit = NULL;
+	struct error why = { 0 };
+
+	wait_gate();
+	double_hub.resolves++;
+	if (!*q->rev || !strcmp(q->rev, "main"))
+		commit = double_hub.main;
+	else if (!strcmp(q->rev, "v1") || !strcmp(q->rev, DOUBLE_COMMIT_1))
+		commit = DOUBLE_COMMIT_1;
+	if (double_hub.err)
+		cb(q->arg, fail(&why, double_hub.err), &why, NULL);
+	else if (commit && (!strcmp(q->repo, "org/model") ||
+				!strcmp(q->repo, "short")))
+		cb(q->arg, 0, NULL, snapshot("org/model", commit));
+	else
+		cb(q->arg, fail(&why, -ENOENT), &why, NULL);
+	done(q);
+}
+
+static void answer_list(struct pool_job *job)
+{
+	struct question *q = (struct question *)job;
+	fetch_listing_cb *cb = (fetch_listing_cb *)q->cb;
+	struct objid none = { .alg = OBJID_NONE };
+	struct listing l = { 0 };
+	struct error why = { 0 };
+
+	wait_gate();
+	double_hub.lists++;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		(void) listing_add(&l, files[i], LISTING_FILE,
+			strlen(files[i]) + strlen(q->rev), &none);
+	listing_sort(&l);
+	if (double_hub.err) {
+		listing_done(&l);
+		cb(q->arg, fail(&why, double_hub.err), &why, NULL);
+	} else {
+		cb(q->arg, 0, NULL, &l);
+	}
+	done(q);
+}
+
+static void answer_owner(struct pool_job *job)
+{
+	struct question *q = (struct question *)job;
+	fetch_listing_cb *cb = (fetch_listing_cb *)q->cb;
+	struct objid none = { .alg = OBJID_NONE };
+	struct listing l = { 0 };
+	struct error why = { 0 };
+
+	wait_gate();
+	double_hub.owners++;
+	if (!strcmp(q->repo, "org")) {
+		(void) listing_add(&l, "org/model", LISTING_DIR, 0, &none);
+		(void) listing_add(&l, "org/other", LISTING_DIR, 0, &none);
+	}
+	if (double_hub.err) {
+		listing_done(&l);
+		cb(q->arg, fail(&why, double_hub.err), &why, NULL);
+	} else {
+		cb(q->arg, 0, NULL, &l);
+	}
+	done(q);
+}
+
+void fetch_resolve(struct fetch_hub *h, const char *repo, const char *rev,
+	fetch_snapshot_cb *cb, void *arg)
+{
+	ask(h, repo, rev, answer_resolve, (void (*)(void))cb, arg);
+}
+
+void fetch_list(struct fetch_hub *h, const char *repo, const char *revision,
+	fetch_listing_cb *cb, void *arg)
+{
+	ask(h, repo, revision, answer_list, (void (*)(void))cb, arg);
+}
+
+void fetch_list_owner(struct fetch_hub *h, const char *owner,
+	fetch_listing_cb *cb, void *arg)
+{
+	ask(h, owner, NULL, answer_owner, (void (*)(void))cb, arg);
+}
+
+/* A file's bytes are its path and its revision. */
+int fetch_src_new(struct fetch_hub *h, const char *repo, const char *revision,
+	const char *path, uint64_t size, const struct objid *id,
+	struct src **ret)
+{
+	char *text;
+
+	(void) h;
+	(void) repo;
+	(void) id;
+	if (asprintf(&text, "%s%s", path, revision) < 0)
+		return -ENOMEM;
+	*ret = src_from_memory(text, (size_t)size);
+	return 0;
+}
+
+char *fetch_url(const struct fetch_hub *h, const char *repo,
+	const char *revision, const char *path)
+{
+	char *text;
+
+	(void) h;
+	return asprintf(&text, "https://double/%s/%s/%s", repo, revision,
+		path) < 0 ? NULL : text;
+}
+
+void fetch_stats(struct fetch *f, struct fetch_stats *ret)
+{
+	(void) f;
+	*ret = (struct fetch_stats){ .requests = double_hub.resolves };
+}
+
+/* ---- cache ---------------------------------------------------------------------- */
+
+struct kept {
+	uint64_t when;		/* clock_ms */
+	size_t len;
+	char data[];
+};
+
+struct cache {
+	pthread_mutex_t lock;
+	struct map kept;	/* lock; "KIND key" → struct kept */
+	void (*on_epoch)(void *arg, const struct src *s);
+	void *arg;
+};
+
+int cache_open(const struct cache_conf *conf, struct cache **ret,
+	struct error *why)
+{
+	(void) conf;
+	(void) why;
+	*ret = calloc(1, sizeof(**ret));
+	pthread_mutex_init(&(*ret)->lock, NULL);
+	return 0;
+}
+
+static int free_kept(void *arg, const char *key, void *value)
+{
+	(void) arg;
+	(void) key;
+	free(value);
+	return 0;
+}
+
+void cache_close(struct cache *c)
+{
+	if (!c)
+		return;
+	map_each(&c->kept, free_kept, NULL);
+	map_done(&c->kept);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+struct epoch_src {
+	struct src src;
+	struct src *below;
+};
+
+static int epoch_read(struct src *s, struct src_read *r)
+{
+	return src_read(((struct epoch_src *)s)->below, r);
+}
+
+static int epoch_peek(struct src *s, uint64_t off, size_t len,
+	struct iovec *iov, int max)
+{
+	return src_peek(((struct epoch_src *)s)->below, off, len, iov, max);
+}
+
+static unsigned epoch_of(const struct src *s)
+{
+	(void) s;
+	return atomic_load(&epoch);
+}
+
+static void epoch_free(struct src *s)
+{
+	src_unref(((struct epoch_src *)s)->below);
+	free(s);
+}
+
+int cache_src_open(struct cache *c, const struct cache_name *name,
+	struct src *upstream, struct src **ret, struct error *why)
+{
+	static const struct src_ops ops = { .name = "double",
+		.read = epoch_read, .peek = epoch_peek, .epoch = epoch_of,
+		.free = epoch_free };
+	struct epoch_src *e;
+
+	(void) c;
+	if (!upstream)
+		return error_set(why, -EHOSTUNREACH, "%s: offline", name->path);
+	e = calloc(1, sizeof(*e));
+	src_init(&e->src, &ops, name->size);
+	e->below = src_ref(upstream);
+	*ret = &e->src;
+	return 0;
+}
+
+int cache_name_stat(struct cache *c, const struct cache_name *name,
+	struct src_stat *ret)
+{
+	(void) c;
+	(void) name;
+	*ret = (struct src_stat){ .state = SRC_REMOTE };
+	return 0;
+}
+
+void cache_on_epoch(struct cache *c,
+	void (*fn)(void *arg, const struct src *s), void *arg)
+{
+	c->on_epoch = fn;
+	c->arg = arg;
+}
+
+static char *kept_key(int kind, const char *key)
+{
+	char *k;
+
+	return asprintf(&k, "%02d %s", kind, key) < 0 ? NULL : k;
+}
+
+static int keep(struct cache *c, int kind, const char *key, const void *value,
+	size_t len)
+{
+	char *k = kept_key(kind, key);
+	struct kept *v = calloc(1, sizeof(*v) + len + 1);
+	void *old = NULL;
+
+	v->when = clock_ms();
+	v->len = len;
+	memcpy(v->data, value, len);
+	pthread_mutex_lock(&c->lock);
+	(void) map_put(&c->kept, k, v, &old);
+	pthread_mutex_unlock(&c->lock);
+	free(old);
+	free(k);
+	return 0;
+}
+
+static int recall(struct cache *c, int kind, const char *key, struct buf *ret,
+	int64_t *ret_age)
+{
+	char *k = kept_key(kind, key);
+	struct kept *v;
+	int r = -ENOENT;
+
+	pthread_mutex_lock(&c->lock);
+	v = map_get(&c->kept, k);
+	if (v) {
+		r = buf_append(ret, v->data, v->len);
+		if (ret_age)
+			*ret_age = (int64_t)(clock_ms() - v->when) / 1000;
+	}
+	pthread_mutex_unlock(&c->lock);
+	free(k);
+	return r;
+}
+
+int cache_index_get(struct cache *c, enum cache_kind kind, const char *key,
+	struct buf *ret, int64_t *ret_age)
+{
+	return recall(c, kind, key, ret, ret_age);
+}
+
+int cache_index_put(struct cache *c, enum cache_kind kind, const char *key,
+	const void *value, size_t len)
+{
+	return keep(c, kind, key, value, len);
+}
+
+int cache_index_del(struct cache *c, enum cache_kind kind, const char *key)
+{
+	char *k = kept_key(kind, key);
+
+	pthread_mutex_lock(&c->lock);
+	free(map_del(&c->kept, k));
+	pthread_mutex_unlock(&c->lock);
+	free(k);
+	return 0;
+}
+
+struct each {
+	const char *prefix;
+	int (*fn)(void *arg, const char *key, const void *value, size_t len,
+		int64_t age);
+	void *arg;
+};
+
+static int each_kept(void *arg, const char *key, void *value)
+{
+	struct each *e = arg;
+	struct kept *v = value;
+
+	if (strncmp(key, e->prefix, strlen(e->prefix)))
+		return 0;
+	return e->fn(e->arg, key + 3, v->data, v->len, 0);
+}
+
+int cache_index_each(struct cache *c, enum cache_kind kind,
+	const char *prefix,
+	int (*fn)(void *arg, const char *key, const void *value, size_t len,
+		int64_t age), void *arg)
+{
+	char *p = kept_key(kind, prefix);
+	struct each e = { p, fn, arg };
+	int r;
+
+	pthread_mutex_lock(&c->lock);
+	r = map_each(&c->kept, each_kept, &e);
+	pthread_mutex_unlock(&c->lock);
+	free(p);
+	return r;
+}
+
+int cache_recipe_get(struct cache *c, const char *key, struct buf *ret)
+{
+	return recall(c, 99, key, ret, NULL);
+}
+
+int cache_recipe_put(struct cache *c, const char *key, const void *data,
+	size_t len)
+{
+	return keep(c, 99, key, data, len);
+}
+
+int cache_totals(struct cache *c, struct cache_totals *ret)
+{
+	(void) c;
+	*ret = (struct cache_totals){ 0 };
+	return 0;
+}
+
+void cache_stats(struct cache *c, struct cache_stats *ret)
+{
+	(void) c;
+	*ret = (struct cache_stats){ 0 };
+}
+
+/* ---- stage ------------------------------------------------------------------------ */
+
+struct stage {
+	int unused;
+};
+
+int stage_new(const struct stage_conf *conf, struct stage **ret,
+	struct error *why)
+{
+	static struct stage s;
+
+	(void) conf;
+	(void) why;
+	*ret = &s;
+	return 0;
+}
+
+void stage_free(struct stage *s)
+{
+	(void) s;
+}
+
+int stage_layout(struct stage *s, const struct listing *repo,
+	struct listing *ret)
+{
+	const struct listing_entry *e = listing_find(repo, "model.safetensors");
+	struct objid none = { .alg = OBJID_NONE };
+
+	(void) s;
+	if (e) {
+		(void) listing_add(ret, "pytorch/model.onnx", LISTING_FILE,
+			LISTING_SIZE_UNKNOWN, &none);
+		(void) listing_add(ret, "pytorch/refused.onnx", LISTING_FILE,
+			LISTING_SIZE_UNKNOWN, &none);
+		(void) listing_add(ret, "pytorch/model.safetensors",
+			LISTING_FILE, e->size, &none);
+	}
+	listing_sort(ret);
+	return 0;
+}
+
+const char *stage_layout_original(struct stage *s, const struct listing *repo,
+	const char *path)
+{
+	(void) s;
+	(void) repo;
+	return strcmp(path, "pytorch/model.safetensors") ? NULL :
+		"model.safetensors";
+}
+
+int stage_key(struct stage *s, const struct listing *repo,
+	const char *revision, const char *path, char ret[65])
+{
+	(void) s;
+	(void) repo;
+	(void) snprintf(ret, 65, "%.40s%024llx", revision,
+		(unsigned long long)map_hash(path, strlen(path)));
+	return 0;
+}
+
+/* "onnx:" and the whole of model.safetensors. */
+int stage_plan(struct stage *s, const struct stage_input *in,
+	const char *path, struct stage_recipe **ret, struct error *why)
+{
+	const struct listing_entry *e;
+	struct stage_recipe *r;
+	struct src *src = NULL;
+	char byte;
+	int err;
+
+	(void) s;
+	wait_gate();
+	__atomic_add_fetch(&double_hub.plans, 1, __ATOMIC_RELAXED);
+	if (!strcmp(path, "pytorch/refused.onnx"))
+		return error_set(why, -ENOTSUP, "the double refuses");
+	if (double_hub.plan_err)
+		return fail(why, double_hub.plan_err);
+	e = listing_find(in->listing, "model.safetensors");
+	err = in->open(in->arg, e, &src, why);
+	if (!err)
+		err = src_read_wait(src, 0, &byte, 1);
+	src_unref(src);
+	if (err)
+		return err;
+	r = stage_recipe_new();
+	(void) stage_recipe_inline(r, "onnx:", 5);
+	(void) stage_recipe_copy(r, (unsigned)stage_recipe_source(r,
+		"model.safetensors", e->size), 0, e->size);
+	*ret = r;
+	return 0;
+}

@@ -1,0 +1,35 @@
+/*
+ * The rooms below fs, small and in memory: a hub whose answers can be held
+ * back or made to fail, a cache that is a map, a stager that knows one model.
+ * Real are base and the recipes of stage.
+ *
+ * The hub has org/model at two revisions, the branch "main" and the tag "v1":
+ *
+ *   config.json  model.safetensors  onnx/own.onnx
+ *
+ * and staging adds pytorch/{model.onnx,model.safetensors,refused.onnx}.
+ */
+#ifndef TESTS_UNIT_FS_DOUBLES_H
+#define TESTS_UNIT_FS_DOUBLES_H
+
+#include <stdbool.h>
+
+#define DOUBLE_COMMIT_1 "1111111111111111111111111111111111111111"
+#define DOUBLE_COMMIT_2 "2222222222222222222222222222222222222222"
+
+struct double_hub {
+	unsigned resolves, lists, owners;	/* questions asked */
+	unsigned plans;				/* stage_plan calls */
+	const char *main;			/* commit the branch is at */
+	int err;				/* answer of every question */
+	int plan_err;				/* of every planning */
+};
+extern struct double_hub double_hub;
+
+/* Answers wait until release. */
+void double_hold(void);
+void double_release(void);
+/* Every src from now on has this epoch. */
+void double_epoch(unsigned epoch);
+
+#endif

@@ -1,0 +1,366 @@
+/*
+ * The tree over doubles of the rooms below: what names mean, how often the hub
+ * is asked, what happens when it does not answer.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "fs/fs.h"
+#include "fs/node.h"
+#include "fs/resolve.h"
+#include "tests/unit/fs-doubles.h"
+#include "tests/unit/t.h"
+
+#define HF "huggingface/"
+
+static struct conf *conf;
+
+static struct fs *open_fs(const char *more)
+{
+	struct error why = { 0 };
+	struct fs *fs = NULL;
+
+	conf = conf_new();
+	t_check(conf);
+	t_int(conf_set_arg(conf, "cache.dir=/nowhere", &why), 0);
+	t_int(conf_set_arg(conf, "alias.nick=org/model@v1", &why), 0);
+	if (more)
+		t_int(conf_set_arg(conf, more, &why), 0);
+	t_int(fs_new(conf, &fs, &why), 0);
+	double_hub = (struct double_hub){ .main = DOUBLE_COMMIT_1 };
+	return fs;
+}
+
+static void close_fs(struct fs *fs)
+{
+	fs_free(fs);
+	conf_free(conf);
+}
+
+static int stat_path(struct fs *fs, const char *path, struct fs_attr *a)
+{
+	struct fs_node *n = NULL;
+	int r = fs_walk_wait(fs, path, &n, a);
+
+	fs_node_unref(n);
+	return r;
+}
+
+static void names(void)
+{
+	struct fs *fs = open_fs(NULL);
+	struct fs_attr a, b;
+
+	t_int(stat_path(fs, "", &a), 0);
+	t_check(a.dir && a.ino == 1);
+	t_int(stat_path(fs, HF "org/model/config.json", &a), 0);
+	t_int(a.size, 11 + 40);
+	t_int(a.mtime, 1000);
+	t_check(a.fixed && !a.bound);
+	t_int(double_hub.resolves, 2); /* is org a repository? and the branch */
+	t_int(double_hub.lists, 1);
+	t_int(stat_path(fs, HF "org/model@" DOUBLE_COMMIT_1 "/onnx/own.onnx",
+		&a), 0);
+	t_check(a.fixed && a.bound);
+	t_int(double_hub.lists, 1); /* the same snapshot */
+	t_int(stat_path(fs, HF "short/config.json", &a), 0);
+	t_int(stat_path(fs, HF "nick/config.json", &a), 0);
+	t_int(stat_path(fs, HF "nick@main/config.json", &a), 0);
+	t_int(stat_path(fs, HF "org/model/none", &a), -ENOENT);
+	t_int(stat_path(fs, HF "org/model@none", &a), -ENOENT);
+	t_int(stat_path(fs, HF "org/none/x", &a), -ENOENT);
+	t_int(stat_path(fs, HF "org/model/config.json/x", &a), -ENOTDIR);
+	t_int(stat_path(fs, "none", &a), -ENOENT);
+
+	/* Numbers: of the path and the commit, not of the daemon's life. */
+	t_int(stat_path(fs, HF "org/model/config.json", &a), 0);
+	close_fs(fs);
+	fs = open_fs(NULL);
+	t_int(stat_path(fs, HF "org/model/onnx", &b), 0);
+	t_int(stat_path(fs, HF "org/model/config.json", &b), 0);
+	t_int(a.ino, b.ino);
+	close_fs(fs);
+}
+
+static void no_question(void)
+{
+	struct fs *fs = open_fs(NULL);
+	struct fs_attr a;
+	static const char *const junk[] = { HF ".Trash", HF ".git/config",
+		HF "autorun.inf", HF "a b", HF "org@", HF "org@a..%2F",
+		".omnihub/none", ".hidden" };
+
+	for (size_t i = 0; i < sizeof(junk) / sizeof(junk[0]); i++)
+		t_int(stat_path(fs, junk[i], &a), -ENOENT);
+	t_int(stat_path(fs, HF "nick", &a), 0);
+	t_int(double_hub.resolves + double_hub.lists + double_hub.owners, 0);
+	close_fs(fs);
+}
+
+static void branch_moves(void)
+{
+	struct fs *fs = open_fs(NULL);
+	struct fs_attr a, b;
+	struct fs_node *n = NULL;
+	struct fs_handle *h = NULL;
+	char text[52] = "";
+
+	t_int(fs_walk_wait(fs, HF "org/model/config.json", &n, &a), 0);
+	t_int(fs_open_wait(fs, n, &h), 0);
+	double_hub.main = DOUBLE_COMMIT_2;
+	t_int(stat_path(fs, HF "org/model/config.json", &b), 0);
+	t_int(b.ino, a.ino); /* fresh for a minute */
+	clock_advance(61000);
+	t_int(stat_path(fs, HF "org/model/config.json", &b), 0);
+	t_check(b.ino != a.ino);
+	t_int(b.mtime, 2000);
+	/* What is open keeps its revision. */
+	t_int(fs_handle_touch(h, 0, 51), 0);
+	t_int(src_read_wait(fs_handle_src(h), 0, text, 51), 0);
+	t_str(text, "config.json" DOUBLE_COMMIT_1);
+	fs_close(h);
+	fs_node_unref(n);
+
+	/* Unreachable: the last answer; and it is not asked for at each step. */
+	clock_advance(61000);
+	double_hub.err = -ETIMEDOUT;
+	double_hub.resolves = 0;
+	t_int(stat_path(fs, HF "org/model/config.json", &a), 0);
+	t_int(a.ino, b.ino);
+	t_int(stat_path(fs, HF "org/model/onnx", &a), 0);
+	t_int(double_hub.resolves, 1);
+	/* Never seen: the error, and it is not asked for at each step. */
+	t_int(stat_path(fs, HF "org/new/x", &a), -ETIMEDOUT);
+	t_int(stat_path(fs, HF "org/new/y", &a), -ETIMEDOUT);
+	t_int(double_hub.resolves, 2);
+	double_hub.err = 0;
+	clock_advance(6000);
+	t_int(stat_path(fs, HF "org/new/x", &a), -ENOENT);
+	close_fs(fs);
+}
+
+static void owners(void)
+{
+	struct fs *fs = open_fs(NULL);
+	struct fs_node *n = NULL;
+	struct fs_dir *d = NULL;
+	struct fs_dirent e;
+	struct fs_attr a;
+
+	t_int(fs_walk_wait(fs, HF "org", &n, &a), 0);
+	t_check(a.dir && a.unsure);
+	t_int(double_hub.owners, 0);
+	t_int(fs_readdir_wait(fs, n, &d), 0);
+	t_int(fs_dir_count(d), 2);
+	fs_dir_at(d, 1, &e);
+	t_str(e.name, "other");
+	fs_dir_free(d);
+	t_int(double_hub.owners, 1);
+	/* Listed names are directories without a question. */
+	double_hub.resolves = 0;
+	t_int(stat_path(fs, HF "org/other", &a), 0);
+	t_int(double_hub.resolves, 0);
+	fs_node_unref(n);
+
+	/* Nobody of that name: it can be walked through, but is not there. */
+	t_int(fs_walk_wait(fs, HF "nobody", &n, &a), 0);
+	t_check(a.unsure);
+	t_int(fs_readdir_wait(fs, n, &d), -ENOENT);
+	fs_node_unref(n);
+
+	/* What was looked into is shown, and known for an owner. */
+	t_int(stat_path(fs, HF "org/model/config.json", &a), 0);
+	clock_advance(1000);
+	t_int(fs_walk_wait(fs, "huggingface", &n, &a), 0);
+	for (int i = 0; i < 100; i++) {
+		bool seen = false;
+
+		t_int(fs_readdir_wait(fs, n, &d), 0);
+		for (size_t k = 0; k < fs_dir_count(d); k++) {
+			fs_dir_at(d, k, &e);
+			seen |= !strcmp(e.name, "org");
+		}
+		fs_dir_free(d);
+		if (seen)
+			break;
+		t_check(i < 99);
+		usleep(10000); /* written on another thread */
+	}
+	fs_node_unref(n);
+	t_int(stat_path(fs, HF "org", &a), 0);
+	t_check(!a.unsure);
+	close_fs(fs);
+}
+
+static void staged(void)
+{
+	struct fs *fs = open_fs(NULL);
+	struct buf b = BUF_INIT(4096);
+	struct fs_node *n = NULL, *own = NULL;
+	struct fs_handle *h = NULL, *h2 = NULL;
+	struct fs_attr a;
+	char text[62] = "";
+
+	t_int(fs_walk_wait(fs, HF "org/model/pytorch/model.onnx", &n, &a), 0);
+	t_int(a.size, 5 + 17 + 40);
+	t_check(a.fixed);
+	t_int(double_hub.plans, 1);
+	t_int(fs_open_wait(fs, n, &h), 0);
+	t_int(fs_open_wait(fs, n, &h2), 0);
+	t_check(fs_handle_src(h) == fs_handle_src(h2));
+	t_int(double_hub.plans, 1);
+	t_int(src_read_wait(fs_handle_src(h), 0, text, 22), 0);
+	t_str(text, "onnx:model.safetensors");
+	t_int(fs_xattr_get(fs, n, "user.omnihub.sources", &b), 0);
+	t_str((char *)b.data, "model.safetensors");
+	buf_clear(&b);
+
+	/* Bytes turned out wrong: open handles fail for good. */
+	double_epoch(1);
+	t_int(fs_handle_touch(h, 0, 1), -EIO);
+	double_epoch(0);
+	fs_close(h);
+	fs_close(h2);
+	fs_node_unref(n);
+
+	t_int(fs_walk_wait(fs, HF "org/model/pytorch/refused.onnx", &n, &a), 0);
+	t_int(a.size, 0);
+	t_int(fs_open_wait(fs, n, &h), -ENOTSUP);
+	t_int(fs_xattr_get(fs, n, "user.omnihub.error", &b), 0);
+	t_str((char *)b.data, "the double refuses");
+	t_int(double_hub.plans, 2);
+	buf_clear(&b);
+	fs_errors(fs, 10, &b);
+	t_check(strstr((char *)b.data, "ENOTSUP huggingface/org/model/pytorch/"
+		"refused.onnx: the double refuses"));
+	buf_clear(&b);
+	fs_node_unref(n);
+
+	/* The same file twice: shown again, and the original. */
+	t_int(fs_walk_wait(fs, HF "org/model/pytorch/model.safetensors", &n,
+		&a), 0);
+	t_int(fs_walk_wait(fs, HF "org/model/model.safetensors", &own, NULL),
+		0);
+	t_check(n != own && n->entry == own->entry);
+	t_int(fs_xattr_get(fs, n, "user.omnihub.url", &b), 0);
+	t_str((char *)b.data, "https://double/org/model/" DOUBLE_COMMIT_1
+		"/model.safetensors");
+	fs_node_unref(n);
+	fs_node_unref(own);
+	buf_done(&b);
+	close_fs(fs);
+}
+
+/* Planning fails because of the road: its own errno, and tried again. */
+static void planning_fails(void)
+{
+	struct fs *fs = open_fs(NULL);
+	struct fs_attr a;
+
+	double_hub.plan_err = -EACCES;
+	t_int(stat_path(fs, HF "org/model/pytorch/model.onnx", &a), -EACCES);
+	t_int(stat_path(fs, HF "org/model/pytorch/model.onnx", &a), -EACCES);
+	t_int(double_hub.plans, 1);
+	double_hub.plan_err = 0;
+	clock_advance(6000);
+	t_int(stat_path(fs, HF "org/model/pytorch/model.onnx", &a), 0);
+	t_int(a.size, 62);
+	close_fs(fs);
+}
+
+struct many {
+	struct fs *fs;
+	pthread_t thread;
+};
+
+static void *one_of_many(void *arg)
+{
+	struct many *m = arg;
+	struct fs_node *n = NULL;
+	struct fs_handle *h = NULL;
+	struct fs_attr a;
+
+	t_int(fs_walk_wait(m->fs, HF "org/model/pytorch/model.onnx", &n, &a),
+		0);
+	t_int(a.size, 62);
+	t_int(fs_open_wait(m->fs, n, &h), 0);
+	fs_close(h);
+	fs_node_unref(n);
+	return NULL;
+}
+
+/* Thirty-two ask at once: the hub is asked once for each thing. */
+static void single_flight(void)
+{
+	struct many m[32];
+	struct fs *fs = open_fs(NULL);
+	struct fs_attr a;
+
+	double_hold();
+	for (size_t i = 0; i < 32; i++) {
+		m[i].fs = fs;
+		t_int(pthread_create(&m[i].thread, NULL, one_of_many, &m[i]),
+			0);
+	}
+	/* Meanwhile all that is known answers. */
+	t_int(stat_path(fs, "huggingface/nick", &a), 0);
+	t_int(stat_path(fs, ".omnihub/status", &a), 0);
+	double_release();
+	for (size_t i = 0; i < 32; i++)
+		t_int(pthread_join(m[i].thread, NULL), 0);
+	t_int(double_hub.resolves, 2);
+	t_int(double_hub.lists, 1);
+	t_int(double_hub.plans, 1);
+	close_fs(fs);
+}
+
+static void offline(void)
+{
+	struct fs *fs = open_fs("offline=1");
+	struct fs_attr a;
+
+	t_int(stat_path(fs, HF "org/model/config.json", &a), -EHOSTUNREACH);
+	t_int(stat_path(fs, HF "nick", &a), 0);
+	t_int(stat_path(fs, HF "nick/config.json", &a), -EHOSTUNREACH);
+	t_int(double_hub.resolves, 0);
+	close_fs(fs);
+}
+
+static void refresh(void)
+{
+	struct fs *fs = open_fs(NULL);
+	struct fs_node *n = NULL;
+	struct fs_usage u;
+	struct fs_attr a;
+
+	t_int(fs_walk_wait(fs, HF "org/model", &n, &a), 0);
+	double_hub.main = DOUBLE_COMMIT_2;
+	double_hub.resolves = 0;
+	t_int(fs_refresh_wait(fs, n), 0);
+	t_int(double_hub.resolves, 1);
+	t_int(stat_path(fs, HF "org/model/config.json", &a), 0);
+	t_int(a.mtime, 2000);
+	t_int(fs_usage_wait(fs, n, &u), 0);
+	t_int(u.files, 6);
+	t_int(u.bytes, 51 + 57 + 53 + 57 + 62 + 0);
+	fs_node_unref(n);
+	close_fs(fs);
+}
+
+int main(void)
+{
+	names();
+	no_question();
+	branch_moves();
+	owners();
+	staged();
+	planning_fails();
+	single_flight();
+	offline();
+	refresh();
+	return 0;
+}
