@@ -37,16 +37,14 @@ struct conf {
 static const struct {
 	const char *key, *value;
 } builtin_aliases[] = {
-	/* Names that the hub itself redirects (bert-base-uncased, gpt2, …)
-	 * need no entry. */
+	/* Names that the hub itself redirects (bert-base-uncased, gpt2,
+	 * roberta-base, …) need no entry, and the name of an owner
+	 * (distilbert, google, …) must not be one: it would hide him. */
 	{ "alias.bert-base", "google-bert/bert-base-uncased" },
 	{ "alias.bert-large", "google-bert/bert-large-uncased" },
 	{ "alias.distilbert-base", "distilbert/distilbert-base-uncased" },
-	{ "alias.electra", "google/electra-base-discriminator" },
+	{ "alias.electra-base", "google/electra-base-discriminator" },
 	{ "alias.minilm", "sentence-transformers/all-MiniLM-L6-v2" },
-	{ "alias.mpnet", "sentence-transformers/all-mpnet-base-v2" },
-	{ "alias.roberta", "FacebookAI/roberta-base" },
-	{ "alias.xlm-roberta", "FacebookAI/xlm-roberta-base" },
 };
 
 /* The index in the table, or -1. */

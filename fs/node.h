@@ -68,7 +68,7 @@ struct fs_node {
 	const struct fs_ctl *ctl;	/* CTL */
 	struct fs_plan *plan;		/* STAGED: counted */
 	const char *repo, *rev;		/* REPO: as asked of the hub */
-	const char *inner;		/* DIR, FILE, STAGED: path in the snapshot */
+	const char *inner;		/* DIR, FILE, STAGED: path in snap */
 	const char *name;		/* last component */
 
 	atomic_bool touched;		/* REPO: written to the index;
