@@ -240,8 +240,9 @@ static bool row_major(const struct stage_tensor *t, const uint64_t *stride)
 	for (unsigned i = t->rank; i--;) {
 		if (t->dim[i] > 1 && stride[i] != want)
 			return false;
+		/* Too large to be true: the length says so. */
 		if (size_mul(want, t->dim[i], &want))
-			return false;
+			return true;
 	}
 	return true;
 }
