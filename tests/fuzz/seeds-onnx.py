@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""ONNX models, put together field by field."""
+import os
+import sys
+
+
+def varint(n):
+    out = b""
+    while n > 127:
+        out += bytes([n & 127 | 128])
+        n >>= 7
+    return out + bytes([n])
+
+
+def field(number, value):
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    if isinstance(value, str):
+        value = value.encode()
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def value(name, *dims):
+    shape = b"".join(field(1, field(1 if isinstance(d, int) else 2, d))
+                     for d in dims)
+    return field(1, name) + field(2, field(1, field(1, 1) + field(2, shape)))
+
+
+def tensor(name, dims, data=None):
+    out = b"".join(field(1, d) for d in dims) + field(2, 1) + field(8, name)
+    if data is not None:
+        return out + field(9, data)
+    return out + field(13, field(1, "location") + field(2, "w.bin")) + \
+        field(14, 1)
+
+
+def node(op, *inputs, attrs=b"", domain=""):
+    return b"".join(field(1, i) for i in inputs) + field(2, op + "_out") + \
+        field(4, op) + attrs + (field(7, domain) if domain else b"")
+
+
+def model(*graph):
+    return field(1, 8) + field(2, "maker") + field(7, b"".join(graph)) + \
+        field(8, field(2, 17)) + field(8, field(1, "com.x") + field(2, 1)) + \
+        field(14, field(1, "key") + field(2, "value"))
+
+
+def put(name, data):
+    with open(os.path.join(sys.argv[1], name), "wb") as f:
+        f.write(data)
+
+
+inner = field(1, node("Neg", "a")) + field(2, "inner")
+put("good-model", model(
+    field(1, node("Gemm", "x", "w", "b")), field(1, node(
+        "Odd", "y", domain="com.x")), field(2, "main"),
+    field(5, tensor("w", [2, 3], bytes(24))), field(5, tensor("b", [2])),
+    field(11, value("x", "batch", 3)), field(11, value("w", 2, 3)),
+    field(12, value("y", "batch", 2))))
+put("good-nested", model(field(2, "g"), field(1, node(
+    "If", "c", attrs=field(5, field(1, "then") + field(6, inner))))))
+put("good-packed", model(field(2, "g"), field(5, field(1, b"\2\3") +
+                                              field(2, 1) + field(8, "w"))))
+deep = inner
+for _ in range(12):
+    deep = field(1, node("If", attrs=field(5, field(6, deep))))
+put("large-deep", model(deep))
+put("bad-length", field(1, 8) + b"\x3a\xff\xff\xff\xff\x0f")
+put("bad-wire", b"\x0b\x0c")
+put("bad-shape", model(field(2, "g"), field(5, tensor(
+    "w", [1 << 62, 8], b""))))
+put("bad-text", model(field(2, b"\xff")))

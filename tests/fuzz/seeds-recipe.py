@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""Recipes as stage/recipe-io.c writes them; the hash is filled in by the
+target."""
+import os
+import struct
+import sys
+
+INLINE, REF, ZERO = range(3)
+
+
+def recipe(name, sources, extents, pool=b"", size=None, version=1):
+    out = b"omnircp\n" + struct.pack(
+        "<IIQQQ", version, len(sources), len(extents), len(pool),
+        sum(e[3] for e in extents) if size is None else size)
+    for path, n in sources:
+        out += struct.pack("<QI", n, len(path)) + path
+    for e in extents:
+        out += struct.pack("<BIQQ", *e)
+    with open(os.path.join(sys.argv[1], name), "wb") as f:
+        f.write(out + pool + bytes(8))
+
+
+recipe("good-empty", [], [])
+recipe("good-model", [(b"pytorch_model.bin", 5000), (b"a/b.bin", 7)],
+       [(INLINE, 0, 0, 40), (REF, 0, 100, 4000), (INLINE, 0, 40, 9),
+        (REF, 1, 0, 7), (ZERO, 0, 0, 11)], bytes(range(49)))
+recipe("good-zeros", [], [(ZERO, 0, 0, 1 << 40)])
+recipe("bad-outside", [(b"x", 10)], [(REF, 0, 5, 6)])
+recipe("bad-source", [(b"x", 10)], [(REF, 1, 5, 5)])
+recipe("bad-pool", [], [(INLINE, 0, 1, 4)], b"1234")
+recipe("bad-kind", [], [(9, 0, 0, 4)])
+recipe("bad-length", [], [(ZERO, 0, 0, 0)])
+recipe("bad-size", [], [(ZERO, 0, 0, 5)], size=6)
+recipe("bad-overflow", [], [(ZERO, 0, 0, 1 << 63), (ZERO, 0, 0, 1 << 63)],
+       size=0)
+recipe("bad-path", [(b"../x", 10)], [])
+recipe("bad-twice", [(b"x", 10), (b"x", 10)], [])
+recipe("unsupported-version", [], [], version=2)
