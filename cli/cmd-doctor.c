@@ -229,8 +229,8 @@ static void check_hub(struct doctor *d)
 	if (!r || r == -ENOENT || r == -EACCES)
 		say(d, OK, "hub", "%s answers", end ? end : "huggingface");
 	else
-		say(d, BAD, "hub", "%s: %s; is a proxy needed (https_proxy)?",
-			end ? end : "huggingface", error_text(&why, r));
+		say(d, BAD, "hub", "%s; is a proxy needed (https_proxy)? "
+			"--offline does without", error_text(&why, r));
 }
 
 static int check_mount(void *arg, const char *dir)

@@ -317,30 +317,31 @@ static int add(struct get *g, const char *path, uint64_t size, bool staged)
 	return 0;
 }
 
-/* A source is named from its repository's root, which is above `path`. */
-static int add_source(struct get *g, const char *path, const char *source)
+/* Sources are named from the root of the repository. */
+static int add_sources(struct get *g, const char *path, char *sources)
 {
-	cleanup_free char *above = strdup(path);
-	char *slash;
-	int r = -ENOENT;
+	cleanup_free char *repo = NULL;
+	char *source, *save = NULL;
+	int r = cli_repo_of(g->c, path, &repo);
 
-	while (r == -ENOENT && above && (slash = strrchr(above, '/'))) {
-		cleanup_free char *full = NULL;
+	if (!r && !repo)
+		r = -ENOENT;
+	for (source = strtok_r(sources, "\n", &save); source && !r;
+	     source = strtok_r(NULL, "\n", &save)) {
+		cleanup_free char *full = path_join(repo, source);
 		struct fs_node *n = NULL;
 		struct fs_attr a;
 
-		*slash = '\0';
-		full = path_join(above, source);
 		if (!full)
 			return -ENOMEM;
 		if (collected(g, full))
-			return 0;
+			continue;
 		r = fs_walk_wait(g->c->fs, full, &n, &a);
 		if (!r)
-			r = a.dir ? -ENOENT : add(g, full, a.size, false);
+			r = add(g, full, a.size, false);
 		fs_node_unref(n);
 	}
-	return above ? r : -ENOMEM;
+	return r;
 }
 
 /* A staged file is as right as its sources, and those are compared with their
@@ -350,17 +351,14 @@ static int collect(void *arg, const char *path, struct fs_node *n,
 {
 	struct get *g = arg;
 	cleanup_free char *sources = cli_attr(g->c, n, "sources");
-	char *source, *save = NULL;
-	int r;
+	int r = 0;
 
 	if (collected(g, path))
 		return 0;
-	for (source = sources ? strtok_r(sources, "\n", &save) : NULL; source;
-	     source = strtok_r(NULL, "\n", &save)) {
-		r = add_source(g, path, source);
-		if (r < 0)
-			return r;
-	}
+	if (sources)
+		r = add_sources(g, path, sources);
+	if (r < 0)
+		return r;
 	return add(g, path, attr->size, sources != NULL);
 }
 
@@ -375,26 +373,27 @@ static void interrupted(int sig)
 	_exit(CLI_FAILED);
 }
 
-static int collect_all(struct get *g, int argc, char **argv)
+/* One argument. A hub or an owner may hold thousands of models: refused. */
+static int collect_arg(struct get *g, const char *arg)
 {
-	int i, r;
+	cleanup_free char *path = NULL;
+	cleanup_free char *repo = NULL;
+	int r = cli_tree_path(g->c, arg, &path);
 
-	for (i = 0; i < argc; i++) {
-		cleanup_free char *path = NULL;
-
-		r = cli_tree_path(g->c, argv[i], &path);
-		if (!r)
-			r = cli_fs_open(g->c);
-		if (r)
-			return r;
-		if (!strchr(path, '/'))
-			return cli_usage(g->c, "'%s' is a whole hub; name a "
-				"model in it", argv[i]);
-		r = cli_each_file(g->c, path, collect, g, &g->failed);
-		if (r < 0)
-			return cli_fail(g->c, path, r, NULL);
+	if (!r)
+		r = cli_fs_open(g->c);
+	if (r)
+		return r;
+	r = cli_repo_of(g->c, path, &repo);
+	if (r < 0) {
+		(void) cli_fail(g->c, path, r, NULL);
+		g->failed = true;
+		return CLI_DONE;	/* the others may work */
 	}
-	return CLI_DONE;
+	if (!repo)
+		return cli_usage(g->c, "'%s' is no model; name one in it", arg);
+	r = cli_each_file(g->c, path, collect, g, &g->failed);
+	return r < 0 ? cli_fail(g->c, path, r, NULL) : CLI_DONE;
 }
 
 static int run(struct cli *c, int argc, char **argv)
@@ -408,7 +407,8 @@ static int run(struct cli *c, int argc, char **argv)
 		return cli_usage(c, "a PATH is needed");
 	(void) sigaction(SIGINT, &on, NULL);
 	(void) sigaction(SIGTERM, &on, NULL);
-	r = collect_all(&g, argc, argv);
+	for (i = 0, r = CLI_DONE; !r && i < (size_t)argc; i++)
+		r = collect_arg(&g, argv[i]);
 	cli_progress_start(&g.progress, !(c->given & CLI_OPT_QUIET));
 	g.progress.view.total = g.total;
 	for (i = 0; i < g.n; i++) {

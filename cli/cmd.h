@@ -83,6 +83,11 @@ int cli_tree_path(struct cli *c, const char *arg, char **ret);
  * NULL: not set. */
 char *cli_attr(struct cli *c, struct fs_node *n, const char *name);
 
+/* The repository that `path` is or lies in, as a path of the tree; *ret NULL:
+ * in none. May ask the hub whether it is one. 0 or negative errno; the caller
+ * frees. */
+int cli_repo_of(struct cli *c, const char *path, char **ret);
+
 /* Every regular file at or below `path`, depth first, in order: fn gets its
  * path and size. A failing name is reported and remembered (*ret_failed), the
  * walk goes on; fn's not-0 ends it and is returned. */

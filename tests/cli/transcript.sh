@@ -7,6 +7,7 @@
 #   transcript.sh FILE             compare
 #   UPDATE=1 transcript.sh FILE    write FILE anew
 set -u
+command -v omnihub >/dev/null || exit 99
 file=$1
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/omnihub-cli.XXXXXX") || exit 99
 trap 'rm -rf "$tmp"' EXIT

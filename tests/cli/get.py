@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""omnihub get and its like against a local hub, without a mount: what is
+fetched, what is said, what a terminal sees, what an interruption leaves."""
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+SRCDIR = os.environ["SRCDIR"]
+BUILDDIR = os.environ["BUILDDIR"]
+sys.path.insert(0, os.path.join(SRCDIR, "tests", "mount"))
+sys.path.insert(0, os.path.join(SRCDIR, "tests", "hub"))
+import lib  # noqa: E402
+from lib import check, equal, noise  # noqa: E402
+
+OMNIHUB = os.path.join(BUILDDIR, "omnihub")
+MIB = 1 << 20
+REPO = "someone/files"
+TREE = "huggingface/" + REPO
+
+
+class Desk:
+    """A private directory, a hub, and omnihub with a cache of its own."""
+
+    def __init__(self, top):
+        self.top, self.count = top, 0
+        os.mkdir(os.path.join(top, "home"))
+        self.big = noise("big", 24 * MIB)
+        self.hub = lib.Hub(self, {
+            REPO: {"main": {"big.bin": self.big, "a/small.txt": b"small\n",
+                            "empty": b""}},
+            "someone/gated": {"main": {"x.bin": noise("x", MIB)}},
+        }, {"someone/gated": {"gated": "manual"}})
+        self.cache = self.dir("cache")
+
+    def dir(self, name):
+        self.count += 1
+        path = os.path.join(self.top, f"{name}-{self.count}")
+        os.mkdir(path)
+        return path
+
+    def env(self):
+        keep = ("PATH", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS",
+                "LSAN_OPTIONS")
+        e = {k: os.environ[k] for k in keep if k in os.environ}
+        e["HOME"] = os.path.join(self.top, "home")
+        e["LC_ALL"] = "C.UTF-8"
+        e["OMNIHUB_DATADIR"] = os.path.join(BUILDDIR, "share")
+        return e
+
+    def argv(self, cmd, *args):
+        return [OMNIHUB, cmd, "--cache", self.cache, "--set",
+                "huggingface.endpoint=" + self.hub.url, *args]
+
+    def run(self, cmd, *args, code=0):
+        p = subprocess.run(self.argv(cmd, *args), stdin=subprocess.DEVNULL,
+                           capture_output=True, env=self.env(), timeout=60,
+                           check=False)
+        out, err = p.stdout.decode(), p.stderr.decode()
+        check(p.returncode == code, cmd, args, "ended with", p.returncode,
+              out, err)
+        return out if code == 0 else err
+
+
+def plain(d):
+    """Lines without a terminal; the second time nothing is fetched."""
+    out = d.run("get", TREE)
+    equal(sorted(out.splitlines()), [
+        TREE + "/a/small.txt  6 B  verified",
+        TREE + "/big.bin  24.0 MiB  verified",
+        TREE + "/empty  0 B  cached"], "get of a directory")
+    sent = d.hub.sent()
+    check(sent >= len(d.big), "sent", sent)
+    before = d.hub.content()
+    equal(d.run("get", "-q", TREE), "", "get --quiet")
+    equal(d.hub.content() - before, 0, "requests for content of a second get")
+    got = json.loads(d.run("ls", "--json", TREE))
+    big = [e for e in got if e["name"] == "big.bin"][0]
+    equal((big["size"], big["cached_bytes"], big["state"]),
+          (len(d.big), len(d.big), "verified"), "ls --json")
+    use = json.loads(d.run("du", "--json", TREE))
+    equal([(u["bytes"], u["cached_bytes"], u["files"]) for u in use],
+          [(len(d.big) + 6, len(d.big) + 6, 3)], "du --json")
+
+
+def failures(d):
+    """One line with path, errno word and reason; the rest is done."""
+    err = d.run("get", "huggingface/someone/gated/x.bin",
+                TREE + "/a/small.txt", TREE + "/none", code=1)
+    lines = err.splitlines()
+    equal(len(lines), 2, "failures: " + err)
+    check(lines[0].startswith(
+        f"omnihub: get: {TREE}/none: ENOENT: ") or lines[1].startswith(
+        f"omnihub: get: {TREE}/none: ENOENT: "), err)
+    check("gated/x.bin: EACCES: " in err, err)
+    err = d.run("get", "huggingface", code=2)
+    check("whole hub" in err, err)
+
+
+def broken(d):
+    """A hub that always sends one wrong byte."""
+    d.cache = d.dir("cache")
+    d.hub.spoil("flip", match="big.bin", offset=5 * MIB)
+    err = d.run("get", TREE + "/big.bin", code=1)
+    check(err.startswith(f"omnihub: get: {TREE}/big.bin: EIO: "), err)
+    check(len(err.split("EIO: ")[1].strip()) > 20, "no reason:", err)
+    d.hub.clear()
+    d.run("get", TREE + "/big.bin")
+
+
+def offline(d):
+    d.cache = d.dir("cache")
+    err = d.run("get", "--offline", TREE + "/big.bin", code=1)
+    check("EHOSTUNREACH" in err, err)
+
+
+def interrupted(d):
+    """Ctrl-C keeps what came; the same command goes on from there."""
+    d.cache = d.dir("cache")
+    d.hub.spoil("drip", match="big.bin", rate=4 * MIB)
+    p = subprocess.Popen(d.argv("get", TREE + "/big.bin"), env=d.env(),
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE)
+    start = d.hub.sent()
+    lib.until(lambda: d.hub.sent() - start > 6 * MIB, 30, "6 MiB")
+    p.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    out, err = p.communicate(timeout=20)
+    lib.figure("end after SIGINT", time.monotonic() - asked, "s", 2)
+    equal(p.returncode, 1, "status after SIGINT")
+    check(b"kept" in err and not out, out, err)
+    d.hub.clear()
+    use = json.loads(d.run("du", "--json", TREE + "/big.bin"))[0]
+    check(use["cached_bytes"] >= 4 * MIB, "kept only", use)
+    start = d.hub.sent()
+    d.run("get", TREE + "/big.bin")
+    lib.figure("bytes fetched after the interruption", d.hub.sent() - start,
+               "", len(d.big) - 4 * MIB)
+
+
+def terminal(d):
+    """On a terminal a bar with percent, bytes, rate and time left."""
+    d.cache = d.dir("cache")
+    d.hub.spoil("drip", match="big.bin", rate=8 * MIB)
+    pid, fd = pty.fork()
+    if pid == 0:
+        argv = d.argv("get", TREE + "/big.bin")
+        os.execve(argv[0], argv, d.env())
+    seen = b""
+    while True:
+        try:
+            block = os.read(fd, 65536)
+        except OSError:
+            break
+        if not block:
+            break
+        seen += block
+    _, status = os.waitpid(pid, 0)
+    d.hub.clear()
+    text = seen.decode()
+    equal(os.waitstatus_to_exitcode(status), 0, text)
+    lines = text.split("\r\x1b[K")[0].split("\r") + text.split("\r")
+    bar = re.compile(r"big\.bin +(\d+)% \[[#.]{20}\] [\d.]+ [KM]?i?B of "
+                     r"24\.0 MiB  [\d.]+ [KM]?i?B/s  [\d:-]+ left")
+    percents = [int(m.group(1)) for m in map(bar.search, lines) if m]
+    check(len(set(percents)) > 3, "bars:", text[-2000:])
+    check(f"{TREE}/big.bin  24.0 MiB  verified" in text, text[-500:])
+
+
+def main():
+    top = tempfile.mkdtemp(prefix="omnihub-get-")
+    hubs = []
+    try:
+        d = Desk(top)
+        hubs.append(d.hub)
+        for test in (plain, failures, broken, offline, interrupted, terminal):
+            print("#", test.__name__, flush=True)
+            test(d)
+    finally:
+        for h in hubs:
+            h.stop()
+        shutil.rmtree(top, ignore_errors=True)
+
+
+main()
