@@ -7,7 +7,7 @@
 #   transcript.sh FILE             compare
 #   UPDATE=1 transcript.sh FILE    write FILE anew
 set -u
-command -v omnihub >/dev/null || exit 99
+bin=$(command -v omnihub) || exit 99
 file=$1
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/omnihub-cli.XXXXXX") || exit 99
 trap 'rm -rf "$tmp"' EXIT
@@ -25,6 +25,11 @@ LC_ALL=C.UTF-8
 TZ=UTC
 export HOME OMNIHUB_DATADIR LC_ALL TZ
 mkdir "$HOME" && cd "$tmp" || exit 99
+
+omnihub()
+{
+	timeout 60 "$bin" "$@"
+}
 
 while IFS= read -r line; do
 	case $line in
