@@ -58,10 +58,14 @@ FAMILIES = {
         max_position_embeddings=40)),
     "ELECTRA": ("Electra", transformers.ElectraConfig,
                 dict(SIZES, embedding_size=20)),
+    "ALBERT": ("Albert", transformers.AlbertConfig, dict(
+        SIZES, embedding_size=20, num_hidden_layers=4, num_hidden_groups=2,
+        inner_group_num=2)),
+    "MPNet": ("MPNet", transformers.MPNetConfig, SIZES),
 }
 HEADS = ("Model", "ForSequenceClassification", "ForTokenClassification",
          "ForQuestionAnswering", "ForMaskedLM")
-TOKEN_TYPES = ("BERT", "ELECTRA")
+TOKEN_TYPES = ("BERT", "ELECTRA", "ALBERT")
 B, S = "batch_size", "sequence_length"
 OUTPUTS = {
     "Model": {"last_hidden_state": (B, S, 32)},
@@ -283,6 +287,9 @@ def branches(report):
                 labels=labels)
         report.run(f"{family} ForTokenClassification 9 labels", case, family,
                    "ForTokenClassification", dict(num_labels=9), labels=9)
+    report.run("MPNet Model distances", distances)
+    report.run("ALBERT Model one group", case, "ALBERT", "Model",
+               dict(num_hidden_groups=1, inner_group_num=1))
     for kind in ("regression", "multi_label_classification"):
         report.run(f"BERT ForSequenceClassification {kind}", case, "BERT",
                    "ForSequenceClassification", dict(
@@ -299,6 +306,18 @@ def branches(report):
                    if family in TOKEN_TYPES else make(
                        family, "Model").config.to_dict().get(
                            "type_vocab_size"))
+
+
+def distances():
+    """Sequences so long that every bucket of distances is reached."""
+    model = make("MPNet", "Model", dict(max_position_embeddings=202))
+    rng = np.random.default_rng(3)
+    feed = {"input_ids": rng.integers(5, 120, (1, 200), dtype=np.int64),
+            "attention_mask": np.ones((1, 200), np.int64)}
+    with tempfile.TemporaryDirectory(prefix="repo-") as path:
+        models.write_repo(model, path)
+        return same_outputs(path, "MPNet", model, outputs_of("Model"),
+                            feeds=[feed])
 
 
 def forms(report):
