@@ -34,6 +34,7 @@ struct plan_job {
 	struct stage_recipe *recipe;	/* the outcome */
 	struct src *src;		/* the outcome, when somebody opens */
 	struct error why;
+	bool refused;			/* for good */
 };
 
 void fs_plans_init(struct fs_plans *p)
@@ -285,7 +286,8 @@ static int make(struct plan_job *j)
 		error_wrap(&j->why, "damaged or not what its name says");
 	if (r || for_good(r)) {
 		stage_recipe_unref(recipe);
-		if (for_good(r))
+		j->refused = for_good(r);
+		if (j->refused)
 			remember(j->plan, r, 0, &j->why);
 		return r;
 	}
@@ -331,7 +333,7 @@ static bool settle(struct plan_job *j, int err)
 		plans->planned++;
 	} else if (err) {
 		plans->failed++;
-		if (for_good(err))
+		if (j->refused)
 			p->state = FS_PLAN_BAD;
 		forgotten = plans->recent[plans->next_recent];
 		plans->recent[plans->next_recent] = p;
@@ -374,6 +376,18 @@ static void job_free(struct plan_job *j)
 	free(j);
 }
 
+/* For the list of errors; the errno users see. */
+static int note(struct plan_job *j, int err)
+{
+	int r = fs_errno(err == -EBADMSG ? -ENOTSUP : err);
+
+	if (r)
+		fs_errors_add(j->plan->plans->errors, j->path, r, j->why.text);
+	else
+		fs_errors_clear(j->plan->plans->errors, j->path);
+	return r;
+}
+
 static void run(struct pool_job *job)
 {
 	struct plan_job *j = (struct plan_job *)job;
@@ -383,18 +397,10 @@ static void run(struct pool_job *job)
 
 	if (fs_plan_known(p, &size) || fs_plan_recipe(p, &j->recipe))
 		r = make(j);
-	do {
-		if (j->recipe && !r)
-			r = fs_stack_staged(&p->plans->stack, j->snap,
-				j->recipe, &j->src, &j->why);
-		if (r == -EBADMSG)
-			r = -ENOTSUP;
-		r = fs_errno(r);
-		if (r)
-			fs_errors_add(p->plans->errors, j->path, r, j->why.text);
-		else
-			fs_errors_clear(p->plans->errors, j->path);
-	} while (!settle(j, r));
+	r = note(j, r);
+	while (!settle(j, r))
+		r = note(j, fs_stack_staged(&p->plans->stack, j->snap,
+			j->recipe, &j->src, &j->why));
 	job_free(j);
 }
 
