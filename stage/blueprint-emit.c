@@ -15,19 +15,28 @@
 
 /* ---- names ----------------------------------------------------------------- */
 
+/* A name taken; the next suffix to try for another of the same. */
+struct taken {
+	unsigned next;
+};
+
 const char *stage_bp_unique(struct bp_run *r, const char *base)
 {
 	char name[NAME_MAX_LEN + 32];
+	struct taken *of_base, *mine;
 	char *copy;
 
 	(void) snprintf(name, sizeof(name), "%.*s", NAME_MAX_LEN, base);
-	for (unsigned i = 1; map_get(&r->names, name); i++)
+	of_base = map_get(&r->names, name);
+	while (of_base && map_get(&r->names, name))
 		(void) snprintf(name, sizeof(name), "%.*s_%u", NAME_MAX_LEN,
-			base, i);
+			base, of_base->next++);
+	mine = stage_arena_alloc(&r->arena, sizeof(*mine));
 	copy = stage_arena_copy(&r->arena, name, strlen(name));
-	if (!copy || map_put(&r->names, copy, copy, NULL))
+	if (!mine || !copy)
 		return NULL;
-	return copy;
+	mine->next = 1;
+	return map_put(&r->names, copy, mine, NULL) ? NULL : copy;
 }
 
 /* "bert.encoder.layer.0.output" and "Add": /bert/encoder/layer.0/output/Add */

@@ -107,21 +107,17 @@ long stage_bp_weight_index(const struct bp_run *r, const char *name)
 	return i;
 }
 
-/* The tensor already made for the same bytes in the same shape: tied weights
- * are one initializer. */
-static struct bp_tensor *same_bytes(const struct bp_run *r,
-	const struct stage_tensor *w)
+/* Where a weight's bytes lie and what they are: tied weights, which agree in
+ * all of it, are one initializer. */
+static void range_key(const struct stage_tensor *w, char *ret, size_t room)
 {
-	for (size_t i = 0; i < r->args->weights->n; i++) {
-		const struct stage_tensor *o = &r->args->weights->v[i];
+	int n = snprintf(ret, room, "%u %llu %llu %d", w->file,
+		(unsigned long long)w->off, (unsigned long long)w->len,
+		(int)w->dtype);
 
-		if (r->weights[i] && o->file == w->file && o->off == w->off &&
-		    o->len == w->len && o->dtype == w->dtype &&
-		    o->rank == w->rank &&
-		    !memcmp(o->dim, w->dim, w->rank * sizeof(w->dim[0])))
-			return r->weights[i];
-	}
-	return NULL;
+	for (unsigned i = 0; i < w->rank && n > 0 && (size_t)n < room; i++)
+		n += snprintf(ret + n, room - (size_t)n, " %llu",
+			(unsigned long long)w->dim[i]);
 }
 
 static int weight_type(struct bp_run *r, const struct bp_place *at,
@@ -185,6 +181,7 @@ int stage_bp_weight(struct bp_run *r, const struct bp_place *at,
 	const char *name, struct bp_tensor **ret)
 {
 	long i = stage_bp_weight_index(r, name);
+	char key[64 + STAGE_RANK_MAX * 21];
 	const struct stage_tensor *w;
 	struct bp_tensor *t;
 	int err;
@@ -194,13 +191,15 @@ int stage_bp_weight(struct bp_run *r, const struct bp_place *at,
 			"\"%s\"", name);
 	w = &r->args->weights->v[i];
 	r->used[i] = true;
-	t = r->weights[i] ? r->weights[i] : same_bytes(r, w);
+	range_key(w, key, sizeof(key));
+	t = map_get(&r->ranges, key);
 	if (!t) {
 		err = new_weight(r, at, w, &t);
+		if (!err)
+			err = map_put(&r->ranges, key, t, NULL);
 		if (err)
 			return err;
 	}
-	r->weights[i] = t;
 	*ret = t;
 	return 0;
 }

@@ -77,12 +77,10 @@ struct bp_run {
 	struct bp_value result;			/* of the last return */
 	const char *path;			/* module path, or "" */
 	unsigned steps, depth, unknowns, nodes;
-	/* Names of graph values taken, constants by content, and keys of the
-	 * config that were looked at; values are not NULL. */
-	struct map names, constants, keys;
-	/* By index of args->weights->v. */
-	struct bp_tensor **weights;
-	bool *used;
+	/* Names of graph values taken, constants by content, weights by where
+	 * their bytes lie, and keys of the config that were looked at. */
+	struct map names, constants, ranges, keys;
+	bool *used;		/* by index of args->weights->v */
 	size_t prefix;		/* bytes before every weight's name */
 	struct bp_pattern *ignored;
 	struct bp_node *first, *last;

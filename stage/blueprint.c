@@ -98,15 +98,12 @@ static int set_globals(struct bp_run *r)
 {
 	struct bp_value cfg = { .kind = BP_V_OBJECT,
 		.object = r->args->config };
-	struct bp_value task = { .kind = BP_V_TEXT, .s = r->args->task };
 	struct bp_value sentence;
 	int err = stage_bp_from_json(r, &no_place, r->args->sentence,
 		&sentence);
 
 	if (!err)
 		err = stage_bp_set_global(r, &no_place, "cfg", &cfg);
-	if (!err)
-		err = stage_bp_set_global(r, &no_place, "task", &task);
 	if (!err)
 		err = stage_bp_set_global(r, &no_place, "sentence", &sentence);
 	if (!err)
@@ -126,9 +123,8 @@ static int run_all(struct bp_run *r, const struct bp_task *task,
 	size_t n = r->args->weights->n;
 	int err;
 
-	r->weights = stage_arena_array(&r->arena, n + 1, sizeof(*r->weights));
 	r->used = stage_arena_array(&r->arena, n + 1, sizeof(*r->used));
-	if (!r->weights || !r->used)
+	if (!r->used)
 		return -ENOMEM;
 	stage_bp_find_prefix(r);
 	err = set_globals(r);
@@ -173,6 +169,7 @@ int stage_blueprint_run(const struct stage_blueprint *bp,
 		err = error_set(why, -ENOMEM, "out of memory");
 	map_done(&r.names);
 	map_done(&r.constants);
+	map_done(&r.ranges);
 	map_done(&r.keys);
 	stage_arena_done(&r.arena);
 	return err;
