@@ -9,10 +9,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "cache/lock.h"
+#include "cache/partial.h"
 #include "cache/store.h"
 
 struct list {
@@ -45,28 +47,33 @@ static int older(const void *a, const void *b)
 	return (x->used_ns > y->used_ns) - (x->used_ns < y->used_ns);
 }
 
-/* Between enter and leave. 0 when it is gone. */
-static int drop(struct cache *c, const struct cache_entry *e)
+/* Between enter and leave. Since it was listed it may have become an object,
+ * or gone and come back with other chunks: what goes is counted here. */
+static uint64_t drop_partial(struct cache *c, const struct cache_entry *e)
 {
 	char rel[CACHE_REL_MAX];
 	cleanup_fd int fd = -1;
-	int r;
+	uint64_t bytes = 0;
 
-	(void) snprintf(rel, sizeof(rel), "%.100s%s", e->rel,
-		e->kind == CACHE_FILE_PARTIAL ? "/data" : "");
+	(void) snprintf(rel, sizeof(rel), "%.100s/data", e->rel);
 	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd >= 0) {
-		r = cache_lock_alone(fd);
-		if (r)
-			return r;
-	} else if (e->kind != CACHE_FILE_PARTIAL) {
-		return -errno;
-	}
-	if (e->kind == CACHE_FILE_PARTIAL)
-		cache_store_discard(c, e->rel);
-	else if (unlinkat(c->dir, e->rel, 0) < 0)
-		return -errno;
-	return 0;
+	if (fd < 0 || cache_lock_alone(fd))
+		return 0;
+	(void) cache_partial_peek(c, e->hex, 0, &bytes);
+	cache_store_discard(c, e->rel);
+	return bytes;
+}
+
+static uint64_t drop_file(struct cache *c, const struct cache_entry *e)
+{
+	cleanup_fd int fd = openat(c->dir, e->rel,
+		O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+
+	if (fd < 0 || cache_lock_alone(fd) || fstat(fd, &st) < 0 ||
+	    !st.st_nlink || unlinkat(c->dir, e->rel, 0) < 0)
+		return 0;
+	return (uint64_t)st.st_size;
 }
 
 uint64_t cache_evict(struct cache *c, uint64_t want, bool pinned_too)
@@ -84,15 +91,16 @@ uint64_t cache_evict(struct cache *c, uint64_t want, bool pinned_too)
 		qsort(l.v, l.n, sizeof(*l.v), older);
 	for (size_t i = 0; !r && i < l.n && freed < want; i++) {
 		const struct cache_entry *e = &l.v[i];
+		uint64_t bytes;
 
 		if (map_get(&pinned, e->hex))
 			continue;
 		cache_store_enter(c);
-		if (!drop(c, e)) {
-			freed += e->bytes;
-			cache_release(c, e->bytes);
-		}
+		bytes = e->kind == CACHE_FILE_PARTIAL ? drop_partial(c, e) :
+			drop_file(c, e);
 		cache_store_leave(c);
+		cache_release(c, bytes);
+		freed += bytes;
 	}
 	atomic_fetch_add(&c->evicted_bytes, freed);
 	map_done(&pinned);

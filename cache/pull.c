@@ -164,6 +164,8 @@ static void on_done(struct src_pull *sp, int err, const struct error *why)
 	} else if (p == b->part) {
 		(void) cache_fill_pump(b, &todo);
 	}
+	if (atomic_load(&b->state) != BLOB_FILLING)
+		cache_fill_kick(b, &todo);
 	pthread_mutex_unlock(&b->lock);
 	cache_fill_run(b, &todo);
 	f->job.run = give_back;

@@ -181,39 +181,43 @@ static int move_in(struct blob *b, struct partial *p,
 	else if (renameat(c->dir, from, c->dir, rel) < 0)
 		return -errno;
 	r = cache_link_put(c, b->key, sha256);
-	memcpy(p->head->settled, sha256->raw, sizeof(p->head->settled));
 	atomic_store(&p->head->state, PARTIAL_SETTLED);
 	cache_store_discard(c, dir);
 	return r;
 }
 
-/* Without locks, once b is WHOLE. The descriptors of p are ours alone now. */
-static void keep(struct blob *b, struct partial *p,
-	const struct objid *sha256)
+/* Once b is WHOLE, on a pool of its own: fsync() may take long, and others
+ * wait for their verdicts. The descriptors of p are this job's alone now. */
+static void run_keep(struct pool_job *job)
 {
+	struct objid id = { .alg = OBJID_SHA256, .digits = 64 };
+	struct blob *b = blob_of(job);
+	struct partial *p = b->part;
 	char rel[CACHE_REL_MAX];
 	struct cache *c = b->c;
 	int fd = -1, r = 0;
 
-	cache_object_rel(sha256, rel);
+	memcpy(id.raw, p->head->settled, sizeof(p->head->settled));
+	cache_object_rel(&id, rel);
 	if (fsync(p->data) < 0 || fchmod(p->data, 0444) < 0)
 		r = -errno;
 	if (!r)
 		r = cache_store_parents(c, rel);
 	if (!r) {
 		cache_store_enter(c);
-		r = move_in(b, p, sha256, rel);
+		r = move_in(b, p, &id, rel);
 		cache_store_leave(c);
 	}
 	if (!r) {
 		sync_above(c, rel);
-		fd = cache_object_open(c, sha256, b->size);
+		fd = cache_object_open(c, &id, b->size);
 	}
 	pthread_mutex_lock(&b->lock);
 	if (fd >= 0)
 		b->fd = fd;
 	cache_partial_close_fds(p);
 	pthread_mutex_unlock(&b->lock);
+	cache_blob_unref(b);
 }
 
 /* ---- wrong -------------------------------------------------------------------- */
@@ -300,7 +304,7 @@ static void hash_on(struct blob *b, struct partial *p)
 	}
 }
 
-/* All is hashed. Returns true when keep() is to follow. */
+/* All is hashed. Returns true when run_keep() is to follow. */
 static bool decide(struct blob *b, struct partial *p, struct objid *sha256)
 {
 	struct objid own;
@@ -369,16 +373,19 @@ static void run_hash(struct pool_job *job)
 	}
 	if (t == TURN_NOMEM)
 		cache_fill_fail(b, 0, p->n, -ENOMEM, &todo);
-	/* Chunks may have come, or gone bad, while the lock was open. */
-	if (t == TURN_DECIDED || t == TURN_KEEP || p->first_absent < p->n) {
-		cache_fill_kick(b, &todo);
-		(void) cache_fill_pump(b, &todo);
-	}
+	/* Always: chunks may have come or gone bad while the lock was open, and
+	 * a reader may have learnt before us that another process settled. */
+	cache_fill_kick(b, &todo);
+	(void) cache_fill_pump(b, &todo);
 	pthread_mutex_unlock(&b->lock);
 	cache_fill_run(b, &todo);
-	if (t == TURN_KEEP)
-		keep(b, p, &sha256);
-	cache_blob_unref(b);
+	if (t == TURN_KEEP) {
+		memcpy(p->head->settled, sha256.raw, sizeof(p->head->settled));
+		job->run = run_keep;
+		pool_add(b->c->keepers, job);
+	} else {
+		cache_blob_unref(b);
+	}
 }
 
 void cache_settle_more(struct blob *b)

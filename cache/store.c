@@ -25,12 +25,14 @@
 #include "base/log.h"
 #include "cache/fill.h"
 #include "cache/lock.h"
+#include "cache/partial.h"
 
 #define STORE_VERSION 1
 #define USAGE_MAGIC UINT64_C(0x3130454741535548)	/* "HUSAGE01" */
 #define LOCK_ALIVE 0	/* byte of `lock`: shared by every open cache */
 #define LOCK_NAMES 1	/* byte of `lock`: cache_store_enter() */
 #define POOL_THREADS 3
+#define KEEPER_THREADS 2
 #define DISK_STEP (256UL << 20)	/* bytes evicted when the disk runs full */
 
 static const char tag_text[] =
@@ -263,6 +265,18 @@ static int open_usage(struct cache *c)
 	return 0;
 }
 
+/* Opening drops what is not whole: one whose data became an object already. */
+static int look_at_partial(void *arg, const struct cache_entry *e)
+{
+	struct cache *c = arg;
+	struct partial *p;
+
+	if (e->kind == CACHE_FILE_PARTIAL &&
+	    !cache_partial_open(c, e->hex, "", 0, 0, false, false, &p))
+		cache_partial_close(p);
+	return 0;
+}
+
 /* Nobody else has the cache open. */
 static int repair(struct cache *c)
 {
@@ -272,6 +286,8 @@ static int repair(struct cache *c)
 	r = io_remove_tree(c->dir, "tmp");
 	if (!r)
 		r = io_mkdirs(c->dir, "tmp");
+	if (!r)
+		r = cache_scan(c, look_at_partial, c);
 	if (!r)
 		r = cache_evict_count(c, &used);
 	if (r)
@@ -349,6 +365,7 @@ static void free_cache(struct cache *c)
 {
 	cache_watch_stop(c);
 	pool_free(c->pool);
+	pool_free(c->keepers);
 	cache_index_close(c->index);
 	if (c->usage)
 		(void) munmap(c->usage, 4096);
@@ -412,7 +429,8 @@ int cache_open(const struct cache_conf *conf, struct cache **ret,
 	}
 	if (!r) {
 		c->pool = pool_new(POOL_THREADS, "cache");
-		if (!c->pool)
+		c->keepers = pool_new(KEEPER_THREADS, "keep");
+		if (!c->pool || !c->keepers)
 			r = error_set(why, -ENOMEM, "cannot start threads");
 	}
 	if (r) {

@@ -36,7 +36,8 @@ struct cache {
 	bool before_read;
 	char *hf_cache;			/* or NULL */
 	struct cache_index *index;
-	struct pool *pool;
+	struct pool *pool;		/* digests */
+	struct pool *keepers;		/* fsync and rename */
 	atomic_uint tmp_seq;
 	pthread_mutex_t store_lock;	/* with byte 1 of lock_fd */
 
