@@ -128,12 +128,30 @@ struct evict_job {
 	struct cache *c;
 };
 
+/* Little room is left. */
+static bool is_low(struct cache *c)
+{
+	uint64_t used = atomic_load(&c->usage->used), avail, keep;
+	struct statvfs fs;
+
+	if (c->budget)
+		return used + c->budget / 32 > c->budget;
+	if (fstatvfs(c->dir, &fs))
+		return false;
+	avail = (uint64_t)fs.f_bavail * fs.f_frsize;
+	keep = (uint64_t)fs.f_blocks * fs.f_frsize / 10;
+	return avail < keep + DISK_STEP;
+}
+
 static void run_evict(struct pool_job *job)
 {
 	struct evict_job *e = (struct evict_job *)job;
 
-	(void) cache_evict(e->c, e->c->budget ? e->c->budget / 16 :
-		DISK_STEP, false);
+	pthread_mutex_lock(&e->c->evict_lock);
+	if (is_low(e->c))
+		(void) cache_evict(e->c, e->c->budget ?
+			e->c->budget / 16 : DISK_STEP, false);
+	pthread_mutex_unlock(&e->c->evict_lock);
 	atomic_store(&e->c->evicting, false);
 	free(e);
 }
@@ -192,13 +210,17 @@ int cache_reserve(struct cache *c, uint64_t len)
 {
 	uint64_t lack = 0;
 
-	for (int i = 0; i < 3; i++) {
-		if (!reserve_once(c, len, &lack))
-			return 0;
-		if (!cache_evict(c, lack, false))
-			break;
-	}
-	return -ENOSPC;
+	int r = reserve_once(c, len, &lack);
+
+	if (!r)
+		return 0;
+	/* One at a time: two that need the same room would evict it twice. */
+	pthread_mutex_lock(&c->evict_lock);
+	r = reserve_once(c, len, &lack);
+	for (int i = 0; r && i < 3 && cache_evict(c, lack, false); i++)
+		r = reserve_once(c, len, &lack);
+	pthread_mutex_unlock(&c->evict_lock);
+	return r;
 }
 
 void cache_release(struct cache *c, uint64_t len)
@@ -375,6 +397,7 @@ static void free_cache(struct cache *c)
 		(void) close(c->dir);
 	map_done(&c->blobs);
 	pthread_mutex_destroy(&c->store_lock);
+	pthread_mutex_destroy(&c->evict_lock);
 	pthread_mutex_destroy(&c->lock);
 	pthread_mutex_destroy(&c->watch_lock);
 	pthread_cond_destroy(&c->empty);
@@ -396,6 +419,7 @@ static struct cache *new_cache(const struct cache_conf *conf)
 	c->connections = conf->connections ? conf->connections : 1;
 	c->before_read = conf->before_read;
 	(void) pthread_mutex_init(&c->store_lock, NULL);
+	(void) pthread_mutex_init(&c->evict_lock, NULL);
 	(void) pthread_mutex_init(&c->lock, NULL);
 	(void) pthread_mutex_init(&c->watch_lock, NULL);
 	(void) pthread_cond_init(&c->empty, NULL);

@@ -2,8 +2,8 @@
  * The root directory of a cache: layout, budget, temporary names, and the lock
  * under which directory structure changes. README.md draws the layout.
  *
- * Lock order, outermost first: cache.lock, blob.lock, cache.store_lock,
- * cache.watch_lock and the index's own (leaves).
+ * Lock order, outermost first: cache.lock, blob.lock, cache.evict_lock,
+ * cache.store_lock, cache.watch_lock and the index's own (leaves).
  */
 #ifndef CACHE_STORE_H
 #define CACHE_STORE_H
@@ -39,6 +39,7 @@ struct cache {
 	struct pool *pool;		/* digests */
 	struct pool *keepers;		/* fsync and rename */
 	atomic_uint tmp_seq;
+	pthread_mutex_t evict_lock;	/* one eviction at a time */
 	pthread_mutex_t store_lock;	/* with byte 1 of lock_fd */
 
 	pthread_mutex_t lock;

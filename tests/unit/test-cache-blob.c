@@ -106,7 +106,7 @@ static void test_empty(void)
 static void test_error(void)
 {
 	char *dir = upstream_dir("error");
-	uint64_t size = 4 * MIB;
+	uint64_t size = 6 * MIB;
 	uint8_t *bytes = upstream_bytes(size, 3), *got = malloc(MIB);
 	struct cache *c = t_open_cache(dir, 0);
 	struct upstream *u = upstream_new(bytes, size, 1);
@@ -167,7 +167,7 @@ static int read_all(struct src *s, const uint8_t *bytes, uint64_t *ret_at,
 static void test_wrong_once(void)
 {
 	char *dir = upstream_dir("once");
-	uint64_t size = 3 * MIB;
+	uint64_t size = 5 * MIB;
 	uint8_t *bytes = upstream_bytes(size, 4);
 	struct cache *c = t_open_cache(dir, 0);
 	struct upstream *u = upstream_new(bytes, size, 1);
@@ -208,7 +208,7 @@ static void test_wrong_once(void)
 static void test_wrong_unseen(void)
 {
 	char *dir = upstream_dir("unseen");
-	uint64_t size = 3 * MIB;
+	uint64_t size = 5 * MIB;
 	uint8_t *bytes = upstream_bytes(size, 5);
 	struct cache *c = t_open_cache(dir, 0);
 	struct upstream *u = upstream_new(bytes, size, 1);
@@ -250,9 +250,9 @@ static void test_wrong_always(uint64_t size)
 	u->wrong_len = 1;
 	atomic_store(&u->wrong_times, 100);
 	t_int(read_all(s, bytes, &at, &wrong), -EIO);
-	t_int(wrong, size > MIB);
+	t_int(wrong, size > 4 * MIB);
 	t_int(src_read_wait(s, 0, b, 16), -EIO);
-	t_int(src_epoch(s) != before, size > MIB);
+	t_int(src_epoch(s) != before, size > 4 * MIB);
 	src_stat(s, &st);
 	t_int(st.last.code, -EIO);
 	t_check(strstr(st.last.text, "sha256") && strstr(st.last.text, "org/"));
@@ -287,7 +287,7 @@ int main(void)
 	test_error();
 	test_wrong_once();
 	test_wrong_unseen();
-	test_wrong_always(3 * MIB);
+	test_wrong_always(5 * MIB);
 	test_wrong_always(MIB / 2);
 	return 0;
 }

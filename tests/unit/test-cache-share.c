@@ -96,7 +96,7 @@ static void test_hint(void)
 static void test_stall(void)
 {
 	char *dir = upstream_dir("stall");
-	uint64_t size = 3 * MIB;
+	uint64_t size = 5 * MIB;
 	uint8_t *bytes = upstream_bytes(size, 12), b[100];
 	struct cache *c = t_open_cache(dir, 0);
 	struct upstream *u = upstream_new(bytes, size, 1);
@@ -285,7 +285,7 @@ static void test_kill(bool other_waits)
 static void test_corrupt(void)
 {
 	char *dir = upstream_dir("corrupt");
-	uint64_t size = 3 * MIB;
+	uint64_t size = 5 * MIB;
 	uint8_t *bytes = upstream_bytes(size, 15), zero[4096] = { 0 };
 	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
 	struct cache *c = t_open_cache(dir, 0);
@@ -319,7 +319,7 @@ static void test_corrupt(void)
 static void test_complete_unsettled(void)
 {
 	char *dir = upstream_dir("unsettled"), *path;
-	uint64_t size = 2 * MIB;
+	uint64_t size = 5 * MIB;
 	uint8_t *bytes = upstream_bytes(size, 16);
 	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
 	struct cache *c = t_open_cache(dir, 0);
@@ -360,7 +360,7 @@ static void test_complete_unsettled(void)
 static void test_wrong_elsewhere(void)
 {
 	char *dir = upstream_dir("elsewhere");
-	uint64_t size = 3 * MIB;
+	uint64_t size = 5 * MIB;
 	uint8_t *bytes = upstream_bytes(size, 17), got[100];
 	struct cache *a = t_open_cache(dir, 0), *b = t_open_cache(dir, 0);
 	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
@@ -427,7 +427,7 @@ static void test_kill_anywhere(void)
 {
 	enum { FILES = 6, ROUNDS = 12 };
 	char *dir = upstream_dir("anywhere");
-	uint64_t size = MIB + 300000, bad;
+	uint64_t size = 4 * MIB + 300000, bad;
 	uint8_t *bytes[FILES];
 	struct cache *c;
 	int status;
@@ -440,7 +440,7 @@ static void test_kill_anywhere(void)
 		t_check(pid >= 0);
 		if (!pid)
 			child_fills(dir, bytes, size, FILES);
-		usleep(2000 + 7919 * round % 60000);
+		usleep(2000 + 17919 * round % 150000);
 		t_int(kill(pid, SIGKILL), 0);
 		t_int(waitpid(pid, &status, 0), pid);
 		c = t_open_cache(dir, 0);

@@ -185,10 +185,10 @@ static uint64_t total(struct cache *c)
 static void test_budget(void)
 {
 	char *dir = upstream_dir("budget");
-	struct cache *c = t_open_cache(dir, 4 * MIB);
+	struct cache *c = t_open_cache(dir, 8 * MIB);
 	struct file f[4] = {
 		make_file("a", 20, MIB), make_file("b", 21, MIB),
-		make_file("c", 22, MIB), make_file("d", 23, 3 * MIB),
+		make_file("c", 22, MIB), make_file("d", 23, 6 * MIB + 65536),
 	};
 	struct src *s[4], *d;
 	uint8_t b[16];
@@ -202,20 +202,20 @@ static void test_budget(void)
 	src_unref(s[0]);
 	src_unref(t_open_src(c, &f[0].n, f[0].u));
 	d = t_open_src(c, &f[3].n, f[3].u);
-	t_expect(d, f[3].bytes, 0, MIB + 65536);
+	t_expect(d, f[3].bytes, 0, 5 * MIB + 65536);
 	t_int(state_of(c, &f[2]), SRC_REMOTE);
 	t_int(state_of(c, &f[0]), SRC_VERIFIED);
 	t_int(state_of(c, &f[1]), SRC_VERIFIED);
-	t_check(total(c) <= 4 * MIB);
-	t_expect(d, f[3].bytes, 0, 3 * MIB);
+	t_check(total(c) <= 8 * MIB);
+	t_expect(d, f[3].bytes, 0, 6 * MIB + 65536);
 	t_int(state_of(c, &f[0]), SRC_REMOTE);
 	t_int(state_of(c, &f[1]), SRC_VERIFIED);
-	t_check(total(c) <= 4 * MIB);
+	t_check(total(c) <= 8 * MIB);
 	(void) t_wait_fd(d);
 	/* Everything is open: no room at all. */
 	s[0] = t_open_src(c, &f[0].n, f[0].u);
 	t_int(src_read_wait(s[0], 0, b, 16), -ENOSPC);
-	t_check(total(c) <= 4 * MIB);
+	t_check(total(c) <= 8 * MIB);
 	src_unref(s[1]);
 	t_expect(s[0], f[0].bytes, 0, 16);
 	src_unref(s[0]);
@@ -267,7 +267,7 @@ static void test_open_elsewhere(void)
 {
 	char *dir = upstream_dir("elsewhere-open");
 	struct cache *c = t_open_cache(dir, 0), *d = t_open_cache(dir, 0);
-	struct file f = make_file("a", 26, 2 * MIB);
+	struct file f = make_file("a", 26, 5 * MIB);
 	struct src *s = fetch(c, &f);
 	uint64_t freed = 1;
 
@@ -279,7 +279,7 @@ static void test_open_elsewhere(void)
 	t_expect(s, f.bytes, 0, 100);
 	src_unref(s);
 	t_int(cache_clear(d, &freed), 0);
-	t_int(freed, 2 * MIB);
+	t_int(freed, 5 * MIB);
 	t_int(total(d), 0);
 	/* A partial too. */
 	s = t_open_src(c, &f.n, f.u);
@@ -309,7 +309,7 @@ static void test_verify(void)
 	char *dir = upstream_dir("verify"), *path, *rel;
 	struct cache *c = t_open_cache(dir, 0);
 	struct file f = make_file("a", 27, 2 * MIB),
-		g = make_file("b", 28, 2 * MIB), h = make_file("c", 29, MIB);
+		g = make_file("b", 28, 5 * MIB), h = make_file("c", 29, MIB);
 	char hex[OBJID_HEX_MAX];
 	unsigned n[2] = { 0, 0 };
 	struct src *s;

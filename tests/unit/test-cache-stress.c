@@ -15,7 +15,7 @@
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
 
-enum { FILES = 6, THREADS = 8, BUDGET_MIB = 9, MS = 1500 };
+enum { FILES = 6, THREADS = 8, BUDGET_MIB = 14, MS = 1500 };
 
 struct world {
 	struct cache *c[2];
@@ -89,7 +89,8 @@ static void make_files(struct world *w)
 	};
 
 	for (unsigned i = 0; i < FILES; i++) {
-		uint64_t size = i ? (i + 1) * MIB / 2 + i : 5 * MIB;
+		uint64_t size = i & 1 ? i * MIB / 2 + i :
+			4 * MIB + (i + 1) * 100000;
 
 		w->bytes[i] = upstream_bytes(size, 70 + i);
 		w->n[i] = t_name_of(paths[i], w->bytes[i], size, algs[i]);
