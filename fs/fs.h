@@ -33,6 +33,7 @@ int fs_new(const struct conf *conf, struct fs **ret, struct error *why);
 /* Every node and handle must be given back first. */
 void fs_free(struct fs *fs);
 struct cache *fs_cache(struct fs *fs);
+const char *fs_cache_dir(const struct fs *fs);	/* absolute */
 
 /* ---- nodes ----------------------------------------------------------------- */
 

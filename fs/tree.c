@@ -204,6 +204,11 @@ struct cache *fs_cache(struct fs *fs)
 	return fs->cache;
 }
 
+const char *fs_cache_dir(const struct fs *fs)
+{
+	return fs->cache_dir;
+}
+
 struct fs_node *fs_root(struct fs *fs)
 {
 	return fs->root;

@@ -86,17 +86,32 @@ static int show_hub(struct fs *fs, struct fs_node *n, struct buf *ret)
 	return n->hub ? buf_append_str(ret, n->hub->name) : -ENODATA;
 }
 
+/* Of what is in a repository, and of one that was looked into. A reference. */
+static struct fs_snap *snap_of(struct fs *fs, struct fs_node *n)
+{
+	if (n->snap)
+		return fs_snap_ref(n->snap);
+	if (n->kind == FS_REPO)
+		return fs_resolve_known(&fs->resolver, n->hub, n->repo,
+			n->rev);
+	return NULL;
+}
+
+/* Its name at the hub, after aliases and renames. */
+static int show_repo(struct fs *fs, struct fs_node *n, struct buf *ret)
+{
+	struct fs_snap *s = snap_of(fs, n);
+	int r = s ? buf_append_str(ret, s->repo) : -ENODATA;
+
+	fs_snap_unref(s);
+	return r;
+}
+
 static int show_revision(struct fs *fs, struct fs_node *n, struct buf *ret)
 {
-	struct fs_snap *s = NULL;
-	int r = -ENODATA;
+	struct fs_snap *s = snap_of(fs, n);
+	int r = s ? buf_append_str(ret, s->revision) : -ENODATA;
 
-	if (n->snap)
-		return buf_append_str(ret, n->snap->revision);
-	if (n->kind == FS_REPO)
-		s = fs_resolve_known(&fs->resolver, n->hub, n->repo, n->rev);
-	if (s)
-		r = buf_append_str(ret, s->revision);
 	fs_snap_unref(s);
 	return r;
 }
@@ -182,6 +197,7 @@ static const struct {
 } table[] = {
 	{ "state", show_state },
 	{ "hub", show_hub },
+	{ "repo", show_repo },
 	{ "revision", show_revision },
 	{ "url", show_url },
 	{ "sha256", show_sha256 },
