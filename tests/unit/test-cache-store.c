@@ -262,6 +262,20 @@ static void test_pin(enum objid_alg alg)
 	free(dir);
 }
 
+/* Clear until so many bytes went: the pool may hold an object a moment longer
+ * than its last reader. */
+static void clear(struct cache *c, uint64_t want)
+{
+	uint64_t sum = 0, freed = 0;
+
+	for (int i = 0; i < 4000 && sum < want; i++) {
+		t_int(cache_clear(c, &freed), 0);
+		sum += freed;
+		usleep(1000);
+	}
+	t_int(sum, want);
+}
+
 /* A process that has an object open keeps it from being evicted by others. */
 static void test_open_elsewhere(void)
 {
@@ -278,8 +292,7 @@ static void test_open_elsewhere(void)
 	s = t_open_src(c, &f.n, NULL);
 	t_expect(s, f.bytes, 0, 100);
 	src_unref(s);
-	t_int(cache_clear(d, &freed), 0);
-	t_int(freed, 5 * MIB);
+	clear(d, 5 * MIB);
 	t_int(total(d), 0);
 	/* A partial too. */
 	s = t_open_src(c, &f.n, f.u);
@@ -287,8 +300,7 @@ static void test_open_elsewhere(void)
 	t_int(cache_clear(d, &freed), 0);
 	t_int(freed, 0);
 	src_unref(s);
-	t_int(cache_clear(d, &freed), 0);
-	t_int(freed, 65536);
+	clear(d, 65536);
 	cache_close(c);
 	cache_close(d);
 	free_file(&f);
