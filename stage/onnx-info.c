@@ -73,7 +73,7 @@ static int next(struct info *x, struct msg *m, struct field *f)
 		return error_set(x->why, -EFBIG, "onnx: too many fields");
 	err = stage_window_get(&x->w, m->at, len, &p);
 	if (err)
-		return error_set(x->why, err, "onnx: %s", strerror(-err));
+		return stage_read_error(x->w.src, err, "onnx", x->why);
 	b = bytes_of(p, len);
 	tag = bytes_varint(&b);
 	f->number = (uint32_t)(tag >> 3);
@@ -121,8 +121,8 @@ static int text(struct info *x, const struct field *f, json_t **ret)
 	} else {
 		err = stage_window_get(&x->w, f->body.at, len, &p);
 		if (err)
-			return error_set(x->why, err, "onnx: %s",
-				strerror(-err));
+			return stage_read_error(x->w.src, err, "onnx",
+				x->why);
 		v = memchr(p, 0, len) ? NULL :
 			json_stringn((const char *)p, len);
 		if (!v)

@@ -64,6 +64,16 @@ int stage_window_read(struct stage_window *w, uint64_t off, void *to,
 	return err;
 }
 
+int stage_read_error(struct src *s, int err, const char *what,
+	struct error *why)
+{
+	struct src_stat st;
+
+	src_stat(s, &st);
+	return error_set(why, err, "%s: %s", what,
+		error_text(st.last.code == err ? &st.last : NULL, err));
+}
+
 void stage_window_done(struct stage_window *w)
 {
 	free(w->buf);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/src.h"
 
 struct stage_window {
@@ -29,5 +30,10 @@ int stage_window_get(struct stage_window *w, uint64_t off, size_t len,
 int stage_window_read(struct stage_window *w, uint64_t off, void *to,
 	size_t len);
 void stage_window_done(struct stage_window *w);
+
+/* Why a read of s failed, in the words of s when it has some: "WHAT: reason".
+ * Returns err. */
+int stage_read_error(struct src *s, int err, const char *what,
+	struct error *why);
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/path.h"
 #include "stage/format/safetensors.h"
 #include "stage/format/torch.h"
+#include "stage/window.h"
 
 #define HEAD_LEN 64	/* bytes that every probe is content with */
 
@@ -35,8 +36,8 @@ int stage_weights_read(struct src *s, unsigned file, struct stage_weights *w,
 	int err = src_read_wait(s, 0, head, n);
 
 	if (err)
-		return error_set(why, err, "reading its first bytes: %s",
-			strerror(-err));
+		return stage_read_error(s, err, "reading its first bytes",
+			why);
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
 		if (formats[i].probe(head, n, s->size))
 			return formats[i].read(s, file, w, why);
@@ -99,7 +100,7 @@ static int read_index(const struct stage_input *in, const char *path,
 		text = malloc(len + 1);
 		err = text ? src_read_wait(s, 0, text, len) : -ENOMEM;
 		if (err)
-			error_set(why, err, "%s: %s", path, strerror(-err));
+			(void) stage_read_error(s, err, path, why);
 	}
 	src_unref(s);
 	if (err)

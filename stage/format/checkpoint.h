@@ -15,7 +15,7 @@
 #include "stage/tensor.h"
 
 #define STAGE_SHARDS_MAX 1000
-#define STAGE_INDEX_MAX (64u << 20)	/* bytes of an index file */
+#define STAGE_INDEX_MAX (32u << 20)	/* bytes of an index file */
 
 /* Adds the tensors of one weights file (w->files[file] is s). 0; 1: no format
  * we know, `w` is untouched; or negative errno (of reading or of the reader

@@ -13,8 +13,10 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "stage/window.h"
 
-#define HEADER_MAX 100000000	/* bytes; safetensors' own MAX_HEADER_SIZE */
+#define FORMAT_MAX 100000000	/* bytes; safetensors' own MAX_HEADER_SIZE */
+#define HEADER_MAX (32u << 20)	/* bytes we read: 200,000 tensors */
 #define FIRST_READ 16384	/* bytes; most headers fit */
 #define LENGTH_LEN 8
 
@@ -36,7 +38,7 @@ int stage_safetensors_probe(const void *head, size_t n, uint64_t size)
 	uint64_t len = bytes_le64(&b);
 
 	return bytes_u8(&b) == '{' && !b.bad && len >= 2 &&
-		len <= HEADER_MAX && len <= size - LENGTH_LEN;
+		len <= FORMAT_MAX && len <= size - LENGTH_LEN;
 }
 
 static int parse_dtype(const char *name, const json_t *info,
@@ -189,16 +191,14 @@ static int read_header(struct src *s, char **ret, size_t *ret_len,
 		return -ENOMEM;
 	err = src_read_wait(s, 0, head, first);
 	if (err)
-		return error_set(why, err, "reading the header: %s",
-			strerror(-err));
+		return stage_read_error(s, err, "reading the header", why);
 	b = bytes_of(head, first);
 	len = bytes_le64(&b);
 	if (b.bad || len > s->size - LENGTH_LEN)
 		return error_set(why, -EBADMSG, "the file is cut short");
 	if (len > HEADER_MAX)
-		return error_set(why, -EBADMSG,
-			"a header of %llu bytes, over %u",
-			(unsigned long long)len, HEADER_MAX);
+		return error_set(why, len > FORMAT_MAX ? -EBADMSG : -EFBIG,
+			"a header of %llu bytes", (unsigned long long)len);
 	if (len + LENGTH_LEN > first) {
 		more = realloc(head, len + LENGTH_LEN + 1);
 		if (!more)
@@ -207,8 +207,8 @@ static int read_header(struct src *s, char **ret, size_t *ret_len,
 		err = src_read_wait(s, first, head + first,
 			(size_t)len + LENGTH_LEN - first);
 		if (err)
-			return error_set(why, err, "reading the header: %s",
-				strerror(-err));
+			return stage_read_error(s, err, "reading the header",
+				why);
 	}
 	memmove(head, head + LENGTH_LEN, (size_t)len);
 	head[len] = 0;

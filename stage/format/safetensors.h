@@ -4,7 +4,8 @@
  *
  * Strict, as the format's own reader is: header at most 100,000,000 bytes,
  * data_offsets without hole or overlap up to the end of the file, length
- * equal to shape times element size, names once and in UTF-8.
+ * equal to shape times element size, names once and in UTF-8. Headers over
+ * 32 MiB are not read: they would name more tensors than STAGE_TENSORS_MAX.
  *
  * Source: the format section of huggingface/safetensors README.md.
  */

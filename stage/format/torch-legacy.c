@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/map.h"
 #include "stage/format/torch-state.h"
+#include "stage/window.h"
 
 #define FIRST_READ 262144	/* bytes */
 #define PROTOCOL 1001
@@ -85,7 +86,8 @@ static int read_pickles(struct torch_legacy *l, struct src *s)
 		data = more;
 		err = src_read_wait(s, have, data + have, want - have);
 		if (err)
-			return error_set(l->t.why, err, "%s", strerror(-err));
+			return stage_read_error(s, err, "reading its pickles",
+				l->t.why);
 		have = want;
 		err = parse_pickles(l, data, have);
 		want = have * 4;

@@ -241,7 +241,8 @@ int stage_torch_read(struct src *s, unsigned file, struct stage_weights *w,
 	int err = src_read_wait(s, 0, head, n);
 
 	if (err)
-		(void) error_set(why, err, "%s", strerror(-err));
+		(void) stage_read_error(s, err, "reading its first bytes",
+			why);
 	else if (is_legacy(head, n))
 		err = stage_torch_legacy_read(s, file, w, why);
 	else

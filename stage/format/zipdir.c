@@ -69,7 +69,7 @@ static int read_end64(struct stage_window *w, uint64_t locator,
 
 	err = stage_window_get(w, locator, LOCATOR_LEN, &p);
 	if (err)
-		return err;
+		return stage_read_error(w->src, err, "zip", why);
 	b = bytes_of(p, LOCATOR_LEN);
 	if (bytes_le32(&b) != SIG_LOCATOR)
 		return 0;
@@ -82,7 +82,7 @@ static int read_end64(struct stage_window *w, uint64_t locator,
 			"locator");
 	err = stage_window_get(w, end->at, END64_LEN, &p);
 	if (err)
-		return err;
+		return stage_read_error(w->src, err, "zip", why);
 	b = bytes_of(p, END64_LEN);
 	if (bytes_le32(&b) != SIG_END64)
 		return bad(why, "no zip64 end record where the locator says");
@@ -115,8 +115,8 @@ static int read_end(struct stage_window *w, struct end *ret,
 
 	err = stage_window_get(w, size - len, len, &tail);
 	if (err)
-		return error_set(why, err, "zip: reading the end: %s",
-			strerror(-err));
+		return stage_read_error(w->src, err, "zip: reading the end",
+			why);
 	p = find_end(tail, len);
 	if (!p)
 		return bad(why, "no end record; the file is cut short");
@@ -276,8 +276,8 @@ static int read_dir(struct stage_window *w, struct stage_zip *z,
 		return -ENOMEM;
 	err = stage_window_read(w, end.off, dir, end.len);
 	if (err)
-		return error_set(why, err, "zip: reading the directory: %s",
-			strerror(-err));
+		return stage_read_error(w->src, err,
+			"zip: reading the directory", why);
 	z->dir_off = end.off;
 	names = z->names;
 	b = bytes_of(dir, end.len);
@@ -329,8 +329,7 @@ int stage_zip_data(struct stage_window *w, const struct stage_zip_member *m,
 		return error_set(why, -EFBIG, "zip: a name of %zu bytes", len);
 	err = stage_window_get(w, m->header, LOCAL_LEN + len, &p);
 	if (err)
-		return error_set(why, err, "zip: reading the header of %s: %s",
-			m->name, strerror(-err));
+		return stage_read_error(w->src, err, m->name, why);
 	b = bytes_of(p, LOCAL_LEN + len);
 	if (bytes_le32(&b) != SIG_LOCAL)
 		return error_set(why, -EBADMSG, "zip: %s has no header",
@@ -375,8 +374,7 @@ int stage_zip_member_read(struct stage_window *w,
 		return -ENOMEM;
 	err = stage_window_read(w, off, data, (size_t)m->size);
 	if (err)
-		return error_set(why, err, "zip: reading %s: %s", m->name,
-			strerror(-err));
+		return stage_read_error(w->src, err, m->name, why);
 	data[m->size] = 0;
 	*ret = steal_ptr(data);
 	return 0;

@@ -145,7 +145,7 @@ static void test_order(void)
 		struct stage_tensor t = { .dtype = STAGE_U8, .rank = 1,
 			.dim = { 10 }, .len = 10,
 			.off = (uint64_t)(i * 7 % 10) * 10 };
-		char name[8];
+		char name[16];
 
 		snprintf(name, sizeof(name), "w%d", i);
 		t_int(stage_graph_weight(g, name, &t, "w", 100), 0);
