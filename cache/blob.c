@@ -400,6 +400,7 @@ void cache_blob_new_epoch(struct blob *b)
 {
 	struct epoch_job *e;
 
+	atomic_fetch_add(&b->c->epochs, 1);
 	atomic_fetch_add(&b->epoch, 1);
 	if (!b->c->on_epoch)
 		return;

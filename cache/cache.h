@@ -79,6 +79,9 @@ int cache_name_stat(struct cache *c, const struct cache_name *name,
  * program can drop kernel pages of it. Set once, before the first open. */
 void cache_on_epoch(struct cache *c,
 	void (*fn)(void *arg, const struct src *s), void *arg);
+/* How often src_epoch() of any src changed. Grows before that src's does, and
+ * also when nobody has it open any more. */
+uint64_t cache_epochs(struct cache *c);
 
 /* ---- index: small facts, by kind and key --------------------------------- */
 

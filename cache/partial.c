@@ -58,6 +58,7 @@ void cache_partial_close(struct partial *p)
 	free(p->busy);
 	free(p->checked);
 	free(p->handed);
+	free(p->found);
 	digest_free(p->sha256);
 	digest_free(p->own);
 	free(p);
@@ -129,8 +130,13 @@ static int load(struct cache *c, const char *rel, uint64_t size,
 		p->busy = cache_bitmap_new(p->n);
 		p->checked = cache_bitmap_new(p->n);
 		p->handed = cache_bitmap_new(p->n);
-		if (!p->busy || !p->checked || !p->handed)
+		p->found = cache_bitmap_new(p->n);
+		if (!p->busy || !p->checked || !p->handed || !p->found)
 			r = -ENOMEM;
+		for (uint64_t i = 0; i < p->n && !r; i++) {
+			if (atomic_load(&p->entry[i]))
+				cache_bitmap_set(p->found, i);
+		}
 	}
 	if (r) {
 		cache_partial_close(p);

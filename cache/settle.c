@@ -51,7 +51,8 @@ static int remember(struct blob *b, const struct partial *p)
 	if (!v)
 		return -ENOMEM;
 	for (uint64_t i = 0; i < p->n; i++) {
-		if (cache_bitmap_get(p->handed, i))
+		if (cache_bitmap_get(p->handed, i) ||
+		    cache_bitmap_get(p->found, i))
 			v[i] = atomic_load(&p->entry[i]);
 	}
 	b->doubt = v;

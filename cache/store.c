@@ -485,6 +485,11 @@ void cache_on_epoch(struct cache *c,
 	c->on_epoch_arg = arg;
 }
 
+uint64_t cache_epochs(struct cache *c)
+{
+	return atomic_load(&c->epochs);
+}
+
 void cache_stats(struct cache *c, struct cache_stats *ret)
 {
 	*ret = (struct cache_stats){

@@ -55,6 +55,7 @@ struct cache {
 	bool watch_stop, watch_runs;	/* watch_lock */
 	pthread_t watch_thread;
 
+	atomic_uint_fast64_t epochs;	/* of all blobs, gone ones too */
 	void (*on_epoch)(void *arg, const struct src *s);
 	void *on_epoch_arg;
 

@@ -62,11 +62,16 @@ int fs_handle_touch(struct fs_handle *h, uint64_t off, size_t len)
 void fs_handle_failed(struct fs_handle *h, int err)
 {
 	char *path = fs_node_path(h->node);
+	const char *text = NULL;
 	struct src_stat st;
 
 	src_stat(h->src, &st);
+	if (st.last.code)
+		text = st.last.text;
+	else if (src_epoch(h->src) != h->epoch)
+		text = "bytes read before contradict the digest; "
+			"opened again, it has the right ones";
 	if (path)
-		fs_errors_add(&h->fs->errors, path, fs_errno(err),
-			st.last.code ? st.last.text : NULL);
+		fs_errors_add(&h->fs->errors, path, fs_errno(err), text);
 	free(path);
 }

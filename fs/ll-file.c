@@ -14,7 +14,8 @@
  * here is on the safe side.
  *
  * Cached opens keep the pages of earlier ones (the bytes of a number never
- * change), except once after bytes turned out wrong.
+ * change), except once after bytes turned out wrong. That is asked of the cache
+ * at the open itself: the thread that tells the kernel may come too late.
  */
 #include "config.h"
 
@@ -98,14 +99,16 @@ static int choose_backing(struct ll *ll, struct fs_node *n, struct src *src)
 static void begin(struct ll *ll, struct ll_file *f, int *ret_backing,
 	bool *ret_keep)
 {
+	uint64_t epochs = cache_epochs(fs_cache(ll->fs));
 	struct fs_node *n = f->node;
 
 	pthread_mutex_lock(&ll->open_lock);
 	*ret_backing = choose_backing(ll, n, fs_handle_src(f->handle));
 	n->shell.backing = *ret_backing;
 	n->shell.opens++;
-	*ret_keep = !n->shell.drop;
+	*ret_keep = !n->shell.drop && n->shell.epochs == epochs;
 	n->shell.drop = false;
+	n->shell.epochs = epochs;
 	if (!*ret_backing)
 		atomic_store(&n->shell.paged, true);
 	pthread_mutex_unlock(&ll->open_lock);

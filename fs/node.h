@@ -48,6 +48,8 @@ struct fs_node_shell {
 	unsigned opens;		/* ll open state lock */
 	int backing;		/* ll open state lock; passthrough id or 0 */
 	bool drop;		/* ll open state lock; next open drops pages */
+	uint64_t epochs;	/* ll open state lock; cache_epochs() when
+				 * pages were last dropped or there were none */
 	atomic_bool paged;	/* the kernel may hold pages of it */
 };
 
