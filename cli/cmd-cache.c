@@ -33,14 +33,14 @@ static void stat_row(struct cli *c, struct cli_table *t, const char *name,
 static int do_stat(struct cli *c, int argc, char **argv)
 {
 	cleanup_table struct cli_table *t = cli_table_new("lrr");
-	cleanup_free char *dir = conf_cache_dir(c->conf);
+	const char *dir = fs_cache_dir(c->fs);
 	char size[CLI_SIZE_MAX];
 	struct cache_totals s;
 	int r = cache_totals(fs_cache(c->fs), &s);
 
 	(void) argc;
 	(void) argv;
-	if (r < 0 || !t || !dir)
+	if (r < 0 || !t)
 		return cli_fail(c, dir, r < 0 ? r : -ENOMEM, NULL);
 	if (c->given & CLI_OPT_JSON)
 		return cli_print_json(c, json_pack(
@@ -116,6 +116,7 @@ static int do_verify(struct cli *c, int argc, char **argv)
 static int pin(struct cli *c, const char *arg, bool on)
 {
 	cleanup_free char *path = NULL;
+	cleanup_free char *root = NULL;
 	cleanup_free char *hub = NULL;
 	cleanup_free char *repo = NULL;
 	cleanup_free char *revision = NULL;
@@ -125,9 +126,13 @@ static int pin(struct cli *c, const char *arg, bool on)
 
 	if (r)
 		return r;
-	r = fs_walk_wait(c->fs, path, &n, &a);
+	r = cli_repo_of(c, path, &root);
+	if (!r && root)
+		r = fs_walk_wait(c->fs, root, &n, &a);
 	if (r < 0)
 		return cli_fail(c, path, r, NULL);
+	if (!root)
+		return cli_fail(c, path, -EINVAL, "not in a repository");
 	hub = cli_attr(c, n, "hub");
 	repo = cli_attr(c, n, "repo");
 	revision = cli_attr(c, n, "revision");
@@ -216,7 +221,7 @@ static int do_adopt(struct cli *c, int argc, char **argv)
 
 static int do_clear(struct cli *c, int argc, char **argv)
 {
-	cleanup_free char *dir = conf_cache_dir(c->conf);
+	const char *dir = fs_cache_dir(c->fs);
 	char a[CLI_SIZE_MAX], answer[8];
 	uint64_t freed = 0;
 	int r;

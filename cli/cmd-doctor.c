@@ -138,18 +138,20 @@ static void check_passthrough(struct doctor *d)
 
 static void check_cache(struct doctor *d)
 {
-	cleanup_free char *dir = conf_cache_dir(d->c->conf);
+	cleanup_free char *wanted = conf_cache_dir(d->c->conf);
+	const char *dir;
 	char size[CLI_SIZE_MAX];
 	struct statvfs vfs;
 	uint64_t room;
 
 	if (cli_fs_open(d->c)) {	/* has said why on stderr */
-		say(d, BAD, "cache", "%s cannot be opened", dir ? dir : "?");
+		say(d, BAD, "cache", "%s cannot be used; --cache DIR puts it "
+			"elsewhere", wanted ? wanted : "it");
 		return;
 	}
-	if (!dir || statvfs(dir, &vfs)) {
-		say(d, BAD, "cache", "%s: %s", dir ? dir : "?",
-			strerror(errno));
+	dir = fs_cache_dir(d->c->fs);
+	if (statvfs(dir, &vfs)) {
+		say(d, BAD, "cache", "%s: %s", dir, strerror(errno));
 		return;
 	}
 	room = (uint64_t)vfs.f_bavail * vfs.f_frsize;

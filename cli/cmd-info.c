@@ -95,6 +95,7 @@ static void values(const char *kind, const json_t *list)
 
 static void operators(const json_t *ops)
 {
+	char count[CLI_SIZE_MAX];
 	const char *name;
 	const json_t *n;
 	size_t width = 0, len;
@@ -103,13 +104,14 @@ static void operators(const json_t *ops)
 		return;
 	printf("%-*s", NAME_WIDTH, "operators");
 	json_object_foreach ((json_t *)(uintptr_t)ops, name, n) {
-		len = strlen(name) + 8;
-		if (width && width + len > 64) {
+		(void) snprintf(count, sizeof(count), "%" JSON_INTEGER_FORMAT,
+			json_integer_value(n));
+		len = strlen(name) + strlen(count) + 2;	/* " Add×7" */
+		if (width && NAME_WIDTH + width + len > 79) {
 			printf("\n%-*s", NAME_WIDTH, "");
 			width = 0;
 		}
-		printf("%s%s×%" JSON_INTEGER_FORMAT, width ? " " : "", name,
-			json_integer_value(n));
+		printf("%s%s×%s", width ? " " : "", name, count);
 		width += len;
 	}
 	putchar('\n');
@@ -178,12 +180,16 @@ static int info(struct cli *c, const char *path)
 	cleanup_json json_t *m = NULL;
 	struct fs_node *n = NULL;
 	char size[CLI_SIZE_MAX];
+	struct fs_dir *dir;
 	struct fs_attr a;
 	int r, status = CLI_DONE;
 
 	r = fs_walk_wait(c->fs, path, &n, &a);
 	if (r < 0)
 		return cli_fail(c, path, r, NULL);
+	/* The revision of a repository is known after it was listed. */
+	if (a.dir && !fs_readdir_wait(c->fs, n, &dir))
+		fs_dir_free(dir);
 	if (c->given & CLI_OPT_JSON) {
 		if (!a.dir && is_onnx(path))
 			status = model(c, path, n, &m);

@@ -138,9 +138,10 @@ static int has_revision(struct cli *c, const char *path)
 	revision = cli_attr(c, n, "revision");
 	if (!revision && a.dir) {
 		r = fs_readdir_wait(c->fs, n, &dir);
-		if (!r)
+		if (!r) {
 			fs_dir_free(dir);
-		revision = cli_attr(c, n, "revision");
+			revision = cli_attr(c, n, "revision");
+		}
 	}
 	fs_node_unref(n);
 	return r < 0 ? r : revision != NULL;
@@ -158,13 +159,14 @@ int cli_repo_of(struct cli *c, const char *path, char **ret)
 		if (r == 1) {
 			free(best);
 			best = strdup(at);
+			r = best ? 1 : -ENOMEM;
 		}
 		slash = strrchr(at, '/');
 		*slash = '\0';
 	}
-	if (r < 0 || (r && !best)) {
+	if (r < 0) {
 		free(best);
-		return r < 0 ? r : -ENOMEM;
+		return r;
 	}
 	*ret = best;
 	return 0;

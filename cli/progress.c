@@ -14,8 +14,10 @@
 
 #define DRAW_MS 100
 #define HALF_LIFE_MS 2000.0
-#define BAR 20		/* columns */
-#define NAME_MIN 12	/* columns a name gets before the bar is left out */
+#define BAR_MIN 10	/* columns */
+#define BAR_MAX 20
+#define NAME_MIN 8	/* columns; with less, name and bar are left out */
+#define NAME_GOOD 24	/* columns a name gets before the bar grows */
 #define LINE_MAX_BYTES 512
 
 const char *cli_progress_time(uint64_t s, char ret[16])
@@ -31,56 +33,72 @@ const char *cli_progress_time(uint64_t s, char ret[16])
 	return ret;
 }
 
-static void bar(char out[BAR + 3], unsigned percent)
+static void bar(char out[BAR_MAX + 1], unsigned width, unsigned percent)
 {
-	unsigned i, full = percent * BAR / 100;
+	unsigned i, full = percent * width / 100;
 
-	out[0] = '[';
-	for (i = 0; i < BAR; i++)
-		out[1 + i] = i < full ? '#' : '.';
-	out[BAR + 1] = ']';
-	out[BAR + 2] = '\0';
+	for (i = 0; i < width; i++)
+		out[i] = i < full ? '#' : '.';
+	out[width] = '\0';
+}
+
+/* The name's last `room` columns or fewer, with "…" in front when cut. */
+static const char *name_end(const char *name, size_t room, const char **dots)
+{
+	size_t len = strlen(name);
+	const char *at = len > room ? name + len - room + 1 : name;
+
+	while ((*at & 0xc0) == 0x80)	/* not inside a character */
+		at++;
+	*dots = at > name ? "…" : "";
+	return at;
+}
+
+/* What stands right of the bar. */
+static void figures(const struct cli_progress_view *v, uint64_t done,
+	char *ret, size_t room)
+{
+	char a[CLI_SIZE_MAX], b[CLI_SIZE_MAX], rate[CLI_SIZE_MAX];
+	uint64_t left = v->total - done;
+	char time[16];
+
+	if (v->rate)
+		(void) cli_progress_time((left + v->rate - 1) / v->rate, time);
+	else
+		(void) strcpy(time, left ? "-:--" : "0:00");
+	(void) snprintf(ret, room, "%s of %s  %s/s  %s left",
+		cli_size(a, done), cli_size(b, v->total),
+		cli_size(rate, v->rate), time);
 }
 
 const char *cli_progress_line(const struct cli_progress_view *v,
 	unsigned columns, char *ret, size_t room)
 {
-	uint64_t done = v->had + v->got, left;
-	char a[CLI_SIZE_MAX], b[CLI_SIZE_MAX], rate[CLI_SIZE_MAX];
-	char time[16], drawn[BAR + 3], right[160];
-	unsigned percent, name_room;
-	const char *name;
-	size_t n, len = strlen(v->name);
+	uint64_t done = v->had + v->got;
+	char drawn[BAR_MAX + 1], right[160];
+	unsigned percent, spare, width;
+	const char *name, *dots;
 
 	if (done > v->total)
 		done = v->total;
-	left = v->total - done;
 	percent = v->total ? (unsigned)((double)done * 100 /
 		(double)v->total) : 100;
-	bar(drawn, percent);
-	if (v->rate)
-		cli_progress_time((left + v->rate - 1) / v->rate, time);
-	else
-		(void) strcpy(time, left ? "-:--" : "0:00");
-	(void) snprintf(right, sizeof(right), "%s of %s  %s/s  %s left",
-		cli_size(a, done), cli_size(b, v->total),
-		cli_size(rate, v->rate), time);
-
-	n = strlen(right) + 8;	/* " 100%  " and one column kept free */
-	if (columns > n + BAR + 3 + NAME_MIN) {
-		name_room = columns - (unsigned)n - BAR - 3;
-		name = v->name;
-		if (len > name_room)
-			name += len - name_room + 1;
-		while ((*name & 0xc0) == 0x80)	/* not inside a character */
-			name++;
-		(void) snprintf(ret, room, "%s%s %3u%% %s %s",
-			name > v->name ? "…" : "", name, percent, drawn,
-			right);
-	} else {
+	figures(v, done, right, sizeof(right));
+	/* "name 100% [bar] right", and one column kept free */
+	spare = (unsigned)strlen(right) + sizeof(" 100% [] ");
+	spare = columns > spare ? columns - spare : 0;
+	if (spare < NAME_MIN + BAR_MIN) {
 		(void) snprintf(ret, room, "%3u%% %.*s", percent,
 			columns > 6 ? (int)columns - 6 : 0, right);
+		return ret;
 	}
+	width = spare > NAME_GOOD + BAR_MIN ? spare - NAME_GOOD : BAR_MIN;
+	if (width > BAR_MAX)
+		width = BAR_MAX;
+	bar(drawn, width, percent);
+	name = name_end(v->name, spare - width, &dots);
+	(void) snprintf(ret, room, "%s%s %3u%% [%s] %s", dots, name, percent,
+		drawn, right);
 	return ret;
 }
 

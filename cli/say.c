@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -85,6 +86,9 @@ int cli_fail(const struct cli *c, const char *what, int err, const char *why)
 		why = NULL;
 	if (!why && c->fs && reason_find(c->fs, what, word, text, sizeof(text)))
 		why = text;
+	if (!why && abs(err) == EHOSTUNREACH && c->conf &&
+	    conf_flag(c->conf, "offline"))
+		why = "not in the cache, and offline";
 	if (!why)
 		why = strerror(err < 0 ? -err : err);
 	if (what && *what && !strncmp(why, what, strlen(what)) &&

@@ -2,13 +2,13 @@
 # Play a transcript: run each line that begins with "$ " and compare what it
 # prints (stdout and stderr together, then "[status]" unless 0) with the lines
 # that follow it. Everything is private: home, cache, configuration; the
-# directory they are in is written TMP. Lines beginning with "#" are comments.
+# directory they are in is written TMP, and that of the build BUILD. Lines beginning with "#" are comments.
 #
 #   transcript.sh FILE             compare
 #   UPDATE=1 transcript.sh FILE    write FILE anew
 set -u
 bin=$(command -v omnihub) || exit 99
-file=$1
+file=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/omnihub-cli.XXXXXX") || exit 99
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 99' HUP INT TERM
@@ -37,7 +37,7 @@ while IFS= read -r line; do
 		printf '%s\n' "$line"
 		(eval "${line#\$ }") </dev/null >out 2>&1
 		status=$?
-		sed "s|$tmp|TMP|g" out
+		sed "s|$tmp|TMP|g; s|$BUILDDIR|BUILD|g" out
 		[ $status -eq 0 ] || echo "[$status]"
 		;;
 	'#'*)

@@ -46,9 +46,14 @@ static void test_line(void)
 	/* a long name keeps its end */
 	t_str(line("huggingface/org/a-very-long-name/pytorch/model.onnx",
 			100 * MIB, 0, 50 * MIB, 50 * MIB, 100),
-		"…-name/pytorch/model.onnx  50% [##########..........] "
+		"…g-name/pytorch/model.onnx  50% [##########..........] "
 		"50.0 MiB of 100.0 MiB  50.0 MiB/s  0:01 left");
-	/* narrow terminals lose the name, then the bar, never overflow */
+	/* the bar fits on an ordinary terminal, whatever the figures */
+	t_str(line("huggingface/org/name/model.onnx", 1023 * MIB, 0,
+			1022 * MIB, 1000 * MIB, 80),
+		"…model.onnx  99% [#########.] "
+		"1022.0 MiB of 1023.0 MiB  1000.0 MiB/s  0:01 left");
+	/* narrow terminals lose name and bar, and never overflow */
 	t_str(line("model.onnx", 100 * MIB, 0, 50 * MIB, 50 * MIB, 60),
 		" 50% 50.0 MiB of 100.0 MiB  50.0 MiB/s  0:01 left");
 	for (c = 8; c < 200; c++)
