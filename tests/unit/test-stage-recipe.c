@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include "base/map.h"
+#include "base/pool.h"
 #include "stage/stage.h"
 #include "tests/unit/stage-src.h"
 
@@ -399,6 +400,68 @@ static void test_whole(void)
 	src_unref(&a.base);
 }
 
+/* ---- parts that complete on other threads ---------------------------------- */
+
+static struct pool *workers;
+
+struct far_job {
+	struct pool_job job;		/* must be first */
+	struct src_read *r;
+};
+
+static void far_run(struct pool_job *job)
+{
+	struct src_read *r = ((struct far_job *)job)->r;
+
+	free(job);
+	late_fill(r);
+	r->done(r, 0);
+}
+
+static int far_read(struct src *s, struct src_read *r)
+{
+	struct far_job *j = malloc(sizeof(*j));
+
+	(void) s;
+	t_check(j);
+	j->job.run = far_run;
+	j->r = r;
+	pool_add(workers, &j->job);
+	return -EINPROGRESS;
+}
+
+static const struct src_ops far_ops = {
+	.name = "far", .read = far_read, .free = late_free,
+};
+
+/* 50 pieces of one source, backwards: out[i] is 10 + the mirror of i. */
+static void test_threads(void)
+{
+	struct stage_recipe *r = new_recipe();
+	struct late_src far;
+	struct src *sources[1] = { &far.base }, *s;
+	uint8_t out[200];
+
+	late_init(&far, 200);
+	far.base.ops = &far_ops;
+	workers = pool_new(3, "far");
+	t_check(workers);
+	t_int(stage_recipe_source(r, "far", 200), 0);
+	for (unsigned i = 0; i < 50; i++)
+		t_int(stage_recipe_copy(r, 0, 196 - 4 * i, 4), 0);
+	t_int(stage_recipe_src(r, sources, &s, NULL), 0);
+	stage_recipe_unref(r);
+	for (int round = 0; round < 300; round++) {
+		memset(out, 0, sizeof(out));
+		t_int(src_read_wait(s, 0, out, sizeof(out)), 0);
+		for (unsigned i = 0; i < 200; i++)
+			t_int(out[i], (uint8_t)(10 + 196 - i / 4 * 4 + i % 4));
+	}
+	src_unref(s);
+	src_unref(&far.base);
+	pool_free(workers);
+}
+
 int main(void)
 {
 	test_join();
@@ -413,5 +476,6 @@ int main(void)
 	test_stat();
 	test_scaled();
 	test_whole();
+	test_threads();
 	return 0;
 }
