@@ -252,6 +252,22 @@ static void test_cut(void)
 	stage_graph_free(g);
 }
 
+/* A node that is longer than its graph, but not than the file. */
+static void test_overrun(void)
+{
+	static const char data[] = "\x08\x07"		/* ir_version */
+		"\x3a\x04"		/* graph, 4 bytes */
+		"\x0a\x06\x22\x01"	/* node, 6 bytes: op_type */
+		"A\x3a\x01\x42\x00\x00";
+	struct src *s = src_of(data, sizeof(data) - 1);
+	struct error why = { 0 };
+	char *json;
+
+	t_int(stage_onnx_info(s, &json, &why), -EBADMSG);
+	t_check(strstr(why.text, "longer than what it is part of"));
+	src_unref(s);
+}
+
 int main(void)
 {
 	test_inline();
@@ -259,5 +275,6 @@ int main(void)
 	test_order();
 	test_refuses();
 	test_cut();
+	test_overrun();
 	return 0;
 }

@@ -214,6 +214,7 @@ static const struct {
 	{ "arguments no tuple", PICKLE("cos\nsystem\nNR."), -EBADMSG },
 	{ "memo unset", PICKLE("h\1."), -EBADMSG },
 	{ "memo far away", PICKLE("Nr\xff\xff\xff\xff."), -EBADMSG },
+	{ "memo out of proportion", PICKLE("Nr\0\1\0\0."), -EBADMSG },
 	{ "memo negative", PICKLE("Np-1\n."), -EBADMSG },
 	{ "global of numbers", PICKLE("K\1K\2\x93."), -EBADMSG },
 	{ "number of letters", PICKLE("Iabc\n."), -EBADMSG },

@@ -225,6 +225,78 @@ static void test_zip(void)
 	buf_done(&z.b);
 }
 
+static void check_bad_zip(struct zip *z, const char *text)
+{
+	struct stage_zip dir = { 0 };
+	struct error why = { 0 };
+	struct src *s;
+
+	end(z);
+	s = src_of(z->b.data, z->b.len);
+	t_int(stage_zip_read(s, &dir, &why), -EBADMSG);
+	if (!strstr(why.text, text)) {
+		fprintf(stderr, "%s\n", why.text);
+		exit(1);
+	}
+	src_unref(s);
+	buf_done(&z->b);
+}
+
+static struct zip two_members(void)
+{
+	struct zip z = { .b = BUF_INIT(1 << 20), .align = 64 };
+
+	add(&z, "one", "1", 1);
+	add(&z, "two", "22", 2);
+	return z;
+}
+
+static void test_bad_zip(void)
+{
+	struct zip z = two_members();
+
+	z.v[0].len = 100;
+	check_bad_zip(&z, "one overlaps");
+	z = two_members();
+	z.v[1].len = 100000;
+	check_bad_zip(&z, "two overlaps");
+	z = two_members();
+	z.v[1].at = 0xfffffff0;
+	check_bad_zip(&z, "two overlaps");
+	z = two_members();
+	z.v[1].at = z.v[0].at;
+	check_bad_zip(&z, "overlaps");
+	z = two_members();
+	strcpy(z.v[1].name, "one");
+	check_bad_zip(&z, "one comes twice");
+}
+
+/* The local header has the last word on what it is the header of. */
+static void test_bad_header(void)
+{
+	struct zip z = two_members();
+	struct stage_zip dir = { 0 };
+	struct stage_window w;
+	struct error why = { 0 };
+	struct src *s;
+	uint64_t off = 7;
+
+	strcpy(z.v[1].name, "twx");
+	end(&z);
+	s = src_of(z.b.data, z.b.len);
+	t_int(stage_zip_read(s, &dir, &why), 0);
+	t_int(stage_window_init(&w, s, 4096), 0);
+	t_int(stage_zip_data(&w, stage_zip_find(&dir, "one"), &off, &why), 0);
+	t_int(off, 64);
+	t_int(stage_zip_data(&w, stage_zip_find(&dir, "twx"), &off, &why),
+		-EBADMSG);
+	t_int(off, 64);
+	stage_window_done(&w);
+	stage_zip_done(&dir);
+	src_unref(s);
+	buf_done(&z.b);
+}
+
 static int failing_read(struct src *s, struct src_read *r)
 {
 	(void) s;
@@ -253,6 +325,8 @@ int main(void)
 {
 	test_few_reads();
 	test_zip();
+	test_bad_zip();
+	test_bad_header();
 	test_unreachable();
 	return 0;
 }
