@@ -287,10 +287,14 @@ void ll_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		return;
 	}
 	n = src_peek(src, at, size, iov, PEEK_MAX);
-	if (n > 0)
-		(void) fuse_reply_iov(req, iov, n);
-	else
+	if (n <= 0) {
 		read_wait(req, f, at, size);
+		return;
+	}
+	/* The reader may have its bytes and close before the reply returns. */
+	(void) src_ref(src);
+	(void) fuse_reply_iov(req, iov, n);
+	(void) src_unref(src);
 }
 
 void ll_files_drop(struct ll *ll)

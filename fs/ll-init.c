@@ -5,10 +5,14 @@
  * reads and writes of /dev/fuse go through here, and the one INIT answer is
  * completed on its way out. The structures are our own: the kernel's layout is
  * for ever, the installed headers are older than it.
+ *
+ * They go through a descriptor of our own, too: libfuse closes its one when it
+ * unmounts, and a late answer must not go into whatever file gets that number.
  */
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <stddef.h>
 #include <string.h>
@@ -62,8 +66,9 @@ static void see_init(struct ll *ll, const char *buf, size_t len)
 static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 {
 	struct ll *ll = userdata;
-	ssize_t n = read(fd, buf, len);
+	ssize_t n = read(ll->device, buf, len);
 
+	(void) fd;
 	if (n > 0 && !atomic_load(&ll->init_unique))
 		see_init(ll, buf, (size_t)n);
 	return n;
@@ -97,7 +102,8 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 		atomic_store(&ll->init_done, true);
 		complete_init(ll, iov[1].iov_base);
 	}
-	return writev(fd, iov, count);
+	(void) fd;
+	return writev(ll->device, iov, count);
 }
 
 int ll_custom_io(struct ll *ll)
@@ -107,6 +113,11 @@ int ll_custom_io(struct ll *ll)
 		.writev = io_writev,
 	};
 
+	/* dup() and not fcntl(): ThreadSanitizer sees that what is written to
+	 * a device and then read from it comes in this order. */
+	ll->device = dup(fuse_session_fd(ll->se));
+	if (ll->device < 0 || fcntl(ll->device, F_SETFD, FD_CLOEXEC))
+		return -errno;
 	return fuse_session_custom_io(ll->se, &io, fuse_session_fd(ll->se));
 }
 
@@ -124,7 +135,7 @@ void ll_op_init(void *userdata, struct fuse_conn_info *conn)
 int ll_backing_open(struct ll *ll, int fd)
 {
 	struct px_backing_map m = { .fd = fd };
-	int id = ioctl(fuse_session_fd(ll->se), PX_BACKING_OPEN, &m);
+	int id = ioctl(ll->device, PX_BACKING_OPEN, &m);
 
 	return id < 0 ? -errno : id;
 }
@@ -133,5 +144,5 @@ void ll_backing_close(struct ll *ll, int id)
 {
 	uint32_t which = (uint32_t)id;
 
-	(void) ioctl(fuse_session_fd(ll->se), PX_BACKING_CLOSE, &which);
+	(void) ioctl(ll->device, PX_BACKING_CLOSE, &which);
 }

@@ -33,6 +33,7 @@ struct ll {
 	struct fs *fs;
 	struct fs_inodes *inodes;	/* of fs */
 	struct fuse_session *se;
+	int device;			/* /dev/fuse, our own descriptor */
 	uid_t uid;
 	gid_t gid;
 	atomic_uint ops;		/* requests not answered yet */

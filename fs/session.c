@@ -40,6 +40,7 @@ struct session {
 	pthread_t signals, greeter;
 	sigset_t ending;	/* SIGTERM, SIGINT, SIGHUP, WAKE */
 	atomic_bool done;	/* the loop has returned */
+	atomic_bool greeted;	/* the greeter will not wait any more */
 	void (*ready)(void *arg);
 	void *ready_arg;
 };
@@ -200,6 +201,7 @@ static void *greet(void *arg)
 		if (s->ready)
 			s->ready(s->ready_arg);
 	}
+	atomic_store(&s->greeted, true);
 	return NULL;
 }
 
@@ -293,6 +295,7 @@ static int loop(struct session *s)
 /* Threads that serve, from here to the end of the mount. */
 static int serve(struct session *s, struct error *why)
 {
+	bool greeted;
 	int r;
 
 	s->main = pthread_self();
@@ -309,7 +312,12 @@ static int serve(struct session *s, struct error *why)
 	fuse_session_unmount(s->ll.se);
 	(void) pthread_kill(s->signals, SIGTERM);
 	pthread_join(s->signals, NULL);
-	pthread_join(s->greeter, NULL);
+	greeted = atomic_load(&s->greeted);
+	if (greeted)
+		pthread_join(s->greeter, NULL);
+	if (!greeted || atomic_load(&s->ll.ops) ||
+		atomic_load(&s->ll.fs->open_files))
+		_exit(r ? 1 : 0);
 	ll_notify_stop(&s->ll);
 	return r ? error_set(why, r, "the session ended: %s", strerror(-r)) : 0;
 }
@@ -344,10 +352,10 @@ int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
 		r = mount_it(&s, why);
 	if (!r)
 		r = serve(&s, why);
-	if (atomic_load(&s.ll.ops) || atomic_load(&s.ll.fs->open_files))
-		_exit(r ? 1 : 0);
 	fs_inodes_forget_all(s.ll.inodes);
 	fs_free(s.ll.fs);
+	if (s.ll.device > 0)
+		(void) close(s.ll.device);
 	if (s.ll.se)
 		fuse_session_destroy(s.ll.se);
 	return r;
