@@ -34,6 +34,7 @@ int cli_fs_open(struct cli *c)
 /* One "KEY = VALUE<tab># origin" line of a mount's configuration. */
 static void conf_line(struct conf *conf, char *line)
 {
+	enum conf_origin from = CONF_ARG;
 	char *eq = strchr(line, '='), *value, *end;
 
 	if (!eq || *line == '#')
@@ -42,10 +43,15 @@ static void conf_line(struct conf *conf, char *line)
 	for (end = eq; end > line && strchr(" \t", end[-1]); end--)
 		;
 	*end = '\0';
-	value[strcspn(value, "\t\n")] = '\0';
+	end = strchr(value, '\t');
+	if (end)
+		*end++ = '\0';
+	/* --demo keeps its cache apart from one that was not asked for. */
+	if (!strcmp(line, "cache.dir") && end && !strstr(end, "command line"))
+		from = CONF_ENV;
 	/* Secrets are not told ("***"): ours are used. */
 	if (*value && strcmp(value, "***"))
-		(void) conf_set(conf, line, value, CONF_ARG, NULL);
+		(void) conf_set(conf, line, value, from, NULL);
 }
 
 static void conf_from_mount(struct cli *c, const char *dir)

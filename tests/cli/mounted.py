@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""The command line beside a live mount and a dead one: whose settings it uses,
+what it says of the mount, and how it takes it down."""
+import json
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.environ["SRCDIR"], "tests", "mount"))
+import lib  # noqa: E402
+from lib import check, equal  # noqa: E402
+
+ONNX = "bert-base/pytorch/model.onnx"
+
+
+def failing(rig, *argv, **more):
+    p = subprocess.run([lib.OMNIHUB, *argv], stdin=subprocess.DEVNULL,
+                       capture_output=True, env=rig.env(), timeout=50,
+                       check=False, **more)
+    equal(p.returncode, 1, argv)
+    text = p.stderr.decode()
+    equal(len(text.splitlines()), 1, f"{argv}: {text}")
+    return text
+
+
+def paths(rig, m):
+    """A path in the mount is looked at with the mount's own settings."""
+    def ls(*argv, cwd=None):
+        return subprocess.run([lib.OMNIHUB, "ls", *argv], cwd=cwd, check=True,
+                              env=rig.env(), stdout=subprocess.PIPE,
+                              timeout=50).stdout.decode().split()
+
+    top = m.hf("bert-base")
+    want = sorted(os.listdir(m.hf("bert-base", "pytorch")))
+    equal(ls(m.hf("bert-base", "pytorch")), want, "absolute")
+    equal(ls("pytorch", cwd=top), want, "relative, there")
+    equal(ls("./pytorch", cwd=top), want, "./")
+    equal(ls("../bert-base/./pytorch/", cwd=top), want, "../")
+    link = os.path.join(rig.dir("links"), "hub")
+    os.symlink(m.at, link)
+    equal(ls(link + "/huggingface/bert-base/pytorch"), want, "through a link")
+    out = rig.run(lib.OMNIHUB, "get", m.hf(ONNX))
+    check(f"huggingface/{ONNX}" in out and "verified" in out, out)
+    use = json.loads(rig.run(lib.OMNIHUB, "du", "--json", m.hf(ONNX)))[0]
+    equal(use["cached_bytes"], os.stat(m.hf(ONNX)).st_size, "same cache")
+    err = failing(rig, "ls", rig.dir("elsewhere"))
+    check("ENOENT: not below a mountpoint" in err, err)
+    # With an option of its own it is on its own: these hubs it cannot reach.
+    err = failing(rig, "ls", "--offline", m.hf("bert-base"))
+    check("EHOSTUNREACH" in err, err)
+
+
+def status(rig, m):
+    out = rig.run(lib.OMNIHUB, "status", m.at)
+    check(out.startswith(f"mounted at {m.at}\n"), out)
+    got = json.loads(rig.run(lib.OMNIHUB, "status", "--json", m.at))
+    equal((got["mounted"], got["mountpoint"]), (True, m.at))
+    check("requests" in got["stats"]["fetch"], got)
+    # Without an argument: $MODELHUB_PATH.
+    out = rig.run(lib.OMNIHUB, "status", MODELHUB_PATH=m.at)
+    check(out.startswith(f"mounted at {m.at}\n"), out)
+
+
+def dead(rig):
+    m = rig.mount(None, "--demo")
+    m.kill()
+    err = failing(rig, "status", m.at)
+    check(m.at in err and "daemon" in err, err)
+    p = subprocess.run([lib.OMNIHUB, "doctor", "--json", "--demo", "--cache",
+                        rig.dir("cache")], env=rig.env(), check=False,
+                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                       timeout=50)
+    equal(p.returncode, 1, "doctor beside a dead mount")
+    rows = {(r["check"], r["verdict"]): r["text"]
+            for r in json.loads(p.stdout)}
+    check(m.at in rows["mount", "bad"], rows)
+    check(("cache", "ok") in rows and ("hub", "ok") in rows, rows)
+    rig.run(lib.OMNIHUB, "umount", m.at)
+    check(not os.path.ismount(m.at), "the dead mount is still there")
+    err = failing(rig, "umount", m.at)
+    check("not mounted" in err, err)
+
+
+def umount(rig, m):
+    with open(m.hf("bert-base/config.json"), "rb"):
+        err = failing(rig, "umount", m.at)
+        check("EBUSY" in err and "--lazy" in err, err)
+        os.listdir(m.at)
+        rig.run(lib.OMNIHUB, "umount", "--lazy", m.at)
+        check(not os.path.ismount(m.at), "still mounted")
+    equal(m.proc.wait(20), 0, "the daemon")
+
+
+def up(rig):
+    """omnihub mount finds the daemon beside itself and passes options on."""
+    at = os.path.join(rig.dir("new"), "made")
+    rig.run(lib.OMNIHUB, "mount", "--demo", "--cache", rig.dir("cache"), at)
+    check(os.path.ismount(at), "not mounted")
+    equal(rig.run(lib.OMNIHUB, "ls", at).split(), [".omnihub/",
+                                                   "huggingface/"])
+    rig.run(lib.OMNIHUB, "umount", at)
+    check(not os.path.ismount(at), "still mounted")
+
+
+def run(rig):
+    m = rig.mount(None, "--demo")
+    for test in (paths, status):
+        print("#", test.__name__, flush=True)
+        test(rig, m)
+    umount(rig, m)
+    dead(rig)
+    up(rig)
+
+
+lib.main(run)
