@@ -295,6 +295,81 @@ static void test_plan(void)
 	stage_free(s);
 }
 
+/* A checkpoint of three gigabytes, of which only the header is there: from
+ * 2 GiB on the model is the graph alone, with the weights beside it. */
+struct big_src {
+	struct src base;	/* must be first */
+	char head[256];		/* then zeros */
+};
+
+static int big_read(struct src *s, struct src_read *r)
+{
+	struct big_src *b = (struct big_src *)s;
+
+	for (size_t i = 0; i < r->len; i++)
+		((char *)r->buf)[i] = r->off + i < sizeof(b->head) ?
+			b->head[r->off + i] : 0;
+	return 0;
+}
+
+static void big_free(struct src *s)
+{
+	(void) s;
+}
+
+static const struct src_ops big_ops = {
+	.name = "big", .read = big_read, .free = big_free,
+};
+static struct big_src big;
+
+static int open_big(void *arg, const struct listing_entry *e,
+	struct src **ret, struct error *why)
+{
+	(void) why;
+	*ret = strcmp(e->path, "config.json") ? src_ref(&big.base) :
+		src_of(arg, strlen(arg));
+	return 0;
+}
+
+static void test_big(void)
+{
+	static char config[] = "{\"model_type\": \"big\"}";
+	const uint64_t rows = 400000000;
+	const struct objid none = { .alg = OBJID_NONE };
+	struct stage *s = stage_of(13, "installed", NULL);
+	struct listing in = { 0 };
+	struct stage_input input = { &in, open_big, config };
+	struct stage_recipe *recipe = NULL;
+	struct error why = { 0 };
+	int n = snprintf(big.head + 8, sizeof(big.head) - 8,
+		"{\"w\":{\"dtype\":\"F32\",\"shape\":[%llu,2],"
+		"\"data_offsets\":[0,%llu]}}", (unsigned long long)rows,
+		(unsigned long long)rows * 8);
+
+	big.head[0] = (char)n;
+	src_init(&big.base, &big_ops, 8 + (uint64_t)n + rows * 8);
+	t_int(listing_add(&in, "config.json", LISTING_FILE,
+		strlen(config), &none), 0);
+	t_int(listing_add(&in, "model.safetensors", LISTING_FILE,
+		big.base.size, &none), 0);
+	listing_sort(&in);
+	t_int(stage_plan(s, &input, "pytorch/model.onnx", &recipe, &why), 0);
+	t_int(stage_recipe_sources(recipe), 0);
+	t_check(stage_recipe_size(recipe) < 1000);
+	stage_recipe_unref(recipe);
+	/* A file of its own stands where the weights would be shown. */
+	recipe = NULL;
+	t_int(listing_add(&in, "pytorch/model.safetensors", LISTING_FILE, 9,
+		&none), 0);
+	listing_sort(&in);
+	t_int(stage_plan(s, &input, "pytorch/model.onnx", &recipe, &why),
+		-ENOTSUP);
+	t_check(strstr(why.text, "a file pytorch/model.safetensors of its"));
+	t_check(!recipe);
+	listing_done(&in);
+	stage_free(s);
+}
+
 static void test_dirs(void)
 {
 	char broken[256];
@@ -339,6 +414,9 @@ int main(void)
 	put("installed/lib.bp", lib);
 	put("installed/tiny.bp", bert_like);
 	put("installed/other.bp", "family \"Other\" for \"other\"\n");
+	put("installed/big.bp", "family \"Big\" for \"big\"\n"
+		"input i : i64[n]\ntask \"feature-extraction\" for \"B\" "
+		"{ output y : f32[n, 2] = Gather(@w, i) }\n");
 	put("installed/.hidden.bp", "(");
 	put("installed/notes.txt", "(");
 	put("user/tiny.bp", "family \"Tiny of the user\" for \"tiny\"\n");
@@ -348,6 +426,7 @@ int main(void)
 	test_key();
 	test_key_digests();
 	test_plan();
+	test_big();
 	test_dirs();
 	t_int(io_remove_tree(AT_FDCWD, top), 0);
 	return 0;
