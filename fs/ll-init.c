@@ -126,6 +126,10 @@ void ll_op_init(void *userdata, struct fuse_conn_info *conn)
 	struct ll *ll = userdata;
 
 	(void) ll;
+	/* Of a read ahead the kernel sends, nobody waits but on a page's lock,
+	 * and that only a deadly signal ends. Sent by the reader itself, the
+	 * request can be interrupted. Reading ahead is done here anyway. */
+	conn->want &= ~FUSE_CAP_ASYNC_READ;
 	/* Reads that wait for a hub must never use up the places of reads of
 	 * files that are here. */
 	conn->max_background = 16384;

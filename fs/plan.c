@@ -388,20 +388,39 @@ static int note(struct plan_job *j, int err)
 	return r;
 }
 
-static void run(struct pool_job *job)
+/* r: 0 with the recipe, or why there is none. */
+static void finish(struct plan_job *j, int r)
 {
-	struct plan_job *j = (struct plan_job *)job;
 	struct fs_plan *p = j->plan;
-	uint64_t size;
-	int r = 0;
 
-	if (fs_plan_known(p, &size) || fs_plan_recipe(p, &j->recipe))
-		r = make(j);
 	r = note(j, r);
 	while (!settle(j, r))
 		r = note(j, fs_stack_staged(&p->plans->stack, j->snap,
 			j->recipe, &j->src, &j->why));
 	job_free(j);
+}
+
+static void run_planning(struct pool_job *job)
+{
+	struct plan_job *j = (struct plan_job *)job;
+
+	finish(j, make(j));
+}
+
+/* Planning may wait for the network, a recipe that is here must not wait for
+ * planning. */
+static void run(struct pool_job *job)
+{
+	struct plan_job *j = (struct plan_job *)job;
+	uint64_t size;
+
+	if (!fs_plan_known(j->plan, &size) &&
+		!fs_plan_recipe(j->plan, &j->recipe)) {
+		finish(j, 0);
+		return;
+	}
+	j->job.run = run_planning;
+	pool_add(j->plan->plans->planners, &j->job);
 }
 
 /* ---- asking ------------------------------------------------------------------- */
@@ -478,7 +497,7 @@ static int wait_for_job(struct fs_plan *p, const struct fs_plan_for *whom,
 	p->plans->busy += start;
 	pthread_mutex_unlock(&p->plans->lock);
 	if (start)
-		pool_add(p->plans->planners, &j->job);
+		pool_add(p->plans->work, &j->job);
 	else
 		job_free(j);
 	return 0;

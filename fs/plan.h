@@ -29,6 +29,7 @@
 struct fs_plans {
 	struct cache *cache;
 	struct stage *stage;
+	struct pool *work;		/* for recipes that are on the disk */
 	struct pool *planners;		/* its threads may wait for the network */
 	struct fs_errors *errors;
 	struct fs_stack stack;

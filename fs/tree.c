@@ -44,7 +44,13 @@ static void epoch_changed(void *arg, const struct src *s)
 		return;
 	job->run = bytes_were_wrong;
 	memcpy(job + 1, &arg, sizeof(arg));
-	pool_add(fs->work, job);
+	pthread_mutex_lock(&fs->closing_lock);
+	if (!fs->closing) {
+		pool_add(fs->work, job);
+		job = NULL;
+	}
+	pthread_mutex_unlock(&fs->closing_lock);
+	free(job);
 }
 
 static int open_cache(struct fs *fs, struct error *why)
@@ -133,7 +139,7 @@ static void start_tables(struct fs *fs)
 {
 	fs->resolver.cache = fs->plans.cache = fs->cache;
 	fs->resolver.stage = fs->plans.stage = fs->stage;
-	fs->resolver.work = fs->work;
+	fs->resolver.work = fs->plans.work = fs->work;
 	fs->plans.planners = fs->planners;
 	fs->resolver.errors = fs->plans.errors = &fs->errors;
 	fs->resolver.offline = fs->offline;
@@ -153,6 +159,7 @@ int fs_new(const struct conf *conf, struct fs **ret, struct error *why)
 	fs->conf = conf;
 	fs->offline = conf_flag(conf, "offline");
 	fs->started = clock_wall();
+	pthread_mutex_init(&fs->closing_lock, NULL);
 	fs_errors_init(&fs->errors);
 	fs_inodes_init(&fs->inodes);
 	fs_resolver_init(&fs->resolver);
@@ -178,12 +185,15 @@ int fs_new(const struct conf *conf, struct fs **ret, struct error *why)
 	return 0;
 }
 
-/* Planners and the engine first: they call the work pool. What they were asked
- * for and cannot finish fails. */
+/* Nothing is under way: whoever asked has been answered, or the process ends
+ * otherwise. */
 void fs_free(struct fs *fs)
 {
 	if (!fs)
 		return;
+	pthread_mutex_lock(&fs->closing_lock);
+	fs->closing = true;
+	pthread_mutex_unlock(&fs->closing_lock);
 	pool_free(fs->planners);
 	fetch_free(fs->fetch);
 	pool_free(fs->work);
@@ -195,6 +205,7 @@ void fs_free(struct fs *fs)
 	fs_notes_done(&fs->notes);
 	stage_free(fs->stage);
 	cache_close(fs->cache);
+	pthread_mutex_destroy(&fs->closing_lock);
 	free(fs->cache_dir);
 	free(fs);
 }

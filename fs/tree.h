@@ -36,6 +36,9 @@ struct fs {
 	struct fs_node *root;
 	atomic_uint open_files;
 
+	pthread_mutex_t closing_lock;
+	bool closing;			/* closing_lock; work takes no more */
+
 	/* Set once before the first open: bytes of files the kernel may hold
 	 * turned out wrong. Called on any thread. */
 	void (*on_wrong)(void *arg);
