@@ -90,8 +90,11 @@ static void opened(void *arg, int err, struct fs_dir *d)
 		o->fi.fh = (uintptr_t)d;
 		o->fi.cache_readdir = fs_dir_fixed(d);
 		o->fi.keep_cache = fs_dir_fixed(d);
-		if (fuse_reply_open(o->op.req, &o->fi))
+		atomic_fetch_add(&o->op.ll->dirs, 1);
+		if (fuse_reply_open(o->op.req, &o->fi)) {
+			atomic_fetch_sub(&o->op.ll->dirs, 1);
 			fs_dir_free(d);
+		}
 	}
 	ll_op_put(&o->op);
 }
@@ -208,5 +211,6 @@ void ll_op_releasedir(fuse_req_t req, fuse_ino_t ino,
 {
 	(void) ino;
 	fs_dir_free((struct fs_dir *)(uintptr_t)fi->fh);
+	atomic_fetch_sub(&ll_of(req)->dirs, 1);
 	ll_reply_err(req, 0);
 }

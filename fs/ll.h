@@ -37,6 +37,7 @@ struct ll {
 	uid_t uid;
 	gid_t gid;
 	atomic_uint ops;		/* requests not answered yet */
+	atomic_uint dirs;		/* open ones */
 
 	/* From the INIT exchange (ll-init.c); constant afterwards. */
 	_Atomic uint64_t init_unique;	/* 0: not seen */

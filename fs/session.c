@@ -316,6 +316,7 @@ static int serve(struct session *s, struct error *why)
 	if (greeted)
 		pthread_join(s->greeter, NULL);
 	if (!greeted || atomic_load(&s->ll.ops) ||
+		atomic_load(&s->ll.dirs) ||
 		atomic_load(&s->ll.fs->open_files))
 		_exit(r ? 1 : 0);
 	ll_notify_stop(&s->ll);

@@ -412,7 +412,7 @@ def child(run, top):
         traceback.print_exc()
         for m in rig.mounts if "rig" in locals() else ():
             sys.stderr.write(f"---- {m.log}\n")
-            sys.stderr.write(read(m.log)[-4000:].decode("utf-8", "replace"))
+            sys.stderr.write(read(m.log)[-16000:].decode("utf-8", "replace"))
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
