@@ -109,8 +109,9 @@ enum bp_stmt_kind {
 	BP_S_MATCH,	/* match a { cases, else { other } } */
 	BP_S_RETURN,	/* a */
 	BP_S_REFUSE,	/* a, if b */
-	BP_S_INPUT,	/* a : dtype[dims] */
-	BP_S_OUTPUT,	/* a : dtype[dims] = b */
+	/* The name of a port is names[0], or the string a. */
+	BP_S_INPUT,	/* name : dtype[dims] */
+	BP_S_OUTPUT,	/* name : dtype[dims] = b */
 	BP_S_ASSUME,	/* cfg.names[0] is a, or one of a when it is a list */
 	BP_S_IGNORE,	/* weights matching a, or cfg.names[0] */
 };
@@ -133,7 +134,8 @@ struct bp_stmt {
 	size_t n_names;
 	struct bp_expr *a, *b;
 	enum stage_dtype dtype;
-	struct bp_arg *dims;	/* a bare unknown name is a symbolic dim */
+	/* A string or a bare unknown name is a symbolic dim. */
+	struct bp_arg *dims;
 	size_t n_dims;
 	struct bp_block body, other;
 	struct bp_case *cases;

@@ -120,6 +120,22 @@ static int fn_last(struct bp_run *r, const struct bp_expr *e,
 	return 0;
 }
 
+/* given("name"): the graph's input of that name. */
+static int fn_given(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	int err = need(r, e, &args[0], BP_V_TEXT);
+
+	for (struct bp_tensor *t = r->inputs; t && !err; t = t->next) {
+		if (!strcmp(t->name, args[0].s)) {
+			*ret = stage_bp_tensor(t);
+			return 0;
+		}
+	}
+	return err ? err : stage_bp_fail(r, &e->at, "the graph has no input "
+		"%s", args[0].s);
+}
+
 static int fn_len(struct bp_run *r, const struct bp_expr *e,
 	const struct bp_value *args, struct bp_value *ret)
 {
@@ -141,6 +157,27 @@ static int fn_len(struct bp_run *r, const struct bp_expr *e,
 		break;
 	}
 	return need(r, e, &args[0], BP_V_LIST);
+}
+
+/* pair(2): [2, 2]; pair([2, 3]): [2, 3] */
+static int fn_pair(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	struct bp_value *v;
+
+	if (args[0].kind == BP_V_LIST && args[0].n == 2) {
+		*ret = args[0];
+		return 0;
+	}
+	if (args[0].kind != BP_V_INT)
+		return stage_bp_fail(r, &e->at, "pair() needs an integer or "
+			"two of them");
+	v = stage_arena_array(&r->arena, 2, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	v[0] = v[1] = args[0];
+	*ret = (struct bp_value){ .kind = BP_V_LIST, .n = 2, .list = v };
+	return 0;
 }
 
 /* split("a b", " "): ["a", "b"] */
@@ -248,10 +285,13 @@ static int fn_int(struct bp_run *r, const struct bp_expr *e,
 static const struct bp_builtin builtins[] = {
 	{ "contains", 2, fn_contains },
 	{ "count", 1, fn_count },
+	{ "given", 1, fn_given },
 	{ "has", 1, fn_has },
 	{ "int", 1, fn_int },
 	{ "last", 1, fn_last },
 	{ "len", 1, fn_len },
+	{ "pair", 1, fn_pair },
+	{ "rope_frequencies", 3, stage_bp_rope_frequencies },
 	{ "shape", 1, fn_shape },
 	{ "split", 2, fn_split },
 	{ "sqrt", 1, fn_sqrt },

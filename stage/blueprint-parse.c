@@ -272,8 +272,12 @@ static int parse_port(struct bp_parser *p, struct bp_stmt *s, bool output)
 	s->names = stage_arena_alloc(&p->bp->arena, sizeof(*s->names));
 	if (!s->names)
 		return stage_bp_no_memory(p);
-	s->n_names = 1;
-	r = stage_bp_name(p, &s->names[0]);
+	if (p->tok.kind == BP_T_STRING) {
+		r = stage_bp_parse_string(p, &s->a);
+	} else {
+		s->n_names = 1;
+		r = stage_bp_name(p, &s->names[0]);
+	}
 	if (!r)
 		r = stage_bp_expect(p, BP_P1(':'));
 	if (!r)

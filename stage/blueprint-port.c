@@ -17,8 +17,34 @@ static bool symbol_declared(const struct bp_run *r, const char *name)
 	return false;
 }
 
-/* The type a port declares. A bare name that is no variable is a symbol;
- * outputs may only use those of inputs. */
+static int port_name(struct bp_run *r, const struct bp_stmt *s,
+	const char **ret)
+{
+	struct bp_value v;
+	int err;
+
+	if (s->n_names) {
+		*ret = s->names[0];
+		return 0;
+	}
+	err = stage_bp_eval(r, s->a, &v);
+	if (!err)
+		*ret = v.s;
+	return err;
+}
+
+static int port_symbol(struct bp_run *r, const struct bp_stmt *s,
+	const struct bp_place *at, const char *name, struct stage_dim *ret)
+{
+	if (s->kind == BP_S_OUTPUT && !symbol_declared(r, name))
+		return stage_bp_fail(r, at, "no input has a dimension %s",
+			name);
+	*ret = (struct stage_dim){ -1, name };
+	return 0;
+}
+
+/* The type a port declares. A bare name that is no variable is a symbol, and
+ * so is a string; outputs may only use those of inputs. */
 static int port_type(struct bp_run *r, const struct bp_stmt *s,
 	struct stage_type *ret)
 {
@@ -26,18 +52,17 @@ static int port_type(struct bp_run *r, const struct bp_stmt *s,
 		.rank = (unsigned)s->n_dims };
 	for (size_t i = 0; i < s->n_dims; i++) {
 		const struct bp_expr *e = s->dims[i].e;
-		struct bp_value v;
-		int err;
+		struct bp_value v = { .kind = BP_V_TEXT, .s = e->name };
+		int err = 0;
 
-		if (e->kind == BP_E_NAME && !stage_bp_find(r, e->name)) {
-			if (s->kind == BP_S_OUTPUT &&
-			    !symbol_declared(r, e->name))
-				return stage_bp_fail(r, &e->at, "no input has "
-					"a dimension %s", e->name);
-			ret->dim[i] = (struct stage_dim){ -1, e->name };
+		if (e->kind != BP_E_NAME || stage_bp_find(r, e->name))
+			err = stage_bp_eval(r, e, &v);
+		if (!err && v.kind == BP_V_TEXT) {
+			err = port_symbol(r, s, &e->at, v.s, &ret->dim[i]);
+			if (err)
+				return err;
 			continue;
 		}
-		err = stage_bp_eval(r, e, &v);
 		if (!err && (v.kind != BP_V_INT || v.i < 0))
 			err = stage_bp_fail(r, &e->at, "a dimension that is "
 				"%s", stage_bp_kind_name(&v));
@@ -59,11 +84,13 @@ int stage_bp_input(struct bp_run *r, const struct bp_stmt *s)
 {
 	struct bp_tensor *t;
 	struct bp_value v;
-	int err;
+	const char *name;
+	int err = port_name(r, s, &name);
 
-	if (map_get(&r->names, s->names[0]) || stage_bp_find(r, s->names[0]))
-		return stage_bp_fail(r, &s->at, "%s is taken already",
-			s->names[0]);
+	if (err)
+		return err;
+	if (map_get(&r->names, name) || stage_bp_find(r, name))
+		return stage_bp_fail(r, &s->at, "%s is taken already", name);
 	t = stage_arena_alloc(&r->arena, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
@@ -71,7 +98,7 @@ int stage_bp_input(struct bp_run *r, const struct bp_stmt *s)
 	err = port_type(r, s, &t->type);
 	if (err)
 		return err;
-	t->name = stage_bp_unique(r, s->names[0]);
+	t->name = stage_bp_unique(r, name);
 	if (!t->name)
 		return -ENOMEM;
 	append(&r->inputs, t);
@@ -80,7 +107,8 @@ int stage_bp_input(struct bp_run *r, const struct bp_stmt *s)
 }
 
 static int check_type(struct bp_run *r, const struct bp_stmt *s,
-	const struct stage_type *want, const struct stage_type *is)
+	const char *name, const struct stage_type *want,
+	const struct stage_type *is)
 {
 	bool same = want->dtype == is->dtype && want->rank == is->rank;
 	char a[160], b[160];
@@ -91,8 +119,8 @@ static int check_type(struct bp_run *r, const struct bp_stmt *s,
 		return 0;
 	stage_type_text(want, a, sizeof(a));
 	stage_type_text(is, b, sizeof(b));
-	return stage_bp_fail(r, &s->at, "output %s is %s, not %s",
-		s->names[0], b, a);
+	return stage_bp_fail(r, &s->at, "output %s is %s, not %s", name, b,
+		a);
 }
 
 int stage_bp_output(struct bp_run *r, const struct bp_stmt *s)
@@ -100,20 +128,22 @@ int stage_bp_output(struct bp_run *r, const struct bp_stmt *s)
 	struct stage_type want;
 	struct bp_tensor *t;
 	struct bp_value v;
-	int err = stage_bp_eval(r, s->b, &v);
+	const char *name;
+	int err = port_name(r, s, &name);
 
+	if (!err)
+		err = stage_bp_eval(r, s->b, &v);
 	if (!err && v.kind != BP_V_TENSOR)
 		err = stage_bp_fail(r, &s->at, "an output that is %s",
 			stage_bp_kind_name(&v));
 	if (!err)
 		err = port_type(r, s, &want);
 	if (!err)
-		err = check_type(r, s, &want, &v.tensor->type);
+		err = check_type(r, s, name, &want, &v.tensor->type);
 	if (err)
 		return err;
-	if (map_get(&r->names, s->names[0]))
-		return stage_bp_fail(r, &s->at, "%s is taken already",
-			s->names[0]);
+	if (map_get(&r->names, name))
+		return stage_bp_fail(r, &s->at, "%s is taken already", name);
 	t = v.tensor;
 	if (t->kind != BP_RESULT || t->is_output) {
 		err = stage_bp_emit(r, &s->at, stage_op_find("Identity"),
@@ -121,7 +151,7 @@ int stage_bp_output(struct bp_run *r, const struct bp_stmt *s)
 		if (err)
 			return err;
 	}
-	t->name = stage_bp_unique(r, s->names[0]);
+	t->name = stage_bp_unique(r, name);
 	t->is_output = true;
 	append(&r->outputs, t);
 	return t->name ? 0 : -ENOMEM;

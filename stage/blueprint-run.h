@@ -141,6 +141,13 @@ const char *stage_bp_unique(struct bp_run *r, const char *base);
 /* Writes what the outputs need into a graph. */
 int stage_bp_write(struct bp_run *r, struct stage_graph **ret);
 
+/* ---- blueprint-rope.c ------------------------------------------------------ */
+
+/* rope_frequencies(size, base, scaling): size / 2 numbers; scaling is
+ * config.json's object or none. */
+int stage_bp_rope_frequencies(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret);
+
 /* ---- blueprint-guard.c ----------------------------------------------------- */
 
 /* Index of the weight a blueprint calls `name`, or -1. */

@@ -1,9 +1,12 @@
 /* Rules of the operators that only move elements. */
 #include "config.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "stage/shape.h"
+
+#define SYMBOL_MAX 128		/* bytes of a symbol that stands for a sum */
 
 int stage_rule_shape(struct stage_infer *x)
 {
@@ -221,6 +224,26 @@ static int concat_known(struct stage_infer *x)
 	return stage_infer_known(x, x->out, all, n);
 }
 
+/* The sum of two dims where one is a symbol: "past + sequence". */
+static int dim_sum(struct stage_infer *x, const struct stage_dim *a,
+	const struct stage_dim *b, struct stage_dim *ret)
+{
+	char text[3][SYMBOL_MAX];
+	char *symbol;
+	int n;
+
+	stage_dim_text(a, text[0], sizeof(text[0]));
+	stage_dim_text(b, text[1], sizeof(text[1]));
+	n = snprintf(text[2], sizeof(text[2]), "%s + %s", text[0], text[1]);
+	if (n < 0 || (size_t)n >= sizeof(text[2]))
+		return stage_infer_unknown(x, ret);
+	symbol = stage_arena_copy(x->arena, text[2], (size_t)n);
+	if (!symbol)
+		return -ENOMEM;
+	*ret = (struct stage_dim){ -1, symbol };
+	return 0;
+}
+
 int stage_rule_concat(struct stage_infer *x)
 {
 	unsigned axis;
@@ -243,7 +266,7 @@ int stage_rule_concat(struct stage_infer *x)
 				return stage_infer_fail(x, "dimension %u of "
 					"input %zu differs", k, i + 1);
 		if (sum->symbol || t->dim[axis].symbol)
-			r = stage_infer_unknown(x, sum);
+			r = dim_sum(x, sum, &t->dim[axis], sum);
 		else if (__builtin_add_overflow(sum->size, t->dim[axis].size,
 			 &sum->size))
 			r = stage_infer_fail(x, "too many elements");

@@ -23,6 +23,20 @@ static const struct stage_op_attr axis_attrs[] = {
 	{ "axis", I, false }, { .name = NULL } };
 static const struct stage_op_attr concat_attrs[] = {
 	{ "axis", I, true }, { .name = NULL } };
+static const struct stage_op_attr arg_attrs[] = {
+	{ "axis", I, false }, { "keepdims", I, false }, { .name = NULL } };
+static const struct stage_op_attr conv_attrs[] = {
+	{ "dilations", IS, false }, { "group", I, false },
+	{ "pads", IS, false }, { "strides", IS, false }, { .name = NULL } };
+static const struct stage_op_attr pool_attrs[] = {
+	{ "ceil_mode", I, false }, { "kernel_shape", IS, true },
+	{ "pads", IS, false }, { "strides", IS, false }, { .name = NULL } };
+static const struct stage_op_attr average_attrs[] = {
+	{ "ceil_mode", I, false }, { "count_include_pad", I, false },
+	{ "kernel_shape", IS, true }, { "pads", IS, false },
+	{ "strides", IS, false }, { .name = NULL } };
+static const struct stage_op_attr batch_norm_attrs[] = {
+	{ "epsilon", F, false }, { .name = NULL } };
 static const struct stage_op_attr cast_attrs[] = {
 	{ "to", I, true }, { .name = NULL } };
 static const struct stage_op_attr cumsum_attrs[] = {
@@ -53,10 +67,15 @@ static const struct stage_op ops[] = {
 	SAME("Abs", STAGE_TYPES_NUMBER),
 	BINARY("Add"),
 	COMPARE("And", STAGE_TYPES_BOOL),
+	{ "ArgMax", 13, 1, 1, arg_attrs, stage_rule_arg, 0 },
+	{ "AveragePool", 11, 1, 1, average_attrs, stage_rule_pool, 0 },
+	{ "BatchNormalization", 9, 5, 5, batch_norm_attrs,
+		stage_rule_batch_norm, 0 },
 	{ "Cast", 1, 1, 1, cast_attrs, stage_rule_cast, 0 },
 	SAME("Ceil", STAGE_TYPES_FLOAT),
 	{ "Clip", 1, 1, 3, no_attrs, stage_rule_clip, 0 },
 	{ "Concat", 1, 1, 16, concat_attrs, stage_rule_concat, 0 },
+	{ "Conv", 11, 2, 3, conv_attrs, stage_rule_conv, 0 },
 	SAME("Cos", STAGE_TYPES_FLOAT),
 	{ "CumSum", 11, 2, 2, cumsum_attrs, stage_rule_cumsum, 0 },
 	BINARY("Div"),
@@ -68,6 +87,7 @@ static const struct stage_op ops[] = {
 	SAME("Floor", STAGE_TYPES_FLOAT),
 	{ "Gather", 1, 2, 2, axis_attrs, stage_rule_gather, 0 },
 	{ "Gemm", 1, 2, 3, gemm_attrs, stage_rule_gemm, 0 },
+	{ "GlobalAveragePool", 1, 1, 1, no_attrs, stage_rule_global_pool, 0 },
 	COMPARE("Greater", STAGE_TYPES_NUMBER),
 	COMPARE("GreaterOrEqual", STAGE_TYPES_NUMBER),
 	{ "HardSigmoid", 1, 1, 1, alpha_beta_attrs, stage_rule_same,
@@ -85,6 +105,7 @@ static const struct stage_op ops[] = {
 	{ "LogSoftmax", 13, 1, 1, axis_attrs, stage_rule_axis, 0 },
 	{ "MatMul", 1, 2, 2, no_attrs, stage_rule_matmul, 0 },
 	BINARY("Max"),
+	{ "MaxPool", 11, 1, 1, pool_attrs, stage_rule_pool, 0 },
 	BINARY("Min"),
 	BINARY("Mul"),
 	SAME("Neg", STAGE_TYPES_NUMBER),
@@ -329,19 +350,24 @@ int stage_infer_broadcast(struct stage_infer *x, const struct stage_type *a,
 	return 0;
 }
 
+void stage_dim_text(const struct stage_dim *d, char *ret, size_t room)
+{
+	if (d->symbol)
+		(void) snprintf(ret, room, "%s", d->symbol);
+	else
+		(void) snprintf(ret, room, "%lld", (long long)d->size);
+}
+
 void stage_type_text(const struct stage_type *t, char *ret, size_t room)
 {
 	int n = snprintf(ret, room, "%s[", stage_dtype_name(t->dtype));
 
 	for (unsigned i = 0; i < t->rank && n > 0 && (size_t)n < room; i++) {
-		const struct stage_dim *d = &t->dim[i];
+		char dim[96];
 
-		if (d->symbol)
-			n += snprintf(ret + n, room - (size_t)n, "%s%s",
-				i ? ", " : "", d->symbol);
-		else
-			n += snprintf(ret + n, room - (size_t)n, "%s%lld",
-				i ? ", " : "", (long long)d->size);
+		stage_dim_text(&t->dim[i], dim, sizeof(dim));
+		n += snprintf(ret + n, room - (size_t)n, "%s%s", i ? ", " : "",
+			dim);
 	}
 	if (n > 0 && (size_t)n < room)
 		(void) snprintf(ret + n, room - (size_t)n, "]");

@@ -13,7 +13,7 @@
 
 #define STAGE_OP_INPUTS_MAX 16
 #define STAGE_OP_OUTPUTS_MAX 16
-#define STAGE_KNOWN_MAX 64	/* elements of a tensor that are followed */
+#define STAGE_KNOWN_MAX 256	/* elements of a tensor that are followed */
 
 struct stage_type {
 	enum stage_dtype dtype;
@@ -66,6 +66,7 @@ const struct stage_op_attr *stage_op_attr(const struct stage_op *op,
 int stage_op_infer(struct stage_infer *x);
 
 bool stage_dim_same(const struct stage_dim *a, const struct stage_dim *b);
+void stage_dim_text(const struct stage_dim *d, char *ret, size_t room);
 /* "f32[batch_size, sequence_length, 384]" */
 void stage_type_text(const struct stage_type *t, char *ret, size_t room);
 
@@ -115,6 +116,11 @@ int stage_rule_gather(struct stage_infer *x);
 int stage_rule_expand(struct stage_infer *x);
 int stage_rule_shape(struct stage_infer *x);
 int stage_rule_range(struct stage_infer *x);
+int stage_rule_conv(struct stage_infer *x);
+int stage_rule_pool(struct stage_infer *x);
+int stage_rule_global_pool(struct stage_infer *x);
+int stage_rule_batch_norm(struct stage_infer *x);
+int stage_rule_arg(struct stage_infer *x);
 
 /* What stage_rule_same and _compare take. */
 enum stage_rule_types {

@@ -1,0 +1,211 @@
+/*
+ * Rules of the operators that slide a window over the dimensions behind batch
+ * and channels. Where such a dimension is a symbol its result is one too,
+ * named after how it is computed, so that two paths that shrink an image in
+ * the same way are seen to fit.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "stage/shape.h"
+
+#define SYMBOL_MAX 128		/* bytes of a symbol that is made here */
+
+static int wrong_type(struct stage_infer *x, size_t i)
+{
+	char text[160];
+
+	stage_type_text(x->in[i], text, sizeof(text));
+	return stage_infer_fail(x, "input %zu cannot be %s", i + 1, text);
+}
+
+/* One attribute's number for the i-th of n spatial dimensions. */
+static int window_number(struct stage_infer *x, const char *name, size_t i,
+	size_t n, int64_t dflt, int64_t *ret)
+{
+	const struct stage_attr *a = stage_infer_attr(x, name);
+
+	*ret = a ? 0 : dflt;
+	if (!a)
+		return 0;
+	if (a->n != n)
+		return stage_infer_fail(x, "%s has %zu numbers, not %zu", name,
+			a->n, n);
+	*ret = a->ints[i];
+	if (*ret < 0 || *ret > INT32_MAX)
+		return stage_infer_fail(x, "%s has %lld in it", name,
+			(long long)*ret);
+	return 0;
+}
+
+struct slide {
+	int64_t kernel, stride, dilation, pad;	/* pad: of both ends */
+	bool ceil;
+};
+
+/* floor((d + pad - dilation * (kernel - 1) - 1) / stride) + 1 */
+static int slide_symbol(struct stage_infer *x, const char *symbol, int64_t add,
+	const struct slide *s, struct stage_dim *ret)
+{
+	char name[SYMBOL_MAX];
+	char *copy;
+	int n;
+
+	if (s->stride == 1 && add == -1) {
+		*ret = (struct stage_dim){ -1, symbol };
+		return 0;
+	}
+	if (s->ceil)
+		return stage_infer_unknown(x, ret);
+	n = snprintf(name, sizeof(name), "floor((%s %c %lld)/%lld) + 1",
+		symbol, add < 0 ? '-' : '+',
+		(long long)(add < 0 ? -add : add), (long long)s->stride);
+	if (n < 0 || (size_t)n >= sizeof(name))
+		return stage_infer_unknown(x, ret);
+	copy = stage_arena_copy(x->arena, name, (size_t)n);
+	if (!copy)
+		return -ENOMEM;
+	*ret = (struct stage_dim){ -1, copy };
+	return 0;
+}
+
+static int slide_dim(struct stage_infer *x, const struct stage_dim *d,
+	const struct slide *s, struct stage_dim *ret)
+{
+	int64_t add = s->pad - s->dilation * (s->kernel - 1) - 1;
+	int64_t left;
+
+	if (s->kernel < 1 || s->stride < 1 || s->dilation < 1)
+		return stage_infer_fail(x, "a window of nothing");
+	if (d->symbol)
+		return slide_symbol(x, d->symbol, add, s, ret);
+	left = d->size + add;
+	if (left < 0)
+		return stage_infer_fail(x, "a window of %lld over %lld",
+			(long long)s->kernel, (long long)d->size);
+	if (s->ceil && left % s->stride)
+		return stage_infer_fail(x, "ceil_mode where it matters");
+	*ret = (struct stage_dim){ left / s->stride + 1, NULL };
+	return 0;
+}
+
+/* The spatial dimensions of x->out, for a window of such a size. */
+static int slide_all(struct stage_infer *x, const int64_t *kernel, size_t n)
+{
+	const struct stage_type *t = x->in[0];
+	bool ceil = stage_infer_attr(x, "ceil_mode") &&
+		stage_infer_int(x, "ceil_mode", 0);
+	int r = 0;
+
+	for (size_t i = 0; i < n && !r; i++) {
+		struct slide s = { .kernel = kernel[i], .ceil = ceil };
+		int64_t begin, end = 0;
+
+		r = window_number(x, "strides", i, n, 1, &s.stride);
+		if (!r)
+			r = window_number(x, "dilations", i, n, 1,
+				&s.dilation);
+		if (!r)
+			r = window_number(x, "pads", i, 2 * n, 0, &begin);
+		if (!r)
+			r = window_number(x, "pads", n + i, 2 * n, 0, &end);
+		if (r)
+			break;
+		s.pad = begin + end;
+		r = slide_dim(x, &t->dim[2 + i], &s, &x->out->dim[2 + i]);
+	}
+	return r;
+}
+
+int stage_rule_conv(struct stage_infer *x)
+{
+	const struct stage_type *t = x->in[0], *w = x->in[1];
+	const struct stage_type *b = x->n_in > 2 ? x->in[2] : NULL;
+	int64_t group = stage_infer_int(x, "group", 1);
+	int64_t kernel[STAGE_RANK_MAX];
+
+	if (t->rank < 3 || !stage_types_has(STAGE_TYPES_FLOAT, t->dtype))
+		return wrong_type(x, 0);
+	if (w->rank != t->rank || w->dtype != t->dtype)
+		return wrong_type(x, 1);
+	for (unsigned i = 0; i < w->rank; i++)
+		if (w->dim[i].symbol)
+			return wrong_type(x, 1);
+	if (group < 1 || t->dim[1].symbol || t->dim[1].size % group ||
+	    w->dim[1].size != t->dim[1].size / group ||
+	    w->dim[0].size % group)
+		return stage_infer_fail(x, "%lld channels in %lld groups do "
+			"not fit the weight", (long long)t->dim[1].size,
+			(long long)group);
+	if (b && (b->rank != 1 || b->dtype != t->dtype ||
+	    !stage_dim_same(&b->dim[0], &w->dim[0])))
+		return wrong_type(x, 2);
+	for (unsigned i = 2; i < w->rank; i++)
+		kernel[i - 2] = w->dim[i].size;
+	*x->out = *t;
+	x->out->dim[1] = w->dim[0];
+	return slide_all(x, kernel, t->rank - 2);
+}
+
+int stage_rule_pool(struct stage_infer *x)
+{
+	const struct stage_attr *k = stage_infer_attr(x, "kernel_shape");
+	const struct stage_type *t = x->in[0];
+
+	if (t->rank < 3 || !stage_types_has(STAGE_TYPES_FLOAT, t->dtype))
+		return wrong_type(x, 0);
+	if (k->n != t->rank - 2)
+		return stage_infer_fail(x, "kernel_shape has %zu numbers",
+			k->n);
+	*x->out = *t;
+	return slide_all(x, k->ints, k->n);
+}
+
+int stage_rule_global_pool(struct stage_infer *x)
+{
+	if (x->in[0]->rank < 3 ||
+	    !stage_types_has(STAGE_TYPES_FLOAT, x->in[0]->dtype))
+		return wrong_type(x, 0);
+	*x->out = *x->in[0];
+	for (unsigned i = 2; i < x->out->rank; i++)
+		x->out->dim[i] = (struct stage_dim){ 1, NULL };
+	return 0;
+}
+
+int stage_rule_batch_norm(struct stage_infer *x)
+{
+	const struct stage_type *t = x->in[0];
+
+	if (t->rank < 2 || !stage_types_has(STAGE_TYPES_FLOAT, t->dtype))
+		return wrong_type(x, 0);
+	for (size_t i = 1; i < x->n_in; i++)
+		if (x->in[i]->rank != 1 || x->in[i]->dtype != t->dtype ||
+		    !stage_dim_same(&x->in[i]->dim[0], &t->dim[1]))
+			return wrong_type(x, i);
+	*x->out = *t;
+	return 0;
+}
+
+int stage_rule_arg(struct stage_infer *x)
+{
+	const struct stage_type *t = x->in[0];
+	bool keep = stage_infer_int(x, "keepdims", 1) != 0;
+	unsigned axis;
+	int r = stage_infer_axis(x, "axis", 0, t->rank, &axis);
+
+	if (r)
+		return r;
+	if (!stage_types_has(STAGE_TYPES_NUMBER, t->dtype))
+		return wrong_type(x, 0);
+	x->out->dtype = STAGE_I64;
+	for (unsigned i = 0; i < t->rank; i++) {
+		if (i != axis)
+			x->out->dim[x->out->rank++] = t->dim[i];
+		else if (keep)
+			x->out->dim[x->out->rank++] = (struct stage_dim){ 1,
+				NULL };
+	}
+	return 0;
+}

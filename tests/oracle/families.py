@@ -1,0 +1,129 @@
+"""What the oracle tests of families beside BERT's share: staging one model
+and holding every output against torch's, step by step for decoders."""
+import os
+import re
+import shutil
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+import transformers
+
+import models
+from test_stage import SAMEDIFF_OPS, TOLERANCE, Report, stage, staged
+
+OPSETS = (13, 17)
+
+
+def start():
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    ort.set_default_logger_severity(3)
+
+
+def saved_state(model):
+    """The weights as save_pretrained names them, which is not always as the
+    classes do."""
+    from safetensors.torch import load_file
+    with tempfile.TemporaryDirectory(prefix="saved-") as path:
+        model.save_pretrained(path)
+        return load_file(os.path.join(path, "model.safetensors"))
+
+
+def write_repo(model, path, form="safetensors", drop=None, extra=None,
+               rename=None, dtype=None, **changes):
+    """As models.write_repo, with the names of save_pretrained."""
+    models.write_config(model, path, **changes)
+    state = saved_state(model)
+    state = {(rename or str)(k): v for k, v in state.items()
+             if not (drop and drop(k))}
+    state.update(extra or {})
+    if dtype:
+        state = {k: v.to(dtype) for k, v in state.items()}
+    models.write_weights(state, path, form)
+
+
+def rounded(model, dtype):
+    """The same model with weights that dtype can hold."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(p.to(dtype).float())
+    return model
+
+
+def axes_of(value):
+    return tuple(d.dim_param or d.dim_value
+                 for d in value.type.tensor_type.shape.dim)
+
+
+def check_graph(path, opset, inputs, outputs):
+    """Names and axes of both sides as told, nothing but known operators."""
+    onnx.checker.check_model(path, full_check=True)
+    m = onnx.load(path, load_external_data=False)
+    assert [(o.domain, o.version) for o in m.opset_import] == [("", opset)]
+    used = {n.op_type for n in m.graph.node}
+    if opset == 13:
+        assert used <= SAMEDIFF_OPS, f"operators {used - SAMEDIFF_OPS}"
+    got = {v.name: axes_of(v) for v in m.graph.input}
+    assert got == inputs, f"inputs {got}"
+    got = {v.name: axes_of(v) for v in m.graph.output}
+    assert got == outputs, f"outputs {got}"
+    return len(m.graph.node)
+
+
+class Errors:
+    """The largest difference of every output, and its largest value."""
+
+    def __init__(self):
+        self.error, self.largest = {}, {}
+
+    def add(self, name, got, want):
+        want = want.float().numpy()
+        assert got.shape == want.shape, f"{name}: {got.shape} {want.shape}"
+        assert np.isfinite(got).all(), f"{name} is not finite"
+        if want.size == 0:
+            return
+        self.error[name] = max(self.error.get(name, 0.0),
+                               float(np.abs(got - want).max()))
+        self.largest[name] = max(self.largest.get(name, 0.0),
+                                 float(np.abs(want).max()))
+
+    def worst(self):
+        worst = max(self.error[n] / self.largest[n] for n in self.error)
+        assert worst <= TOLERANCE, f"error {worst:.2e}"
+        return worst
+
+
+def compared(repo, opset, inputs, outputs, run, names=("model.onnx",)):
+    """Stages a repository; run(sessions, errors) feeds it and torch."""
+    where, out = staged(repo, opset)
+    try:
+        nodes = 0
+        for name in names:
+            nodes += check_graph(os.path.join(where, name), opset,
+                                 inputs[name] if len(names) > 1 else inputs,
+                                 outputs[name] if len(names) > 1 else outputs)
+        errors = Errors()
+        sessions = [ort.InferenceSession(os.path.join(where, n))
+                    for n in names]
+        run(sessions if len(names) > 1 else sessions[0], errors)
+        return f"{errors.worst():.1e}  {nodes} nodes"
+    finally:
+        shutil.rmtree(out)
+
+
+def refused(model, reason, opset=13, **repo):
+    with tempfile.TemporaryDirectory(prefix="repo-") as path, \
+            tempfile.TemporaryDirectory(prefix="out-") as out:
+        write_repo(model, path, **repo)
+        code, why = stage(path, out, opset)
+        assert code == 3, f"exit {code}: {why}"
+        assert re.search(reason, why), why
+        return why[:90]
+
+
+def finish(report: Report):
+    print(f"{report.passed} passed, {report.failed} failed")
+    return 1 if report.failed or not report.passed else 0

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Staged models of images against the models themselves, as test_stage.py
+does for texts. `test_families_vision.py WORD...` runs some of the cases."""
+import os
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from test_stage import Report  # noqa: E402  (77 without its modules)
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
+
+import families  # noqa: E402
+import models  # noqa: E402
+
+B = "batch_size"
+
+
+def images(model, shape, outputs, reference=None):
+    """A run over batches of 1 and 3 random images."""
+    def run(session, errors):
+        gen = torch.Generator().manual_seed(5)
+        for n in (1, 3):
+            x = torch.randn((n, *shape), generator=gen)
+            with torch.no_grad():
+                want = (reference or (lambda m, i: m(i)))(model, x)
+            got = session.run(list(outputs), {"pixel_values": x.numpy()})
+            for name, value in zip(outputs, got):
+                errors.add(name, value, want[name])
+    return run
+
+
+# ---- ViT and DeiT -----------------------------------------------------------
+
+VIT = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+           intermediate_size=48, image_size=24, patch_size=8)
+
+
+def vit_model(cls, config, seed):
+    stem = "ViT" if cls.startswith("ViT") else "DeiT"
+    return models.build(cls, getattr(transformers, stem + "Config")(
+        **{**VIT, **config}), seed)
+
+
+def vit(cls, config=None, opset=13, dtype=None, labels=2, seed=0, **repo):
+    model = vit_model(cls, config or {}, seed)
+    if dtype:
+        model = families.rounded(model, dtype)
+    c = model.config
+    height, width = (c.image_size,) * 2 if isinstance(
+        c.image_size, int) else c.image_size
+    shape = (c.num_channels, height, width)
+    base = getattr(model, model.base_model_prefix, model)
+    tokens = base.embeddings.position_embeddings.shape[1]
+    outputs = {"logits": (B, labels)} if "For" in cls else {
+        "last_hidden_state": (B, tokens, 32)}
+    with tempfile.TemporaryDirectory(prefix="repo-") as path:
+        families.write_repo(model, path, dtype=dtype, **repo)
+        return families.compared(
+            path, opset, {"pixel_values": (B, *shape)}, outputs,
+            images(model, shape, outputs))
+
+
+def vits(report):
+    classes = ("ViTModel", "ViTForImageClassification", "DeiTModel",
+               "DeiTForImageClassification",
+               "DeiTForImageClassificationWithTeacher")
+    for cls in classes:
+        for opset in families.OPSETS:
+            report.run(f"{cls} opset {opset}", vit, cls, opset=opset,
+                       seed=opset)
+        for name, config in {
+                "qkv_bias": dict(qkv_bias=False),
+                "num_channels": dict(num_channels=1),
+                "image_size that is no square": dict(image_size=[16, 32]),
+                "image_size over whole patches": dict(image_size=27),
+                "patch_size that is no square": dict(patch_size=[4, 8]),
+                "layer_norm_eps": dict(layer_norm_eps=1e-3),
+                "hidden_act": dict(hidden_act="gelu_new"),
+                "num_hidden_layers": dict(num_hidden_layers=12),
+                "num_attention_heads": dict(num_attention_heads=2)}.items():
+            report.run(f"{cls} {name}", vit, cls, config)
+        if "For" in cls:
+            report.run(f"{cls} 5 labels", vit, cls, dict(num_labels=5),
+                       labels=5)
+        for form in ("safetensors-sharded", "bin"):
+            report.run(f"{cls} {form}", vit, cls, form=form)
+        report.run(f"{cls} bfloat16", vit, cls, dtype=torch.bfloat16)
+    report.run("ViTModel without pooler", vit, "ViTModel",
+               drop=lambda n: n.startswith("pooler."))
+    report.run("ViTModel without architectures", vit, "ViTModel",
+               architectures=None)
+    report.run("ViTModel with mask_token", vit, "ViTModel", extra={
+        "embeddings.mask_token": torch.zeros(1, 1, 32)})
+    report.run("ViTModel, config.json without defaults", vit, "ViTModel",
+               layer_norm_eps=None, hidden_act=None, num_channels=None)
+    for name, (cls, reason, changes) in {
+            "other image_size": ("ViTModel", r"do not fit", dict(
+                image_size=32)),
+            "other patch_size": ("ViTModel", r"not of the patches", dict(
+                patch_size=4)),
+            "masked image modelling": (
+                "ViTModel", r'"ViTForMaskedImageModeling" of model_type',
+                dict(architectures=["ViTForMaskedImageModeling"])),
+            "labels": ("ViTForImageClassification", r"logits is", dict(
+                id2label={"0": "a"})),
+            "head_dim": ("ViTModel", r"has head_dim", dict(head_dim=16)),
+            "hidden_act": ("ViTModel", r'activation "odd"', dict(
+                hidden_act="odd")),
+            "unused weight": ("DeiTModel", r"1 weight .* without a place",
+                              dict(extra={"layernorm.scale":
+                                          torch.zeros(3)})),
+            "no distillation token": (
+                "DeiTModel", r'no weight "embeddings.distillation_token"',
+                dict(drop=lambda n: "distillation" in n))}.items():
+        report.run(f"refused: {cls} {name}", lambda c=cls, r=reason, x=changes:
+                   families.refused(vit_model(c, {}, 0), r, **x))
+
+
+def main():
+    report = Report(sys.argv[1:])
+    families.start()
+    for part in (vits,):
+        part(report)
+    return families.finish(report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
