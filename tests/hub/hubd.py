@@ -601,12 +601,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except (faults.Closed, OSError):
             self.close_connection = True
         finally:
+            hub.note(entry)
             with hub.lock:
                 hub.active -= 1
-            hub.note(entry)
+
+    def _settle(self):
+        """A client has its last byte before it is counted here: give what
+        is under way a moment, but do not wait for stalls."""
+        hub = self.server.hub
+        for _ in range(20):
+            with hub.lock:
+                if not hub.active:
+                    return
+            time.sleep(0.005)
 
     def _control(self, body):
         hub = self.server.hub
+        self._settle()
         if self.command == "POST":
             try:
                 hub.control(json.loads(body))
