@@ -138,6 +138,10 @@ static int step(struct blob *b, struct src *up, uint64_t off, size_t len,
 	} else {
 		r = -EHOSTUNREACH;
 	}
+	/* Another process may have published the last of it since we looked:
+	 * then there is neither a pull nor a lock to wait for. */
+	if (!r && !b->part->n_busy)
+		cache_watch(b);
 	return r ? r : -EINPROGRESS;
 }
 

@@ -206,7 +206,9 @@ int cache_pull_start(struct blob *b, struct src *up, uint64_t *at,
 
 	if (!up->ops->pull)
 		return -ENOTSUP;
-	n = claim(p, first, run_length(p, first, end, max));
+	n = run_length(p, first, end, max);
+	if (n)	/* a byte lock of length 0 would reach to the end */
+		n = claim(p, first, n);
 	if (!n)
 		return -EAGAIN;
 	if (cache_reserve(b->c, bytes_of(p, first, n))) {
