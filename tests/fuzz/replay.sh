@@ -2,11 +2,13 @@
 # How `make check` starts a test program. A fuzz target (fuzz-THING) gets its
 # seeds: the files of tests/fuzz/seeds/THING and those that the readable
 # generator tests/fuzz/seeds-THING.py writes into the directory it is given.
-# Every other program is just run.
+# Every other program is just run. None may hang: after TEST_SECONDS (300) it is
+# ended and has failed.
+limit="timeout -k 10 ${TEST_SECONDS:-300}"
 program=$1
 name=${program##*/}
 thing=${name#fuzz-}
-[ "$thing" != "$name" ] || exec "$@"
+[ "$thing" != "$name" ] || exec $limit "$@"
 
 made=$(mktemp -d) || exit 99
 trap 'rm -rf "$made"' EXIT
@@ -25,5 +27,5 @@ find "$made" -type f | sort | {
 		echo "$name has no seeds"
 		exit 99
 	}
-	"$program" "$@"
+	$limit "$program" "$@"
 }
