@@ -114,9 +114,26 @@ static void begin(struct ll *ll, struct ll_file *f, int *ret_backing,
 	pthread_mutex_unlock(&ll->open_lock);
 }
 
+/* Will the bytes that were handed out stay right? */
+static bool is_sure(struct ll_file *f)
+{
+	struct fs_node_shell *shell = &f->node->shell;
+	struct src_stat st;
+
+	if (atomic_load(&shell->sure))
+		return true;
+	src_stat(fs_handle_src(f->handle), &st);
+	/* A file the hub tells no digest of has nothing to be compared with. */
+	if (st.state == SRC_VERIFIED || (st.state == SRC_CACHED &&
+			!f->handle->plan && st.id.alg == OBJID_NONE))
+		atomic_store(&shell->sure, true);
+	return atomic_load(&shell->sure);
+}
+
 static void end(struct ll *ll, struct ll_file *f)
 {
 	struct fs_node *n = f->node;
+	bool sure = f->direct || is_sure(f);
 	int id = 0;
 
 	if (!f->direct) {
@@ -124,6 +141,7 @@ static void end(struct ll *ll, struct ll_file *f)
 		if (--n->shell.opens == 0) {
 			id = n->shell.backing;
 			n->shell.backing = 0;
+			n->shell.drop |= !sure;
 		}
 		pthread_mutex_unlock(&ll->open_lock);
 	}
@@ -309,6 +327,7 @@ void ll_files_drop(struct ll *ll)
 			continue;
 		pthread_mutex_lock(&ll->open_lock);
 		node->shell.drop = true;
+		atomic_store(&node->shell.sure, false);
 		pthread_mutex_unlock(&ll->open_lock);
 		/* Attributes too: a staged file may come out otherwise. */
 		(void) fuse_lowlevel_notify_inval_inode(ll->se, ino[i], 0, 0);

@@ -51,6 +51,7 @@ struct fs_node_shell {
 	uint64_t epochs;	/* ll open state lock; cache_epochs() when
 				 * pages were last dropped or there were none */
 	atomic_bool paged;	/* the kernel may hold pages of it */
+	atomic_bool sure;	/* its bytes are known to be right */
 };
 
 struct fs_node {
