@@ -256,6 +256,22 @@ static void store_answer(struct asked_name *n, const struct fetch_snapshot *f)
 	free(json);
 }
 
+/* Under the name users write: no '@' for the default branch. */
+static void note_error(const struct asked_name *n, int err,
+	const struct error *why)
+{
+	char *path = strdup(n->key);
+
+	if (path && !*n->rev)
+		path[strlen(path) - 1] = '\0';
+	if (path && err)
+		fs_errors_add(n->resolver->errors, path, fs_errno(err),
+			why->text);
+	else if (path)
+		fs_errors_clear(n->resolver->errors, path);
+	free(path);
+}
+
 static void take_answer(struct pool_job *job)
 {
 	struct answer *a = (struct answer *)job;
@@ -264,6 +280,7 @@ static void take_answer(struct pool_job *job)
 	int64_t age;
 
 	if (!a->err) {
+		note_error(n, 0, NULL);
 		store_answer(n, a->snap);
 		s = fs_snap_get(n->resolver, n->hub, a->snap);
 		settle(n, -ENOMEM, s, FS_BRANCH_FRESH_S * 1000);
@@ -274,8 +291,7 @@ static void take_answer(struct pool_job *job)
 	} else {
 		/* That "org" is no repository is what we asked to learn. */
 		if (strchr(n->repo, '/') || *n->rev)
-			fs_errors_add(n->resolver->errors, n->key,
-				fs_errno(a->err), a->why.text);
+			note_error(n, a->err, &a->why);
 		settle(n, a->err, NULL, believe_refusal(n, a->err));
 	}
 	fetch_snapshot_free(a->snap);

@@ -222,19 +222,47 @@ static void take_signals(struct session *s)
 
 /* ---- libfuse ------------------------------------------------------------------------- */
 
-/* libfuse says on stderr why it cannot mount; keep it for our one line. */
+/* libfuse says why it cannot mount, in pieces; kept for our one line. */
 static char fuse_said[256];
 
-__attribute__((format(printf, 2, 0)))
-static void hear_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0)))
+hear_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
 {
-	char line[sizeof(fuse_said)];
+	size_t used = strlen(fuse_said);
 
-	(void) vsnprintf(line, sizeof(line), fmt, ap);
-	line[strcspn(line, "\n")] = '\0';
-	log_debug("libfuse: %s", line);
-	if (level <= FUSE_LOG_ERR && !fuse_said[0])
-		memcpy(fuse_said, line, sizeof(line));
+	if (level > FUSE_LOG_ERR || strchr(fuse_said, '\n'))
+		return;
+	(void) vsnprintf(fuse_said + used, sizeof(fuse_said) - used, fmt, ap);
+}
+
+/* The first line, without its end. */
+static const char *what_fuse_said(const char *otherwise)
+{
+	fuse_said[strcspn(fuse_said, "\n")] = '\0';
+	return fuse_said[0] ? fuse_said : otherwise;
+}
+
+/* fusermount3 says why on its standard error, which is ours: listen. */
+static int mount_and_listen(struct fuse_session *se, const char *point)
+{
+	int fds[2], mine = dup(STDERR_FILENO), r;
+	ssize_t n;
+
+	if (mine < 0 || pipe2(fds, O_CLOEXEC | O_NONBLOCK)) {
+		if (mine >= 0)
+			(void) close(mine);
+		return fuse_session_mount(se, point);
+	}
+	(void) dup2(fds[1], STDERR_FILENO);
+	r = fuse_session_mount(se, point);
+	(void) dup2(mine, STDERR_FILENO);
+	(void) close(mine);
+	(void) close(fds[1]);
+	n = read(fds[0], fuse_said, sizeof(fuse_said) - 1);
+	if (n > 0)
+		fuse_said[n] = '\0';
+	(void) close(fds[0]);
+	return r;
 }
 
 static int make_session(struct session *s, struct error *why)
@@ -258,18 +286,19 @@ static int make_session(struct session *s, struct error *why)
 	fuse_opt_free_args(&args);
 	if (s->ll.se)
 		return 0;
-	return error_set(why, -EINVAL, "%s", fuse_said[0] ? fuse_said :
-		"libfuse refuses the mount options");
+	return error_set(why, -EINVAL, "%s",
+		what_fuse_said("libfuse refuses the mount options"));
 }
 
 static int mount_it(struct session *s, struct error *why)
 {
-	int r = fuse_session_mount(s->ll.se, s->conf->mountpoint);
+	int r = mount_and_listen(s->ll.se, s->conf->mountpoint);
 
 	if (r)
-		return error_set(why, -EPERM, "cannot mount at %s: %s",
-			s->conf->mountpoint,
-			fuse_said[0] ? fuse_said : "mount failed");
+		return error_set(why, -EPERM, "cannot mount at %s: %s%s",
+			s->conf->mountpoint, what_fuse_said("mount failed"),
+			geteuid() == 0 ? " (a container needs --cap-add"
+			" SYS_ADMIN)" : "");
 	r = ll_custom_io(&s->ll);
 	if (r) {
 		fuse_session_unmount(s->ll.se);
