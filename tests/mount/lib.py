@@ -30,6 +30,8 @@ BUILDDIR = os.environ.get("BUILDDIR") or os.path.join(SRCDIR, "build")
 MOUNT = os.path.join(BUILDDIR, "omnihub-mount")
 OMNIHUB = os.path.join(BUILDDIR, "omnihub")
 SKIP = 77
+SANITIZERS = (b"ERROR: AddressSanitizer", b"ERROR: LeakSanitizer",
+              b"WARNING: ThreadSanitizer", b": runtime error: ")
 MIB = 1 << 20
 
 sys.path.insert(0, os.path.join(SRCDIR, "contrib", "demo"))
@@ -407,6 +409,8 @@ def child(run, top):
         for m in rig.mounts:
             if m.proc.poll() is None:
                 m.stop()
+            log = read(m.log)
+            check(not any(w in log for w in SANITIZERS), "sanitizer:", m.log)
         code = 0
     except BaseException:  # noqa: B902 - the child must always say why
         traceback.print_exc()
