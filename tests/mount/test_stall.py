@@ -84,12 +84,61 @@ def ends_on(m, sig):
                time.monotonic() - start, "s", BOUND)
 
 
+def slow_names(rig, hub):
+    """A name that the hub does not answer for blocks who asks for it, and not
+    the directory it stands in."""
+    m = rig.mount(hub, "--set", "fetch.timeout=600")
+    os.listdir(m.hf("org/warm"))
+    hub.spoil("stall", at="start", match="/api/models/org/slow")
+    slow = [subprocess.Popen(["ls", "-l", m.hf("org", n)],
+                             stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+            for n in ("slow", "slow", "slow@v1", "slow/config.json")]
+    time.sleep(0.3)
+    figure("ls of a sibling of a slow name", worst(
+        lambda: os.listdir(m.hf("org/warm"))), "s", BOUND)
+    with lib.timed("lookup of another name", BOUND):
+        equal(read(m.hf("org/many/f01")), b"1")
+    with lib.timed("a listing of the owner", BOUND):
+        check("warm" in os.listdir(m.hf("org")), "org/")
+    for p in slow:
+        equal(p.poll(), None, "ls does not wait")
+        p.send_signal(signal.SIGINT)
+        equal(p.wait(5), -signal.SIGINT, "ls of a slow name on SIGINT")
+    hub.clear()
+    m.stop()
+
+
+def slow_plans(rig, hub):
+    """The same for the size of a staged file, whose headers do not come."""
+    m = rig.mount(hub, "--set", "fetch.timeout=600")
+    hub.spoil("stall", at="start", match="GET .* org/cold/model.safetensors$")
+    slow = [subprocess.Popen(["stat", m.hf("org/cold/pytorch/model.onnx")],
+                             stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL) for _ in range(3)]
+    time.sleep(0.3)
+    with lib.timed("config.json beside it", BOUND):
+        check(read(m.hf("org/cold/config.json")), "config.json")
+    with lib.timed("another staged file", BOUND):
+        check(os.stat(m.hf("org/warm/pytorch/model.onnx")).st_size, "size")
+    with lib.timed("names of the staged files", BOUND):
+        check("model.onnx" in os.listdir(m.hf("org/cold/pytorch")), "names")
+    slow[0].send_signal(signal.SIGINT)
+    equal(slow[0].wait(5), -signal.SIGINT, "stat on SIGINT")
+    hub.clear()
+    for p in slow[1:]:
+        equal(p.wait(20), 0, "stat once the hub answers")
+    m.stop()
+
+
 def run(rig):
     names = [f"big-{i}.bin" for i in range(4)] + ["alone.bin"]
     warm = lib.models.minilm("org/warm")
     hub = rig.hub({
         "org/big": {"main": {n: big(64 * MIB) for n in names}},
         "org/warm": {"main": warm},
+        "org/cold": {"main": lib.models.minilm("org/cold")},
+        "org/slow": {"main": warm, "v1": warm},
         "org/many": {"main": {f"f{i:02}": b"%d" % i for i in range(30)}}})
     m = rig.mount(hub, "--set", "fetch.timeout=600")
     want = warm["model.safetensors"]
@@ -130,6 +179,9 @@ def run(rig):
         m.stop()
     for p in cats:
         check(p.wait(10) != 0, "cat ended 0 without its bytes")
+    hub.clear()
+    slow_names(rig, hub)
+    slow_plans(rig, hub)
 
 
 lib.main(run)
