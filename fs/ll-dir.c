@@ -4,7 +4,9 @@
  *
  * readdirplus gives attributes only where they cost nothing: an entry that
  * would need a plan or the hub goes out as a plain name, and the kernel asks
- * for it if somebody wants it.
+ * for it if somebody wants it. So does a name that is being looked up: the
+ * kernel would hold the whole listing, deaf to signals, until that look-up is
+ * answered.
  */
 #include "config.h"
 
@@ -15,6 +17,48 @@
 #include "fs/inode.h"
 #include "fs/ll.h"
 
+
+struct ll_lookup {
+	struct ll_op op;
+	struct ll_lookup *next, **link;		/* ll.asked_lock */
+	char name[];
+};
+
+static void asked_add(struct ll_lookup *k)
+{
+	struct ll *ll = k->op.ll;
+
+	pthread_mutex_lock(&ll->asked_lock);
+	k->next = ll->asked;
+	if (k->next)
+		k->next->link = &k->next;
+	k->link = &ll->asked;
+	ll->asked = k;
+	pthread_mutex_unlock(&ll->asked_lock);
+}
+
+static void asked_del(struct ll_lookup *k)
+{
+	struct ll *ll = k->op.ll;
+
+	pthread_mutex_lock(&ll->asked_lock);
+	*k->link = k->next;
+	if (k->next)
+		k->next->link = k->link;
+	pthread_mutex_unlock(&ll->asked_lock);
+}
+
+static bool is_asked(struct ll *ll, fuse_ino_t dir, const char *name)
+{
+	struct ll_lookup *k;
+
+	pthread_mutex_lock(&ll->asked_lock);
+	for (k = ll->asked; k; k = k->next)
+		if (k->op.node->ino == dir && !strcmp(k->name, name))
+			break;
+	pthread_mutex_unlock(&ll->asked_lock);
+	return k;
+}
 
 static void reply_entry(struct ll_op *op, int err, struct fs_node *n,
 	const struct fs_attr *a)
@@ -37,24 +81,29 @@ static void reply_entry(struct ll_op *op, int err, struct fs_node *n,
 static void found(void *arg, int err, struct fs_node *n,
 	const struct fs_attr *a)
 {
-	struct ll_op *op = arg;
+	struct ll_lookup *k = arg;
 
-	if (ll_op_claim(op))
-		reply_entry(op, err, n, a);
+	asked_del(k);
+	if (ll_op_claim(&k->op))
+		reply_entry(&k->op, err, n, a);
 	fs_node_unref(n);
-	ll_op_put(op);
+	ll_op_put(&k->op);
 }
 
 void ll_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs_node *dir = ll_node(req, parent);
-	struct ll_op *op;
+	size_t len = strlen(name) + 1;
+	struct ll_lookup *k;
 
 	if (!dir)
 		return;
-	op = ll_op_new(req, dir, sizeof(*op));
-	if (op)
-		fs_lookup(op->ll->fs, dir, name, found, op);
+	k = (struct ll_lookup *)ll_op_new(req, dir, sizeof(*k) + len);
+	if (!k)
+		return;
+	memcpy(k->name, name, len);
+	asked_add(k);
+	fs_lookup(k->op.ll->fs, dir, k->name, found, k);
 }
 
 void ll_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
@@ -115,6 +164,7 @@ void ll_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 struct listing_page {
 	fuse_req_t req;
+	fuse_ino_t ino;
 	struct fs_dir *dir;
 	bool plus;
 	char *buf;
@@ -143,7 +193,8 @@ static bool add_full(struct listing_page *p, size_t i, const char *name,
 	struct fs_node *n = NULL;
 	struct fs_attr a;
 
-	if (!p->plus || fs_dir_node(p->dir, i, &n, &a))
+	if (!p->plus || is_asked(ll_of(p->req), p->ino, name) ||
+		fs_dir_node(p->dir, i, &n, &a))
 		return false;
 	ll_fill_entry(ll_of(p->req), &a, &e);
 	*ret = fuse_add_direntry_plus(p->req, p->buf + p->used,
@@ -155,7 +206,7 @@ static bool add_full(struct listing_page *p, size_t i, const char *name,
 }
 
 /* Entry number `at`; false: the page is full. */
-static bool add_entry(struct listing_page *p, size_t at, fuse_ino_t ino)
+static bool add_entry(struct listing_page *p, size_t at)
 {
 	struct fs_dirent e;
 	off_t next = (off_t)at + 1;
@@ -163,7 +214,8 @@ static bool add_entry(struct listing_page *p, size_t at, fuse_ino_t ino)
 
 	if (at < 2) {
 		/* Of the parent's number nobody asks here: the kernel has it. */
-		len = add_plain(p, at ? ".." : ".", true, ino, next);
+		len = add_plain(p, at ? ".." : ".", true, p->ino,
+			next);
 	} else {
 		fs_dir_at(p->dir, at - 2, &e);
 		if (!add_full(p, at - 2, e.name, next, &len))
@@ -178,7 +230,8 @@ static bool add_entry(struct listing_page *p, size_t at, fuse_ino_t ino)
 static void read_page(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fuse_file_info *fi, bool plus)
 {
-	struct listing_page p = { .req = req, .plus = plus, .size = size };
+	struct listing_page p = { .req = req, .ino = ino, .plus = plus,
+		.size = size };
 	size_t at = off > 0 ? (size_t)off : 0, n;
 
 	p.dir = (struct fs_dir *)(uintptr_t)fi->fh;
@@ -188,7 +241,7 @@ static void read_page(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		return;
 	}
 	n = fs_dir_count(p.dir) + 2;
-	while (at < n && add_entry(&p, at, ino))
+	while (at < n && add_entry(&p, at))
 		at++;
 	(void) fuse_reply_buf(req, p.buf, p.used);
 	free(p.buf);

@@ -38,6 +38,8 @@ struct ll {
 	gid_t gid;
 	atomic_uint ops;		/* requests not answered yet */
 	atomic_uint dirs;		/* open ones */
+	pthread_mutex_t asked_lock;
+	struct ll_lookup *asked;	/* asked_lock; not answered yet */
 
 	/* From the INIT exchange (ll-init.c); constant afterwards. */
 	_Atomic uint64_t init_unique;	/* 0: not seen */

@@ -366,7 +366,8 @@ int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
 {
 	struct session s = { .conf = c, .ready = ready, .ready_arg = arg,
 		.ll = { .uid = getuid(), .gid = getgid(),
-			.open_lock = PTHREAD_MUTEX_INITIALIZER } };
+			.open_lock = PTHREAD_MUTEX_INITIALIZER,
+			.asked_lock = PTHREAD_MUTEX_INITIALIZER } };
 	int r;
 
 	tune_malloc();
