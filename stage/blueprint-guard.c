@@ -37,6 +37,10 @@ static const char *const watched[] = {
 	"tie_encoder_decoder", "tie_word_embeddings", "token_dropout",
 	"type_vocab_size", "use_bias", "use_bottleneck",
 	"use_sliding_window", "use_task_id", "final_logit_softcapping",
+	"max_window_layers", "original_max_position_embeddings",
+	"rotary_emb_base", "rotary_pct", "scale_attn_by_inverse_layer_idx",
+	"scale_attn_weights", "use_bidirectional_attention",
+	"use_parallel_residual",
 };
 
 /* ---- weights --------------------------------------------------------------- */

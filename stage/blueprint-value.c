@@ -283,6 +283,28 @@ static int range(struct bp_run *r, const struct bp_expr *e, int64_t from,
 	return 0;
 }
 
+/* Two lists, one behind the other. */
+static int join(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *a, const struct bp_value *b,
+	struct bp_value *ret)
+{
+	size_t n = a->n + b->n;
+	struct bp_value *v;
+
+	if (n > BP_LIST_MAX)
+		return stage_bp_fail(r, &e->at, "a list of more than %u items",
+			BP_LIST_MAX);
+	v = stage_arena_array(&r->arena, n + 1, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	if (a->n)
+		memcpy(v, a->list, a->n * sizeof(*v));
+	if (b->n)
+		memcpy(v + a->n, b->list, b->n * sizeof(*v));
+	*ret = (struct bp_value){ .kind = BP_V_LIST, .n = n, .list = v };
+	return 0;
+}
+
 static int is_in(struct bp_run *r, const struct bp_expr *e,
 	const struct bp_value *a, const struct bp_value *b,
 	struct bp_value *ret)
@@ -350,6 +372,9 @@ int stage_bp_binary(struct bp_run *r, const struct bp_expr *e,
 		return tensor_math(r, e, a, b, ret);
 	if (is_number(a) && is_number(b))
 		return number_math(r, e, a, b, ret);
+	if (e->punct == BP_P1('+') && a->kind == BP_V_LIST &&
+	    b->kind == BP_V_LIST)
+		return join(r, e, a, b, ret);
 	return bad_operands(r, e, a, b);
 }
 

@@ -477,8 +477,8 @@ def refused(reason, family="BERT", head="Model", config=None, prepare=None,
 
 
 REFUSALS = {
-    "unknown model_type": (r'no blueprint for model_type "gpt2"',
-                           dict(model_type="gpt2")),
+    "unknown model_type": (r'no blueprint for model_type "xlnet"',
+                           dict(model_type="xlnet")),
     "no model_type": (r"no model_type", dict(model_type=None)),
     "unknown architecture": (r'architecture "BertForNextSentencePrediction"',
                              dict(architectures=[

@@ -166,7 +166,17 @@ static const char truths[] =
 	"if n == 1 { n = 0 } else if n == 2 { n = 7 } else { n = 9 }\n"
 	"check(n == 7, 33)\n"
 	"check(cfg.f == 1e-12 && cfg.yes && cfg.big == 4000000000, 34)\n"
-	XY "output y : f32[n, 4] = Relu(x)\n"
+	"check([1] + [] + [\"a\", 2.0] == [1, \"a\", 2], 35)\n"
+	"check(pair(3) == [3, 3] && pair([1, 2]) == [1, 2], 36)\n"
+	"turn = rope_frequencies(4, 10000, none)\n"
+	"check(len(turn) == 2 && turn[0] == 1.0, 37)\n"
+	"check(turn[1] > 0.0099999 && turn[1] < 0.0100001, 38)\n"
+	"check(rope_frequencies(2, 9.0, cfg.linear) == [0.25], 39)\n"
+	"turn = rope_frequencies(6, 1e6, cfg.llama3)\n"
+	"check(turn[0] == 1.0 && turn[2] > 1.24e-5 && turn[2] < 1.26e-5, "
+	"40)\n"
+	"check(turn[1] < 0.01 && turn[1] > 0.00125, 41)\n"
+	XY "output y : f32[n, 4] = Relu(given(\"x\"))\n"
 	"ignore \"l.*\"\n" TASK;
 
 static void test_truths(void)
@@ -175,7 +185,12 @@ static void test_truths(void)
 		.text = truths, .weights = "l.0.w f32 2 3\nl.1.w f32 2\n"
 			"l.5.w f32 1\nl.x.w f32 1",
 		.config = "{\"a\": {\"b\": [1, \"z\"]}, \"f\": 1e-12, "
-			"\"yes\": true, \"big\": 4000000000}",
+			"\"yes\": true, \"big\": 4000000000, "
+			"\"linear\": {\"type\": \"linear\", "
+			"\"factor\": 4}, \"llama3\": {\"rope_type\": "
+			"\"llama3\", \"factor\": 8, \"low_freq_factor\": "
+			"1, \"high_freq_factor\": 4, "
+			"\"original_max_position_embeddings\": 1000}}",
 	};
 
 	bp_makes(t, "y = Relu(x)\n");
@@ -217,6 +232,19 @@ static const struct {
 	{ "input x : f32[2]\ninput x : f32[2]", "x is taken already" },
 	{ "input x : f32[true]", "a dimension that is a bool" },
 	{ XY "output y : f32[m, 4] = Relu(x)", "no input has a dimension m" },
+	{ "x = [1] - [1]", "a list and a list cannot be put together" },
+	{ "x = pair([1])", "pair() needs an integer or two of them" },
+	{ "x = given(\"x\")", "the graph has no input x" },
+	{ "input \"x.1\" : f32[2]\ninput \"x.{1}\" : f32[2]",
+		"x.1 is taken already" },
+	{ "x = rope_frequencies(3, 10000, none)", "needs an even number" },
+	{ "x = rope_frequencies(4, 0, none)", "needs a base above 0" },
+	{ "x = rope_frequencies(4, 1, cfg.rope)",
+		"rope of type \"yarn\" is not handled" },
+	{ "x = rope_frequencies(4, 1, cfg.bare)",
+		"the scaling of rope has no factor" },
+	{ XY "output y : f32[\"n + m\", 4] = Relu(x)",
+		"no input has a dimension n + m" },
 	{ XY "output y : f32[n, 5] = Relu(x)",
 		"output y is f32[n, 4], not f32[n, 5]" },
 	{ XY "output y : i64[n, 4] = Relu(x)",
@@ -245,7 +273,9 @@ static void test_refusals(void)
 	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
 		char text[1024];
 		struct bp_test t = { .text = text,
-			.config = "{\"kind\": \"b\"}" };
+			.config = "{\"kind\": \"b\", \"rope\": {"
+				"\"rope_type\": \"yarn\"}, \"bare\": {"
+				"\"type\": \"linear\"}}" };
 		struct error why = { 0 };
 		struct stage_graph *g = NULL;
 
