@@ -20,6 +20,7 @@
 #include "cache/store.h"
 
 #define BLOB_HINTS 16	/* ranges remembered; more push out the oldest */
+#define BLOB_SETBACKS 8	/* the same */
 
 enum blob_state { BLOB_FILLING, BLOB_CHECKING, BLOB_WHOLE, BLOB_FAILED };
 
@@ -32,6 +33,15 @@ struct cached_src {
 
 struct blob_range {
 	uint64_t at, end;	/* chunks */
+};
+
+/* What a pull could not bring. Who is refused by the first of the kernel's
+ * two attempts at a read (the read-ahead, then the page) must not wait for
+ * the second as long again. A new open is a new attempt. */
+struct blob_setback {
+	struct blob_range chunks;
+	uint64_t until;		/* clock_ms() */
+	int err;
 };
 
 struct blob {
@@ -72,6 +82,8 @@ struct blob {
 	unsigned n_hints;
 	unsigned hint_pulls;		/* running */
 	bool want_all;			/* somebody waits for the whole */
+	struct blob_setback setbacks[BLOB_SETBACKS];	/* a ring */
+	unsigned n_setbacks;		/* ever */
 	bool is_watched;		/* in cache.watched: cache.watch_lock */
 	struct blob *next_watched;	/* cache.watch_lock */
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cache/fill.h"
 
@@ -129,6 +130,8 @@ int cache_src_open(struct cache *c, const struct cache_name *name,
 	if (b->srcs)
 		b->srcs->link = &cs->next;
 	b->srcs = cs;
+	b->n_setbacks = 0;
+	memset(b->setbacks, 0, sizeof(b->setbacks));
 	if (upstream) {
 		old = b->up;
 		b->up = src_ref(upstream);

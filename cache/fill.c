@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "cache/bitmap.h"
 
@@ -55,6 +56,37 @@ static bool can_give(struct blob *b, struct span s)
 	for (uint64_t i = s.first; i < s.end; i++)
 		cache_bitmap_set(p->handed, i);
 	return true;
+}
+
+/* ---- what failed lately ------------------------------------------------------ */
+
+#define SETBACK_MS 2000
+
+void cache_fill_setback(struct blob *b, uint64_t first, uint64_t end, int err)
+{
+	b->setbacks[b->n_setbacks++ % BLOB_SETBACKS] = (struct blob_setback){
+		.chunks = { first, end },
+		.until = clock_ms() + SETBACK_MS,
+		.err = err,
+	};
+}
+
+/* The error that a read of this span got a moment ago, or 0. */
+static int setback_of(const struct blob *b, struct span s)
+{
+	uint64_t now;
+
+	if (!b->n_setbacks)
+		return 0;
+	now = clock_ms();
+	for (unsigned i = 0; i < BLOB_SETBACKS; i++) {
+		const struct blob_setback *x = &b->setbacks[i];
+
+		if (now < x->until && (holds(b) || (s.first < x->chunks.end &&
+		    x->chunks.at < s.end)))
+			return x->err;
+	}
+	return 0;
 }
 
 /* ---- asking ---------------------------------------------------------------- */
@@ -128,6 +160,9 @@ static int step(struct blob *b, struct src *up, uint64_t off, size_t len,
 		cache_settle_more(b);
 		return -EINPROGRESS;
 	}
+	r = setback_of(b, span_of(b->part, off, len));
+	if (r)
+		return r;
 	if (!holds(b)) {
 		r = want_span(b, up, span_of(b->part, off, len), todo);
 	} else if (b->size <= FILL_PULL_MAX) {
@@ -161,8 +196,9 @@ static const char *reason(int err)
 
 static void note(struct blob *b, int err)
 {
-	/* FAILED keeps the story of the digests. */
-	if (atomic_load(&b->state) != BLOB_FAILED)
+	/* FAILED keeps the story of the digests, and who failed a moment ago
+	 * said more than the errno does. */
+	if (atomic_load(&b->state) != BLOB_FAILED && b->last.code != err)
 		(void) error_set(&b->last, err, "%s: %s", b->what,
 			reason(err));
 }

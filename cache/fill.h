@@ -44,6 +44,8 @@ void cache_fill_kick(struct blob *b, struct fill_todo *todo);
 /* With b->lock held: fail the waiters that overlap chunks [first, end). */
 void cache_fill_fail(struct blob *b, uint64_t first, uint64_t end, int err,
 	struct fill_todo *todo);
+/* With b->lock held: a pull could not bring chunks [first, end). */
+void cache_fill_setback(struct blob *b, uint64_t first, uint64_t end, int err);
 /* With b->lock held: ask for more of what was hinted, or of everything. */
 int cache_fill_pump(struct blob *b, struct fill_todo *todo);
 /* Without locks. */

@@ -157,6 +157,8 @@ static void on_done(struct src_pull *sp, int err, const struct error *why)
 		cache_release(b->c, bytes_of(p, f->at, end - f->at));
 		(void) error_set(&b->last, err, "%s",
 			error_text(why, err));
+		if (err != -ECANCELED)
+			cache_fill_setback(b, f->at, end, err);
 		b->n_hints = 0;
 		b->want_all = false;
 		if (p == b->part && atomic_load(&b->state) == BLOB_FILLING)

@@ -68,6 +68,11 @@ unsigned fetch_engine_retries(const struct fetch_engine *e)
 	return e->retries;
 }
 
+uint64_t fetch_engine_timeout_ms(const struct fetch_engine *e)
+{
+	return e->request.timeout_ms;
+}
+
 bool fetch_engine_stopping(const struct fetch_engine *e)
 {
 	return atomic_load(&e->stop);
@@ -148,6 +153,7 @@ void fetch_engine_submit(struct fetch_engine *e, struct fetch_request *r)
 	r->received = NULL;
 	r->easy = NULL;
 	r->fd = -1;
+	r->began_ms = 0;
 	e->hurry = true;
 	atomic_fetch_add(&e->count.queued, 1);
 }
@@ -235,7 +241,7 @@ static void start(struct fetch_engine *e, struct fetch_request *r)
 	r->host->open[r->klass]++;
 	if (r->running)
 		++*r->running;
-	r->heard_ms = clock_ms();
+	r->began_ms = r->heard_ms = clock_ms();
 	r->received = &e->count.body_bytes;
 	if (fetch_url_is_file(r->url)) {
 		link_request(&e->files, r);

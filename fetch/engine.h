@@ -41,6 +41,7 @@ void fetch_engine_post(struct fetch_engine *e, struct fetch_task *t);
 struct fetch_counters *fetch_engine_counters(struct fetch_engine *e);
 bool fetch_engine_offline(const struct fetch_engine *e);
 unsigned fetch_engine_retries(const struct fetch_engine *e);
+uint64_t fetch_engine_timeout_ms(const struct fetch_engine *e);
 
 /* ---- the engine thread ---- */
 

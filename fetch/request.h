@@ -48,6 +48,7 @@ struct fetch_request {
 	bool slot;			/* it takes one there */
 	struct fetch_limit *limit;
 	atomic_ullong *received;	/* counter of body bytes */
+	uint64_t began_ms;		/* 0: not yet */
 	uint64_t heard_ms;		/* when the last byte came */
 	uint64_t paused_until;		/* ms; 0: not paused by fetch.rate */
 	bool head_told;

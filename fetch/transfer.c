@@ -341,6 +341,8 @@ static void on_done(struct fetch_request *r)
 	unsigned status = t->headed ? r->reply.status : 0;
 	char shown[SHOWN];
 
+	if (r->began_ms)
+		t->retry.spent_ms += clock_ms() - r->began_ms;
 	if (fetch_engine_stopping(t->engine))
 		finish(t, error_set(&t->why, -ECANCELED, "going down"));
 	else if (t->final)
@@ -443,10 +445,18 @@ static void begin(struct fetch_task *task)
 		go(t);
 }
 
+static uint64_t patience(const struct fetch_engine *e)
+{
+	uint64_t ms = 3 * fetch_engine_timeout_ms(e);
+
+	return ms > RETRY_SPENT_MS ? ms : RETRY_SPENT_MS;
+}
+
 void fetch_transfer_start(struct fetch_transfer *t)
 {
 	t->retry = (struct fetch_retry){
 		.max = fetch_engine_retries(t->engine),
+		.spent_max_ms = patience(t->engine),
 	};
 	t->why = (struct error){ 0 };
 	t->request.fd = -1;

@@ -102,7 +102,8 @@ static void test_empty(void)
 	free(dir);
 }
 
-/* A pull fails half-way: its waiters hear why, what came stays. */
+/* A pull fails half-way: its waiters hear why, what came stays, and the read
+ * that follows at once is answered without another attempt. */
 static void test_error(void)
 {
 	char *dir = upstream_dir("error");
@@ -111,8 +112,9 @@ static void test_error(void)
 	struct cache *c = t_open_cache(dir, 0);
 	struct upstream *u = upstream_new(bytes, size, 1);
 	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
-	struct src *s = t_open_src(c, &n, u);
+	struct src *s = t_open_src(c, &n, u), *again;
 	struct src_stat st;
+	unsigned pulls;
 
 	u->piece = 65536;
 	u->fail_err = -ETIMEDOUT;
@@ -122,10 +124,26 @@ static void test_error(void)
 	src_stat(s, &st);
 	t_int(st.last.code, -ETIMEDOUT);
 	t_int(st.cached_bytes, MIB / 2);
+	pulls = atomic_load(&u->pulls);
+	t_int(src_read_wait(s, MIB / 2, got, 4096), -ETIMEDOUT);
+	t_int(atomic_load(&u->pulls), pulls);
+	t_expect(s, bytes, 0, MIB / 2);
+	t_expect(s, bytes, 2 * MIB, 4096);
+	clock_advance(2500);
 	t_expect(s, bytes, 0, MIB);
-	t_check(atomic_load(&u->sent) < MIB + 2 * 65536);
+	t_check(atomic_load(&u->sent) < MIB + 3 * 65536);
 	src_stat(s, &st);
 	t_int(st.last.code, 0);
+
+	/* Who opens anew wants another attempt. */
+	u->fail_at = 3 * MIB;
+	atomic_store(&u->fail_times, 1);
+	t_int(src_read_wait(s, 3 * MIB, got, 4096), -ETIMEDOUT);
+	t_int(src_read_wait(s, 3 * MIB, got, 4096), -ETIMEDOUT);
+	again = t_open_src(c, &n, u);
+	t_expect(again, bytes, 3 * MIB, 4096);
+	t_expect(s, bytes, 3 * MIB, 4096);
+	src_unref(again);
 	src_unref(s);
 	cache_close(c);
 	upstream_free(u);

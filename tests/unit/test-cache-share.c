@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/map.h"
 #include "tests/unit/cache-upstream.h"
@@ -493,7 +494,7 @@ static void test_before_read(void)
 	t_int(atomic_load(&u->sent), 2 * size);
 	t_int(src_peek(s, 0, size, &iov, 1), 1);
 	src_unref(s);
-	/* A network that fails ends the wait, and the next read goes on. */
+	/* A network that fails ends the wait, and a later read goes on. */
 	n = t_name_of("y", bytes, size - 1, OBJID_SHA256);
 	u->s.size--;
 	u->fail_err = -ETIMEDOUT;
@@ -502,6 +503,8 @@ static void test_before_read(void)
 	s = t_open_src(c, &n, u);
 	t_int(src_read_wait(s, 0, b, 100), -ETIMEDOUT);
 	t_int(src_peek(s, 0, 100, &iov, 1), -EAGAIN);
+	t_int(src_read_wait(s, 0, b, 100), -ETIMEDOUT);
+	clock_advance(2500);
 	t_expect(s, bytes, 0, 100);
 	src_unref(s);
 	cache_close(c);

@@ -65,8 +65,30 @@ static void progress_counts_anew_but_not_for_ever(void)
 	t_int(n, 3);
 }
 
+/* Try after try in silence, of 30 s each: there must be an end. */
+static void time_is_spent(void)
+{
+	struct fetch_retry r = { .max = 5, .spent_ms = 30000 };
+
+	t_int(fetch_retry_next(&r, FETCH_AGAIN_LATER, 0, 0, 0), 200);
+	r.spent_ms += 30000;
+	/* a wait that the hub asked for is not ours */
+	t_int(fetch_retry_next(&r, FETCH_AGAIN_LATER, 0, 50000, 0), 50000);
+	t_int(r.spent_ms, 60200);
+	r.spent_ms += 30000;
+	t_int(fetch_retry_next(&r, FETCH_AGAIN_LATER, 0, 0, 0), -1);
+	/* but bytes came */
+	t_int(fetch_retry_next(&r, FETCH_AGAIN_LATER, RETRY_PROGRESS, 0, 0),
+		200);
+	t_int(r.spent_ms, 200);
+	r = (struct fetch_retry){ .max = 5, .spent_ms = 100000,
+		.spent_max_ms = 300000 };
+	t_int(fetch_retry_next(&r, FETCH_AGAIN_LATER, 0, 0, 0), 200);
+}
+
 int main(void)
 {
+	time_is_spent();
 	waits_double();
 	noise_shortens();
 	caps();
