@@ -10,7 +10,7 @@ from lib import MIB, check, equal, figure
 
 KILLS = 20
 REPO = "org/large"
-SIZE = 48 * MIB
+SIZE = 96 * MIB
 
 
 def run(rig):
