@@ -265,15 +265,19 @@ static void read_done(struct src_read *r, int err)
 static void read_wait(fuse_req_t req, struct ll_file *f, uint64_t off,
 	size_t len)
 {
+	/* From ll_op_new() on INTERRUPT may answer, and RELEASE free f. */
+	struct src *src = src_ref(fs_handle_src(f->handle));
 	struct read_op *o;
 	int r;
 
 	o = (struct read_op *)ll_op_new(req, fs_node_ref(f->node),
 		sizeof(*o) + len);
-	if (!o)
+	if (!o) {
+		(void) src_unref(src);
 		return;
+	}
 	o->file = f;
-	o->src = src_ref(fs_handle_src(f->handle));
+	o->src = src;
 	o->read.off = off;
 	o->read.len = len;
 	o->read.buf = o->buf;
