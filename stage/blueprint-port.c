@@ -34,17 +34,18 @@ static int port_name(struct bp_run *r, const struct bp_stmt *s,
 }
 
 static int port_symbol(struct bp_run *r, const struct bp_stmt *s,
-	const struct bp_place *at, const char *name, struct stage_dim *ret)
+	const struct bp_expr *dim, const char *name, struct stage_dim *ret)
 {
-	if (s->kind == BP_S_OUTPUT && !symbol_declared(r, name))
-		return stage_bp_fail(r, at, "no input has a dimension %s",
-			name);
+	if (s->kind == BP_S_OUTPUT && dim->kind == BP_E_NAME &&
+	    !symbol_declared(r, name))
+		return stage_bp_fail(r, &dim->at, "no input has a dimension "
+			"%s", name);
 	*ret = (struct stage_dim){ -1, name };
 	return 0;
 }
 
 /* The type a port declares. A bare name that is no variable is a symbol, and
- * so is a string; outputs may only use those of inputs. */
+ * so is a string; a bare one of an output must be an input's. */
 static int port_type(struct bp_run *r, const struct bp_stmt *s,
 	struct stage_type *ret)
 {
@@ -58,7 +59,7 @@ static int port_type(struct bp_run *r, const struct bp_stmt *s,
 		if (e->kind != BP_E_NAME || stage_bp_find(r, e->name))
 			err = stage_bp_eval(r, e, &v);
 		if (!err && v.kind == BP_V_TEXT) {
-			err = port_symbol(r, s, &e->at, v.s, &ret->dim[i]);
+			err = port_symbol(r, s, e, v.s, &ret->dim[i]);
 			if (err)
 				return err;
 			continue;

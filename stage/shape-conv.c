@@ -45,6 +45,24 @@ struct slide {
 	bool ceil;
 };
 
+/* "ceil(height/4)" for "ceil(height/2)" and 2: either way of rounding may be
+ * done once for two divisions. -1: does not fit. */
+static int divided(const char *how, const char *symbol, int64_t by, char *ret,
+	size_t room)
+{
+	size_t len = strlen(how);
+	const char *slash = strrchr(symbol, '/');
+	long long inner = 1;
+	int end = 0;
+
+	if (slash && !strncmp(symbol, how, len) && symbol[len] == '(' &&
+	    sscanf(slash, "/%lld)%n", &inner, &end) == 1 && end &&
+	    !slash[end] && inner > 0 && inner < INT32_MAX && by < INT32_MAX)
+		return snprintf(ret, room, "%.*s/%lld)",
+			(int)(slash - symbol), symbol, inner * by);
+	return snprintf(ret, room, "%s(%s/%lld)", how, symbol, (long long)by);
+}
+
 /* floor((d + pad - dilation * (kernel - 1) - 1) / stride) + 1 */
 static int slide_symbol(struct stage_infer *x, const char *symbol, int64_t add,
 	const struct slide *s, struct stage_dim *ret)
@@ -59,9 +77,15 @@ static int slide_symbol(struct stage_infer *x, const char *symbol, int64_t add,
 	}
 	if (s->ceil)
 		return stage_infer_unknown(x, ret);
-	n = snprintf(name, sizeof(name), "floor((%s %c %lld)/%lld) + 1",
-		symbol, add < 0 ? '-' : '+',
-		(long long)(add < 0 ? -add : add), (long long)s->stride);
+	if (add == -1)
+		n = divided("ceil", symbol, s->stride, name, sizeof(name));
+	else if (add == -s->stride)
+		n = divided("floor", symbol, s->stride, name, sizeof(name));
+	else
+		n = snprintf(name, sizeof(name),
+			"floor((%s %c %lld)/%lld) + 1", symbol,
+			add < 0 ? '-' : '+', (long long)(add < 0 ? -add : add),
+			(long long)s->stride);
 	if (n < 0 || (size_t)n >= sizeof(name))
 		return stage_infer_unknown(x, ret);
 	copy = stage_arena_copy(x->arena, name, (size_t)n);

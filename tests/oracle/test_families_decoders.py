@@ -31,6 +31,7 @@ KINDS = {
     "Llama": GQA, "Mistral": GQA, "Qwen2": GQA,
     "Qwen3": dict(GQA, head_dim=16),
     "Gemma": dict(GQA, head_dim=16),
+    "GPTNeoX": SIZES,
 }
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
           "high_freq_factor": 4.0, "original_max_position_embeddings": 16,
@@ -204,6 +205,34 @@ def llamas(report):
     report.run("Qwen3 head_dim 128", case, "Qwen3", config=dict(head_dim=128))
 
 
+def neox(report):
+    whole = {"rope_type": "default", "rope_theta": 1e4,
+             "partial_rotary_factor": 1.0}
+    for name, config in {
+            "no parallel residual": dict(use_parallel_residual=False),
+            "attention_bias": dict(attention_bias=False),
+            "whole heads turned": dict(rope_parameters=dict(whole)),
+            "half heads turned": dict(rope_parameters=dict(
+                whole, partial_rotary_factor=0.5, rope_theta=1e6)),
+            "linear": dict(rope_parameters=dict(
+                whole, rope_type="linear", factor=3.0)),
+            "eps": dict(layer_norm_eps=1e-3),
+            "gelu_fast": dict(hidden_act="gelu_fast"),
+            "12 layers": dict(num_hidden_layers=12)}.items():
+        report.run(f"GPTNeoX {name}", case, "GPTNeoX", config=config)
+    report.run("GPTNeoX rotary_pct and rotary_emb_base", case, "GPTNeoX",
+               config=dict(rope_parameters=dict(
+                   whole, partial_rotary_factor=0.5, rope_theta=5e4)),
+               rope_parameters=None, rotary_pct=0.5, rotary_emb_base=50000)
+    report.run("GPTNeoX, config.json without defaults", case, "GPTNeoX",
+               rope_parameters=None, layer_norm_eps=None, hidden_act=None,
+               attention_bias=None, use_parallel_residual=None)
+    report.run("GPTNeoX with what older files store", case, "GPTNeoX", extra={
+        "gpt_neox.layers.0.attention.bias": torch.ones(1, 1, 40, 40),
+        "gpt_neox.layers.0.attention.masked_bias": torch.tensor(-1e9),
+        "gpt_neox.layers.1.attention.rotary_emb.inv_freq": torch.zeros(1)})
+
+
 def windows(report):
     """Torch's cache forgets what the window has passed, the graph's keeps it:
     what is computed is the same."""
@@ -273,6 +302,14 @@ def refusals(report):
                 hidden_act="relu")),
             "cross attention": ("GPT2", r"add_cross_attention is true", dict(
                 add_cross_attention=True)),
+            "attention_bias": ("GPTNeoX", r"without a place", dict(
+                attention_bias=False)),
+            "rope_theta beside rotary_emb_base": (
+                "GPTNeoX", r"has rope_theta", dict(
+                    rope_theta=1e4, rotary_emb_base=1e5,
+                    rope_parameters=None)),
+            "part of a pair": ("GPTNeoX", r"no whole number|even number",
+                               dict(rope_parameters=None, rotary_pct=0.3)),
             "quantised": ("Llama", r"has quantization_config", dict(
                 quantization_config={"quant_method": "gptq"})),
             "heads": ("GPT2", r"32 / 5 is no whole number", dict(n_head=5)),
@@ -287,7 +324,7 @@ def refusals(report):
 def main():
     report = Report(sys.argv[1:])
     families.start()
-    for part in (every_kind, gpt2, ropes, llamas, windows, refusals):
+    for part in (every_kind, gpt2, ropes, llamas, neox, windows, refusals):
         part(report)
     return families.finish(report)
 

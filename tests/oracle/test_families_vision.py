@@ -118,10 +118,122 @@ def vits(report):
                    families.refused(vit_model(c, {}, 0), r, **x))
 
 
+# ---- convolutional nets -----------------------------------------------------
+
+RESNET = dict(embedding_size=8, hidden_sizes=[16, 24, 32], depths=[1, 2, 2])
+CONVNEXT = dict(hidden_sizes=[8, 16, 24], depths=[1, 2, 2], num_stages=3)
+SHAPES = ((64, 64), (37, 51), (33, 96))
+
+
+def net_model(cls, config, seed):
+    """Running statistics are no parameters: they are drawn as well."""
+    stem = cls.split("Model")[0].split("For")[0]
+    base = {"ResNet": RESNET, "ConvNext": CONVNEXT}[stem]
+    model = models.build(cls, getattr(transformers, stem + "Config")(
+        **{**base, **config}), seed)
+    gen = torch.Generator().manual_seed(seed)
+    for name, b in model.named_buffers():
+        if name.endswith("running_mean"):
+            b.copy_(0.3 * torch.randn(b.shape, generator=gen))
+        elif name.endswith("running_var"):
+            b.copy_(0.5 + torch.rand(b.shape, generator=gen))
+    return model
+
+
+def net(cls, config=None, opset=13, labels=2, seed=0, dtype=None, **repo):
+    model = net_model(cls, config or {}, seed)
+    if dtype:
+        model = families.rounded(model, dtype)
+        for name, b in model.named_buffers():
+            if "running" in name:
+                b.copy_(b.to(dtype).float())
+    c = model.config
+    if "For" in cls:
+        outputs = {"logits": (B, labels)}
+    else:
+        down = 2 ** (len(c.depths) - 1) * 4 * (
+            2 if getattr(c, "downsample_in_first_stage", False) else 1)
+        how = "ceil" if cls.startswith("ResNet") else "floor"
+        sizes = [down, down] if how == "ceil" or isinstance(
+            c.patch_size, int) else [4 * n for n in c.patch_size]
+        outputs = {"last_hidden_state": (
+            B, c.hidden_sizes[-1], f"{how}(height/{sizes[0]})",
+            f"{how}(width/{sizes[1]})")}
+
+    def run(session, errors):
+        for shape in SHAPES:
+            images(model, (c.num_channels, *shape), outputs)(session, errors)
+
+    with tempfile.TemporaryDirectory(prefix="repo-") as path:
+        families.write_repo(model, path, dtype=dtype, **repo)
+        return families.compared(
+            path, opset, {"pixel_values": (B, c.num_channels, "height",
+                                           "width")}, outputs, run)
+
+
+NETS = {
+    "ResNet": {
+        "basic": dict(layer_type="basic"),
+        "basic of one width": dict(layer_type="basic", embedding_size=16),
+        "bottleneck of one width": dict(embedding_size=16),
+        "downsample_in_first_stage": dict(downsample_in_first_stage=True),
+        "downsample_in_bottleneck": dict(downsample_in_bottleneck=True),
+        "hidden_act": dict(hidden_act="gelu"),
+        "num_channels": dict(num_channels=1),
+        "two stages": dict(hidden_sizes=[8, 16], depths=[2, 1])},
+    "ConvNext": {
+        "without layer scale": dict(layer_scale_init_value=0.0),
+        "hidden_act": dict(hidden_act="relu"),
+        "layer_norm_eps": dict(layer_norm_eps=1e-2),
+        "patch_size": dict(patch_size=[2, 4]),
+        "num_channels": dict(num_channels=1),
+        "two stages": dict(hidden_sizes=[8, 16], depths=[2, 1],
+                           num_stages=2)},
+}
+
+
+def nets(report):
+    for stem, branches in NETS.items():
+        for cls in (stem + "Model", stem + "ForImageClassification"):
+            for opset in families.OPSETS:
+                report.run(f"{cls} opset {opset}", net, cls, opset=opset,
+                           seed=opset)
+            for name, config in branches.items():
+                report.run(f"{cls} {name}", net, cls, config)
+            for form in ("safetensors-sharded", "bin"):
+                report.run(f"{cls} {form}", net, cls, form=form)
+        report.run(f"{stem}ForImageClassification 5 labels", net,
+                   stem + "ForImageClassification", dict(num_labels=5),
+                   labels=5)
+    report.run("ConvNextForImageClassification bfloat16", net,
+               "ConvNextForImageClassification", dtype=torch.bfloat16)
+    for name, (cls, reason, changes) in {
+            "layer_type": ("ResNetModel", r'layer_type is "odd"', dict(
+                layer_type="odd")),
+            "basic for bottleneck": ("ResNetModel", r"not 3 wide", dict(
+                layer_type="basic")),
+            "stride": ("ResNetModel", r"a shortcut does not fit", dict(
+                config=dict(embedding_size=16, layer_type="basic"),
+                downsample_in_first_stage=True)),
+            "depths": ("ResNetModel", r"without a place", dict(
+                depths=[1, 1, 2])),
+            "backbone": ("ResNetModel", r'"ResNetBackbone" of model_type',
+                         dict(architectures=["ResNetBackbone"])),
+            "patch_size": ("ConvNextModel", r"not of the patches", dict(
+                patch_size=2)),
+            "layer scale": ("ConvNextModel", r"without a place", dict(
+                layer_scale_init_value=0.0)),
+            "hidden_sizes": ("ConvNextModel", r"groups do not fit", dict(
+                hidden_sizes=[8, 16, 32]))}.items():
+        config = changes.pop("config", {})
+        report.run(f"refused: {cls} {name}", lambda c=cls, r=reason, x=changes,
+                   o=config: families.refused(net_model(c, o, 0), r, **x))
+
+
 def main():
     report = Report(sys.argv[1:])
     families.start()
-    for part in (vits,):
+    for part in (vits, nets):
         part(report)
     return families.finish(report)
 
