@@ -3,7 +3,8 @@
  *
  *   "omnircp\n"  u32 version  u32 sources  u64 extents  u64 pool  u64 size
  *   source:      u64 size  u32 length  path
- *   extent:      u8 kind  u32 source  u64 off  u64 len
+ *   extent:      u8 kind  u32 source  u64 off  u64 len  u8 xform  u8 from
+ *                u32 row
  *   pool bytes
  *   u64 XXH3 of everything before
  *
@@ -22,8 +23,8 @@
 
 #define MAGIC "omnircp\n"
 #define MAGIC_LEN 8
-#define FORMAT_VERSION 1
-#define EXTENT_LEN 21
+#define FORMAT_VERSION 2
+#define EXTENT_LEN 27
 #define SOURCE_MIN 12
 
 /* EXTENT_LEN bytes at a time: a million extents are no million appends. */
@@ -32,8 +33,12 @@ static int write_extent(const struct stage_extent *e, struct buf *ret)
 	uint8_t rec[EXTENT_LEN];
 
 	rec[0] = e->kind;
-	for (unsigned k = 0; k < 4; k++)
+	rec[21] = e->xform;
+	rec[22] = e->from;
+	for (unsigned k = 0; k < 4; k++) {
 		rec[1 + k] = (uint8_t)(e->source >> (8 * k));
+		rec[23 + k] = (uint8_t)(e->row >> (8 * k));
+	}
 	for (unsigned k = 0; k < 8; k++) {
 		rec[5 + k] = (uint8_t)(e->off >> (8 * k));
 		rec[13 + k] = (uint8_t)(e->len >> (8 * k));
@@ -131,6 +136,9 @@ static int parse_extents(struct stage_recipe *r, struct bytes *b, uint64_t n)
 		e->source = bytes_le32(b);
 		e->off = bytes_le64(b);
 		e->len = bytes_le64(b);
+		e->xform = bytes_u8(b);
+		e->from = bytes_u8(b);
+		e->row = bytes_le32(b);
 	}
 	return b->bad ? -EBADMSG : 0;
 }

@@ -1,7 +1,8 @@
 /*
  * A src made of extents of other srcs. A read becomes one read per REF extent
- * it touches, each straight into its place in the caller's buffer; who
- * completes last answers for all. Nothing is copied but inline bytes.
+ * it touches, each straight into its place in the caller's buffer, and one
+ * computation per XFORM extent; who completes last answers for all. Nothing is
+ * copied but inline bytes.
  *
  * The caller's buffer belongs to the parts until the last of them is done, so
  * an error does not end the read: it is kept until then.
@@ -29,7 +30,8 @@ struct recipe_src {
 /* One piece of a range: the part of extent i that lies inside it. */
 struct piece {
 	const struct stage_extent *e;
-	uint64_t off;		/* as e->off, of the first byte wanted */
+	uint64_t off;		/* as e->off, of the first byte wanted; XFORM:
+				 * in the extent's output */
 	uint64_t len;		/* bytes */
 };
 
@@ -69,12 +71,27 @@ static bool walk_next(struct walk *w, struct piece *ret)
 	e = &w->s->recipe->v[w->i];
 	skip = w->off - w->s->starts[w->i];
 	ret->e = e;
-	ret->off = e->off + skip;
+	ret->off = e->kind == STAGE_XFORM ? skip : e->off + skip;
 	ret->len = e->len - skip < w->len ? e->len - skip : w->len;
 	w->off += ret->len;
 	w->len -= ret->len;
 	w->i++;
 	return true;
+}
+
+static bool has_source(const struct stage_extent *e)
+{
+	return e->kind == STAGE_REF || e->kind == STAGE_XFORM;
+}
+
+/* Where the piece's bytes are in its source. */
+static void piece_source(const struct piece *p, uint64_t *ret_off,
+	uint64_t *ret_len)
+{
+	*ret_off = p->off;
+	*ret_len = p->len;
+	if (p->e->kind == STAGE_XFORM)
+		stage_xform_range(p->e, p->off, p->len, ret_off, ret_len);
 }
 
 /* ---- read ------------------------------------------------------------------ */
@@ -128,6 +145,13 @@ static void part_done(struct src_read *r, int err)
 	parent->done(parent, err);
 }
 
+static int read_piece(struct src *source, const struct piece *p,
+	struct src_read *r)
+{
+	return p->e->kind == STAGE_XFORM ? stage_xform_read(source, p->e, r) :
+		src_read(source, r);
+}
+
 static int read_sources(struct recipe_src *s, struct src_read *r, size_t n)
 {
 	struct walk w = walk_start(s, r->off, r->len);
@@ -145,14 +169,14 @@ static int read_sources(struct recipe_src *s, struct src_read *r, size_t n)
 		struct part *part;
 		int err;
 
-		if (p.e->kind != STAGE_REF || atomic_load(&f->err))
+		if (!has_source(p.e) || atomic_load(&f->err))
 			continue;
 		part = &f->parts[i++];
 		part->r = (struct src_read){ .off = p.off, .len = p.len,
 			.buf = out, .done = part_done };
 		part->fan = f;
 		atomic_fetch_add(&f->left, 1);
-		err = src_read(s->sources[p.e->source], &part->r);
+		err = read_piece(s->sources[p.e->source], &p, &part->r);
 		if (err == -EINPROGRESS)
 			continue;
 		if (err)
@@ -171,7 +195,7 @@ static int recipe_read(struct src *base, struct src_read *r)
 	size_t refs = 0;
 
 	for (; walk_next(&w, &p); out += p.len) {
-		if (p.e->kind == STAGE_REF)
+		if (has_source(p.e))
 			refs++;
 		else if (p.e->kind == STAGE_INLINE)
 			memcpy(out, s->recipe->pool.data + p.off, p.len);
@@ -199,6 +223,8 @@ static int peek_piece(struct recipe_src *s, const struct piece *p,
 		iov[0].iov_base = s->recipe->pool.data + p->off;
 		iov[0].iov_len = p->len;
 		return 1;
+	case STAGE_XFORM:
+		return -EAGAIN;
 	default:
 		for (; left; n++) {
 			if (n == max)
@@ -236,8 +262,10 @@ static void recipe_hint(struct src *base, uint64_t off, uint64_t len)
 	struct piece p;
 
 	while (walk_next(&w, &p)) {
-		if (p.e->kind == STAGE_REF)
-			src_hint(s->sources[p.e->source], p.off, p.len);
+		if (!has_source(p.e))
+			continue;
+		piece_source(&p, &off, &len);
+		src_hint(s->sources[p.e->source], off, len);
 	}
 }
 
@@ -258,6 +286,18 @@ static unsigned recipe_epoch(const struct src *base)
 	return sum;
 }
 
+/* Of a computed piece, the share whose source bytes are here. */
+static uint64_t piece_present(struct src *source, const struct piece *p)
+{
+	uint64_t off, len, have;
+
+	piece_source(p, &off, &len);
+	have = src_present(source, off, len);
+	if (have >= len)
+		return p->len;
+	return (uint64_t)((double)p->len * ((double)have / (double)len));
+}
+
 static uint64_t recipe_present(struct src *base, uint64_t off, uint64_t len)
 {
 	struct recipe_src *s = (struct recipe_src *)base;
@@ -266,8 +306,8 @@ static uint64_t recipe_present(struct src *base, uint64_t off, uint64_t len)
 	struct piece p;
 
 	while (walk_next(&w, &p))
-		sum += p.e->kind != STAGE_REF ? p.len :
-			src_present(s->sources[p.e->source], p.off, p.len);
+		sum += !has_source(p.e) ? p.len :
+			piece_present(s->sources[p.e->source], &p);
 	return sum;
 }
 

@@ -73,7 +73,7 @@ int stage_recipe_source(struct stage_recipe *r, const char *path,
 static bool continues(const struct stage_extent *a,
 	const struct stage_extent *b)
 {
-	if (a->kind != b->kind)
+	if (a->kind != b->kind || a->kind == STAGE_XFORM)
 		return false;
 	if (a->kind == STAGE_ZERO)
 		return true;
@@ -157,6 +157,37 @@ int stage_recipe_zero(struct stage_recipe *r, uint64_t len)
 	return err ? err : append(r, &e);
 }
 
+static const char *xform_fault(const struct stage_extent *e, uint64_t size)
+{
+	uint64_t in = stage_xform_in(e), out = stage_xform_out(e), len;
+
+	if (!in || !out)
+		return "is of no computation we know";
+	if (e->len % out)
+		return "ends inside a row";
+	return !size_mul(e->len / out, in, &len) &&
+		size_inside(e->off, len, size) ? NULL :
+		"lies outside its source";
+}
+
+int stage_recipe_xform(struct stage_recipe *r, unsigned source, uint64_t off,
+	uint64_t rows, const struct stage_extent *how)
+{
+	struct stage_extent e = { .off = off, .source = source,
+		.row = how->row, .kind = STAGE_XFORM, .xform = how->xform,
+		.from = how->from };
+	int err;
+
+	if (source >= r->n_sources ||
+	    size_mul(rows, stage_xform_out(&e), &e.len) ||
+	    xform_fault(&e, r->sources[source].size))
+		return -EINVAL;
+	if (!rows)
+		return 0;
+	err = reserve(r);
+	return err ? err : append(r, &e);
+}
+
 uint64_t stage_recipe_size(const struct stage_recipe *r)
 {
 	return r->size;
@@ -189,6 +220,8 @@ static const char *extent_fault(const struct stage_recipe *r,
 {
 	if (!e->len)
 		return "is empty";
+	if (e->kind != STAGE_XFORM && (e->row || e->xform || e->from))
+		return "has a computation and is none";
 	switch (e->kind) {
 	case STAGE_INLINE:
 		return size_inside(e->off, e->len, r->pool.len) ? NULL :
@@ -201,6 +234,10 @@ static const char *extent_fault(const struct stage_recipe *r,
 			"lies outside its source";
 	case STAGE_ZERO:
 		return NULL;
+	case STAGE_XFORM:
+		if (e->source >= r->n_sources)
+			return "names no source";
+		return xform_fault(e, r->sources[e->source].size);
 	default:
 		return "is of no kind we know";
 	}

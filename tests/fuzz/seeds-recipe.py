@@ -5,17 +5,20 @@ import os
 import struct
 import sys
 
-INLINE, REF, ZERO = range(3)
+INLINE, REF, ZERO, XFORM = range(4)
+TO_F16, SCALE, I8 = 1, 2, 3
+F32, F16, BF16 = 1, 10, 16
 
 
-def recipe(name, sources, extents, pool=b"", size=None, version=1):
+def recipe(name, sources, extents, pool=b"", size=None, version=2):
     out = b"omnircp\n" + struct.pack(
         "<IIQQQ", version, len(sources), len(extents), len(pool),
         sum(e[3] for e in extents) if size is None else size)
     for path, n in sources:
         out += struct.pack("<QI", n, len(path)) + path
     for e in extents:
-        out += struct.pack("<BIQQ", *e)
+        e = tuple(e) + (0, 0, 0)[len(e) - 4:]
+        out += struct.pack("<BIQQBBI", *e)
     with open(os.path.join(sys.argv[1], name), "wb") as f:
         f.write(out + pool + bytes(8))
 
@@ -35,4 +38,18 @@ recipe("bad-overflow", [], [(ZERO, 0, 0, 1 << 63), (ZERO, 0, 0, 1 << 63)],
        size=0)
 recipe("bad-path", [(b"../x", 10)], [])
 recipe("bad-twice", [(b"x", 10), (b"x", 10)], [])
-recipe("unsupported-version", [], [], version=2)
+recipe("good-xform", [(b"x", 4000)],
+       [(XFORM, 0, 3, 200, TO_F16, F32, 1), (XFORM, 0, 5, 14, TO_F16, BF16, 7),
+        (XFORM, 0, 100, 300, I8, F32, 100), (XFORM, 0, 100, 12, SCALE, F32, 100),
+        (XFORM, 0, 7, 99, I8, F16, 33)])
+recipe("bad-xform-row", [(b"x", 400)], [(XFORM, 0, 0, 3, I8, F32, 2)])
+recipe("bad-xform-no-row", [(b"x", 400)], [(XFORM, 0, 0, 4, I8, F32, 0)])
+recipe("bad-xform-long-row", [(b"x", 1 << 40)],
+       [(XFORM, 0, 0, 4, SCALE, F32, (1 << 20) + 1)])
+recipe("bad-xform-type", [(b"x", 400)], [(XFORM, 0, 0, 4, TO_F16, 7, 1)])
+recipe("bad-xform-kind", [(b"x", 400)], [(XFORM, 0, 0, 4, 4, F32, 1)])
+recipe("bad-xform-outside", [(b"x", 400)], [(XFORM, 0, 4, 200, TO_F16, F32, 1)])
+recipe("bad-xform-overflow", [(b"x", 400)],
+       [(XFORM, 0, 0, 1 << 62, SCALE, F32, 1 << 20)])
+recipe("bad-ref-with-row", [(b"x", 400)], [(REF, 0, 0, 4, 0, 0, 1)])
+recipe("unsupported-version", [], [], version=1)

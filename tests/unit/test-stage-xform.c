@@ -1,0 +1,593 @@
+/* Computed extents: the numbers, every range of them, and sources that answer
+ * at once, later, on other threads, and not at all. */
+#include "config.h"
+
+#include <math.h>
+
+#include "base/pool.h"
+#include "stage/stage.h"
+#include "stage/tensor.h"
+#include "tests/unit/stage-src.h"
+
+/* ---- a source -------------------------------------------------------------- */
+
+enum when { NOW, HELD, FAR };
+
+struct mem_src {
+	struct src base;	/* must be first */
+	const uint8_t *data;
+	enum when when;
+	struct src_read *held[8];
+	unsigned n_held, n_reads;
+	size_t longest;		/* read, in bytes */
+	uint64_t hint_off, hint_len, present;
+	unsigned epoch;
+	int fail;		/* of reads that are answered at once */
+};
+
+static struct pool *workers;
+
+struct far_job {
+	struct pool_job job;	/* must be first */
+	struct src_read *r;
+	const uint8_t *data;
+};
+
+static void far_run(struct pool_job *job)
+{
+	struct far_job *f = (struct far_job *)job;
+	struct src_read *r = f->r;
+
+	memcpy(r->buf, f->data + r->off, r->len);
+	free(f);
+	r->done(r, 0);
+}
+
+static int mem_read(struct src *s, struct src_read *r)
+{
+	struct mem_src *m = (struct mem_src *)s;
+	struct far_job *f;
+
+	if (m->when == FAR) {
+		f = malloc(sizeof(*f));
+		t_check(f);
+		*f = (struct far_job){ { far_run, NULL }, r, m->data };
+		pool_add(workers, &f->job);
+		return -EINPROGRESS;
+	}
+	m->n_reads++;
+	m->longest = r->len > m->longest ? r->len : m->longest;
+	if (m->when == HELD) {
+		t_check(m->n_held < 8);
+		m->held[m->n_held++] = r;
+		return -EINPROGRESS;
+	}
+	memcpy(r->buf, m->data + r->off, r->len);
+	return m->fail;
+}
+
+static void mem_end(struct mem_src *m, int err)
+{
+	struct src_read *r = m->held[0];
+
+	t_check(m->n_held);
+	memmove(m->held, m->held + 1, --m->n_held * sizeof(m->held[0]));
+	if (!err)
+		memcpy(r->buf, m->data + r->off, r->len);
+	r->done(r, err);
+}
+
+static void mem_hint(struct src *s, uint64_t off, uint64_t len)
+{
+	struct mem_src *m = (struct mem_src *)s;
+
+	m->hint_off = off;
+	m->hint_len = len;
+}
+
+static uint64_t mem_present(struct src *s, uint64_t off, uint64_t len)
+{
+	uint64_t have = ((struct mem_src *)s)->present;
+
+	return have <= off ? 0 : have - off < len ? have - off : len;
+}
+
+static unsigned mem_epoch(const struct src *s)
+{
+	return ((const struct mem_src *)s)->epoch;
+}
+
+static void mem_free(struct src *s)
+{
+	(void) s;
+}
+
+static const struct src_ops mem_ops = {
+	.name = "mem", .read = mem_read, .hint = mem_hint,
+	.present = mem_present, .epoch = mem_epoch, .free = mem_free,
+};
+
+static void mem_init(struct mem_src *m, const void *data, size_t len)
+{
+	memset(m, 0, sizeof(*m));
+	src_init(&m->base, &mem_ops, len);
+	m->data = data;
+}
+
+static struct stage_extent how_of(enum stage_xform how, enum stage_dtype from,
+	uint32_t row)
+{
+	return (struct stage_extent){ .xform = (uint8_t)how,
+		.from = (uint8_t)from, .row = row };
+}
+
+/* "ab", the computed rows, "z". */
+static struct src *src_with(struct mem_src *m, uint64_t off, uint64_t rows,
+	const struct stage_extent *how)
+{
+	struct stage_recipe *r = stage_recipe_new();
+	struct src *one[1] = { &m->base }, *s = NULL;
+
+	t_int(stage_recipe_source(r, "m", m->base.size), 0);
+	t_int(stage_recipe_inline(r, "ab", 2), 0);
+	t_int(stage_recipe_xform(r, 0, off, rows, how), 0);
+	t_int(stage_recipe_inline(r, "z", 1), 0);
+	t_int(stage_recipe_check(r, NULL), 0);
+	t_int(stage_recipe_src(r, one, &s, NULL), 0);
+	stage_recipe_unref(r);
+	return s;
+}
+
+/* ---- numbers --------------------------------------------------------------- */
+
+static float float_of(uint32_t bits)
+{
+	float f;
+
+	memcpy(&f, &bits, 4);
+	return f;
+}
+
+static void to_f16(const float *x, size_t n, uint16_t *ret)
+{
+	struct stage_extent how = how_of(STAGE_TO_F16, STAGE_F32, 1);
+	struct mem_src m;
+	struct src *s;
+
+	mem_init(&m, x, n * 4);
+	s = src_with(&m, 0, n, &how);
+	t_int(src_read_wait(s, 2, ret, n * 2), 0);
+	src_unref(s);
+	src_unref(&m.base);
+}
+
+static void test_f16_table(void)
+{
+	static const struct {
+		uint32_t f32;
+		uint16_t f16;
+	} table[] = {
+		{ 0x00000000, 0x0000 }, { 0x80000000, 0x8000 },
+		{ 0x3f800000, 0x3c00 },		/* 1 */
+		{ 0xc0000000, 0xc000 },		/* -2 */
+		{ 0x3dcccccd, 0x2e66 },		/* 0.1 */
+		{ 0x40490fdb, 0x4248 },		/* pi */
+		{ 0x477fe000, 0x7bff },		/* 65504 */
+		{ 0x477fefff, 0x7bff },		/* below 65520 */
+		{ 0x477ff000, 0x7bff },		/* 65520: stays finite */
+		{ 0x7f7fffff, 0x7bff },		/* the largest float */
+		{ 0xff7fffff, 0xfbff },
+		{ 0x7f800000, 0x7c00 },		/* infinite stays so */
+		{ 0xff800000, 0xfc00 },
+		{ 0x7fc00001, 0x7e00 },		/* no number */
+		{ 0x38800000, 0x0400 },		/* 2^-14 */
+		{ 0x387fffff, 0x0400 },		/* just below rounds up */
+		{ 0x33800000, 0x0001 },		/* 2^-24 */
+		{ 0x33000000, 0x0000 },		/* 2^-25: to even */
+		{ 0x33000001, 0x0001 },
+		{ 0x33c00000, 0x0002 },		/* 1.5 * 2^-24: to even */
+		{ 0x00000001, 0x0000 }, { 0x807fffff, 0x8000 },
+		{ 0x3f801000, 0x3c00 },		/* half way: to even */
+		{ 0x3f803000, 0x3c02 },
+		{ 0x3f801001, 0x3c01 },
+		{ 0x3fffffff, 0x4000 },		/* into the next exponent */
+	};
+	enum { N = sizeof(table) / sizeof(table[0]) };
+	float x[N];
+	uint16_t got[N];
+
+	for (size_t i = 0; i < N; i++)
+		x[i] = float_of(table[i].f32);
+	to_f16(x, N, got);
+	for (size_t i = 0; i < N; i++)
+		t_int(got[i], table[i].f16);
+}
+
+/* Of a finite f16. */
+static float f16_value(uint16_t h)
+{
+	int exp = h >> 10 & 31, frac = h & 0x3ff;
+
+	return (float)ldexp(exp ? 1024 + frac : frac, (exp ? exp : 1) - 25);
+}
+
+/* Every f16 comes back from its own value, and from half way to the next one
+ * the even of the two. */
+static void test_f16_all(void)
+{
+	static float x[2 * 0x7c00];
+	static uint16_t got[2 * 0x7c00];
+
+	for (uint16_t h = 0; h < 0x7c00; h++) {
+		x[2 * h] = -f16_value(h);
+		x[2 * h + 1] = h < 0x7bff ?
+			(f16_value(h) + f16_value(h + 1)) / 2 : 65519;
+	}
+	to_f16(x, 2 * 0x7c00, got);
+	for (uint16_t h = 0; h < 0x7c00; h++) {
+		t_int(got[2 * h], h | 0x8000);
+		t_int(got[2 * h + 1], h == 0x7bff || !(h & 1) ? h : h + 1);
+	}
+}
+
+static void rows_of(const float *x, uint32_t row, uint64_t rows,
+	float *ret_scale, int8_t *ret_q)
+{
+	struct stage_extent scale = how_of(STAGE_ROW_SCALE, STAGE_F32, row);
+	struct stage_extent q = how_of(STAGE_ROW_I8, STAGE_F32, row);
+	struct mem_src m;
+	struct src *s;
+
+	mem_init(&m, x, rows * row * 4);
+	s = src_with(&m, 0, rows, &scale);
+	t_int(s->size, 3 + 4 * rows);
+	t_int(src_read_wait(s, 2, ret_scale, 4 * rows), 0);
+	src_unref(s);
+	s = src_with(&m, 0, rows, &q);
+	t_int(s->size, 3 + row * rows);
+	t_int(src_read_wait(s, 2, ret_q, row * rows), 0);
+	src_unref(s);
+	src_unref(&m.base);
+}
+
+static void test_i8_table(void)
+{
+	static const float x[] = {
+		127, -127, 0.5f, 1.5f, -2.5f,
+		1, -254, 254, 3, 5,
+		0, 0, -0.0f, 0, 0,
+		1e-45f, 0, 0, 0, 0,
+		INFINITY, 1, 0, -INFINITY, 3,
+		NAN, 1, 0, 2, 3,
+		3e38f, -3e38f, 0, 1, 1.5e38f,
+	};
+	static const int8_t want[] = {
+		127, -127, 0, 2, -2,
+		0, -127, 127, 2, 2,
+		0, 0, 0, 0, 0,
+		0, 0, 0, 0, 0,
+		0, 0, 0, 0, 0,
+		0, 0, 0, 0, 0,
+		127, -127, 0, 0, 64,
+	};
+	enum { ROWS = sizeof(x) / sizeof(x[0]) / 5 };
+	float scale[ROWS];
+	int8_t q[sizeof(want)];
+
+	rows_of(x, 5, ROWS, scale, q);
+	t_check(scale[0] == 1 && scale[1] == 2);
+	t_check(scale[2] == 1 && scale[3] == 1);
+	t_check(isinf(scale[4]) && isnan(scale[5]));
+	t_check(scale[6] == 3e38f / 127);
+	for (size_t i = 0; i < sizeof(want); i++)
+		t_int(q[i], want[i]);
+}
+
+/* What comes back is within half a step of what went in. */
+static void test_i8_error(void)
+{
+	static float x[40 * 96];
+	float scale[40];
+	int8_t q[40 * 96];
+	unsigned seed = 1;
+
+	for (size_t i = 0; i < 40 * 96; i++) {
+		seed = seed * 1103515245 + 12345;
+		x[i] = (float)((int)(seed >> 8) - (1 << 23)) *
+			powf(10, (float)(i / 96) - 20);
+	}
+	rows_of(x, 96, 40, scale, q);
+	for (size_t i = 0; i < 40 * 96; i++) {
+		double step = (double)scale[i / 96];
+
+		t_check(fabs(q[i] * step - (double)x[i]) <= step * 0.5001);
+	}
+}
+
+/* The three types of elements, of the same numbers. */
+static void test_from(void)
+{
+	static const float x[6] = { 1, -0.5f, 2, 96, -1.5f, 0.0078125f };
+	static const uint16_t f16[6] = { 0x3c00, 0xb800, 0x4000, 0x5600,
+		0xbe00, 0x2000 };
+	const enum stage_dtype from[] = { STAGE_F32, STAGE_F16, STAGE_BF16 };
+	uint16_t bf16[6], got[6];
+	const void *in[] = { x, f16, bf16 };
+	uint32_t bits;
+
+	for (int i = 0; i < 6; i++) {
+		memcpy(&bits, &x[i], 4);
+		bf16[i] = (uint16_t)(bits >> 16);
+	}
+	for (int t = 0; t < 3; t++) {
+		struct stage_extent how = how_of(STAGE_TO_F16, from[t], 2);
+		struct mem_src m;
+		struct src *s;
+
+		mem_init(&m, in[t], 6 * stage_dtype_size(from[t]));
+		s = src_with(&m, 0, 3, &how);
+		t_int(src_read_wait(s, 2, got, 12), 0);
+		t_check(!memcmp(got, f16, 12));
+		src_unref(s);
+		src_unref(&m.base);
+	}
+}
+
+/* Subnormal, infinite and odd f16 as elements. */
+static void test_from_f16(void)
+{
+	static const uint16_t x[] = { 0x0001, 0x83ff, 0x7c00, 0xfc00, 0x7e01,
+		0x0400, 0x8000 };
+	static const uint16_t want[] = { 0x0001, 0x83ff, 0x7c00, 0xfc00,
+		0x7e00, 0x0400, 0x8000 };
+	struct stage_extent how = how_of(STAGE_TO_F16, STAGE_F16, 1);
+	struct mem_src m;
+	struct src *s;
+	uint16_t got[7];
+
+	mem_init(&m, x, sizeof(x));
+	s = src_with(&m, 0, 7, &how);
+	t_int(src_read_wait(s, 2, got, 14), 0);
+	t_check(!memcmp(got, want, 14));
+	src_unref(s);
+	src_unref(&m.base);
+}
+
+/* ---- ranges ---------------------------------------------------------------- */
+
+static void every_range(const struct stage_extent *how, uint64_t rows)
+{
+	static uint8_t data[1024];
+	uint8_t whole[512], part[512];
+	struct mem_src m;
+	struct iovec iov[4];
+	struct src *s;
+	size_t n;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 167 + i / 7);
+	mem_init(&m, data, sizeof(data));
+	s = src_with(&m, 3, rows, how);	/* not where floats like to lie */
+	n = s->size;
+	t_check(n <= sizeof(whole));
+	t_int(src_read_wait(s, 0, whole, n), 0);
+	t_check(whole[1] == 'b' && whole[n - 1] == 'z');
+	for (size_t off = 0; off < n; off++) {
+		for (size_t len = 0; len <= n - off; len++) {
+			memset(part, '?', sizeof(part));
+			t_int(src_read_wait(s, off, part, len), 0);
+			t_check(!memcmp(part, &whole[off], len));
+			t_check(len == sizeof(part) || part[len] == '?');
+		}
+	}
+	t_int(src_peek(s, 0, 2, iov, 4), 1);
+	t_int(src_peek(s, 0, 3, iov, 4), -EAGAIN);
+	t_int(src_peek(s, 4, 1, iov, 4), -EAGAIN);
+	src_unref(s);
+	src_unref(&m.base);
+}
+
+static void test_ranges(void)
+{
+	const enum stage_dtype from[] = { STAGE_F32, STAGE_F16, STAGE_BF16 };
+
+	for (int t = 0; t < 3; t++) {
+		for (int k = STAGE_TO_F16; k <= STAGE_ROW_I8; k++) {
+			struct stage_extent how = how_of((enum stage_xform)k,
+				from[t], 7);
+
+			every_range(&how, 9);
+			how.row = 1;
+			every_range(&how, 30);
+		}
+	}
+}
+
+static void test_maps(void)
+{
+	static uint8_t data[4000];
+	struct stage_extent how = how_of(STAGE_ROW_I8, STAGE_F32, 100);
+	struct mem_src m;
+	struct src_stat st;
+	struct src *s;
+
+	mem_init(&m, data, sizeof(data));
+	s = src_with(&m, 400, 9, &how);
+	src_hint(s, 2 + 150, 101);	/* rows 1 and 2 */
+	t_int(m.hint_off, 400 + 400);
+	t_int(m.hint_len, 800);
+	src_stat(s, &st);
+	t_int(st.cached_bytes, 3);
+	m.present = 400 + 1800;		/* half of the rows */
+	src_stat(s, &st);
+	t_int(st.cached_bytes, 3 + 450);
+	t_int(src_present(s, 2, 100), 100);
+	t_int(src_present(s, 2 + 400, 100), 50);
+	t_int(src_present(s, 2 + 800, 100), 0);
+	m.present = 4000;
+	src_stat(s, &st);
+	t_int(st.cached_bytes, s->size);
+	m.epoch = 7;
+	t_int(src_epoch(s), 7);
+	t_int(src_fd(s), -EAGAIN);
+	src_unref(s);
+	src_unref(&m.base);
+}
+
+/* ---- building -------------------------------------------------------------- */
+
+static void test_build(void)
+{
+	struct stage_recipe *r = stage_recipe_new(), *back = NULL;
+	struct stage_extent f16 = how_of(STAGE_TO_F16, STAGE_F32, 1);
+	struct stage_extent row = how_of(STAGE_ROW_I8, STAGE_F32, 10);
+	struct stage_extent bad;
+	struct buf b = BUF_INIT(1 << 16), again = BUF_INIT(1 << 16);
+	const struct stage_extent *v;
+
+	t_int(stage_recipe_source(r, "a", 400), 0);
+	t_int(stage_recipe_xform(r, 0, 0, 100, &f16), 0);
+	t_int(stage_recipe_xform(r, 0, 40, 9, &row), 0);
+	t_int(stage_recipe_xform(r, 0, 0, 0, &row), 0);
+	t_int(stage_recipe_xform(r, 0, 4, 100, &f16), -EINVAL);
+	t_int(stage_recipe_xform(r, 1, 0, 1, &f16), -EINVAL);
+	t_int(stage_recipe_xform(r, 0, 0, UINT64_MAX, &row), -EINVAL);
+	bad = how_of(STAGE_TO_F16, STAGE_F64, 1);
+	t_int(stage_recipe_xform(r, 0, 0, 1, &bad), -EINVAL);
+	bad = how_of(STAGE_TO_F16, STAGE_F32, 0);
+	t_int(stage_recipe_xform(r, 0, 0, 1, &bad), -EINVAL);
+	bad = how_of((enum stage_xform)4, STAGE_F32, 1);
+	t_int(stage_recipe_xform(r, 0, 0, 1, &bad), -EINVAL);
+	t_int(stage_recipe_size(r), 200 + 90);
+	t_int(stage_recipe_extents(r, &v), 2);
+	t_int(v[1].kind, STAGE_XFORM);
+	t_int(v[1].row, 10);
+	t_int(stage_recipe_write(r, &b), 0);
+	t_int(stage_recipe_parse(b.data, b.len, &back, NULL), 0);
+	t_int(stage_recipe_extents(back, &v), 2);
+	t_int(v[0].xform, STAGE_TO_F16);
+	t_int(v[1].from, STAGE_F32);
+	t_int(v[1].off, 40);
+	t_int(stage_recipe_write(back, &again), 0);
+	t_check(b.len == again.len && !memcmp(b.data, again.data, b.len));
+	stage_recipe_unref(back);
+	stage_recipe_unref(r);
+	buf_done(&b);
+	buf_done(&again);
+}
+
+/* ---- later ----------------------------------------------------------------- */
+
+#define MANY 300000		/* elements: five steps of 256 KiB */
+
+static float many[MANY];
+static uint16_t many_f16[MANY];
+
+static int done_calls, done_err;
+
+static void on_done(struct src_read *r, int err)
+{
+	(void) r;
+	done_calls++;
+	done_err = err;
+}
+
+static void test_steps(void)
+{
+	static uint16_t got[MANY];
+	struct stage_extent how = how_of(STAGE_TO_F16, STAGE_F32, 1);
+	struct src_read r = { .off = 2, .len = sizeof(got), .buf = got,
+		.done = on_done };
+	struct mem_src m;
+	struct src *s;
+
+	for (size_t i = 0; i < MANY; i++)
+		many[i] = (float)i / 7 - 20000;
+	to_f16(many, MANY, many_f16);
+	mem_init(&m, many, sizeof(many));
+	s = src_with(&m, 0, MANY, &how);
+	m.when = HELD;
+	t_int(src_read(s, &r), -EINPROGRESS);
+	t_int(m.hint_len, sizeof(many));
+	for (int i = 0; i < 5; i++) {
+		t_int(done_calls, 0);
+		t_int(m.n_held, 1);
+		mem_end(&m, 0);
+	}
+	t_int(done_calls, 1);
+	t_int(done_err, 0);
+	t_int(m.n_reads, 5);
+	t_int(m.longest, 256 << 10);
+	t_check(!memcmp(got, many_f16, sizeof(got)));
+	/* One later, the rest at once. */
+	memset(got, 0, sizeof(got));
+	t_int(src_read(s, &r), -EINPROGRESS);
+	m.when = NOW;
+	mem_end(&m, 0);
+	t_int(done_calls, 2);
+	t_check(!memcmp(got, many_f16, sizeof(got)));
+	/* An error on the way, in both. */
+	m.when = HELD;
+	t_int(src_read(s, &r), -EINPROGRESS);
+	mem_end(&m, 0);
+	mem_end(&m, -ETIMEDOUT);
+	t_int(done_calls, 3);
+	t_int(done_err, -ETIMEDOUT);
+	t_int(src_read(s, &r), -EINPROGRESS);
+	m.when = NOW;
+	m.fail = -EACCES;
+	mem_end(&m, 0);
+	t_int(done_calls, 4);
+	t_int(done_err, -EACCES);
+	t_int(src_read(s, &r), -EACCES);
+	t_int(done_calls, 4);
+	src_unref(s);
+	src_unref(&m.base);
+}
+
+static void test_threads(void)
+{
+	static uint16_t got[MANY];
+	struct stage_extent how = how_of(STAGE_TO_F16, STAGE_F32, 1);
+	struct stage_recipe *r = stage_recipe_new();
+	struct mem_src m;
+	struct src *one[1] = { &m.base }, *s = NULL;
+
+	mem_init(&m, many, sizeof(many));
+	m.when = FAR;
+	workers = pool_new(3, "far");
+	t_check(workers);
+	t_int(stage_recipe_source(r, "m", sizeof(many)), 0);
+	for (uint64_t i = 0; i < 3; i++)
+		t_int(stage_recipe_xform(r, 0, i * (MANY / 3) * 4, MANY / 3,
+			&how), 0);
+	t_int(stage_recipe_src(r, one, &s, NULL), 0);
+	stage_recipe_unref(r);
+	for (size_t round = 0; round < 50; round++) {
+		memset(got, 0, sizeof(got));
+		t_int(src_read_wait(s, round, (uint8_t *)got + round,
+			sizeof(got) - 2 * round), 0);
+		t_check(!memcmp((uint8_t *)got + round,
+			(uint8_t *)many_f16 + round,
+			sizeof(got) - 2 * round));
+	}
+	src_unref(s);
+	src_unref(&m.base);
+	pool_free(workers);
+}
+
+int main(void)
+{
+	test_f16_table();
+	test_f16_all();
+	test_i8_table();
+	test_i8_error();
+	test_from();
+	test_from_f16();
+	test_ranges();
+	test_maps();
+	test_build();
+	test_steps();
+	test_threads();
+	return 0;
+}
