@@ -7,6 +7,7 @@
  *					on the graph alone, as below
  *	pytorch/model_skeleton.onnx	the graph; its external data are
  *	pytorch/<weights>		the weight files, shown again beside it
+ *	pytorch/weights.safetensors	the weights, when they have another form
  */
 #include "config.h"
 
@@ -16,22 +17,36 @@
 #include "base/json.h"
 #include "base/path.h"
 #include "stage/format/checkpoint.h"
+#include "stage/safetensors-write.h"
 #include "stage/stager.h"
 
 #define DIR_NAME "pytorch"
-#define MODEL DIR_NAME "/model.onnx"
-#define SKELETON DIR_NAME "/model_skeleton.onnx"
+
+/* What is staged. */
+enum what {
+	MODEL,
+	SKELETON,
+	SAFETENSORS,
+	N_WHAT,
+};
+
+static const char *const names[N_WHAT] = {
+	[MODEL] = DIR_NAME "/model.onnx",
+	[SKELETON] = DIR_NAME "/model_skeleton.onnx",
+	[SAFETENSORS] = DIR_NAME "/weights.safetensors",
+};
 
 /* ---- which weights --------------------------------------------------------- */
 
 /* In order of preference. An index names shards: stem-00001-of-00002.ext. */
 static const struct form {
 	const char *path, *stem, *ext;
+	bool safetensors;
 } forms[] = {
-	{ "model.safetensors", NULL, NULL },
-	{ "model.safetensors.index.json", "model", ".safetensors" },
-	{ "pytorch_model.bin", NULL, NULL },
-	{ "pytorch_model.bin.index.json", "pytorch_model", ".bin" },
+	{ "model.safetensors", NULL, NULL, true },
+	{ "model.safetensors.index.json", "model", ".safetensors", true },
+	{ "pytorch_model.bin", NULL, NULL, false },
+	{ "pytorch_model.bin.index.json", "pytorch_model", ".bin", false },
 };
 
 static bool is_file(const struct listing *repo, const char *path)
@@ -79,6 +94,12 @@ static bool is_weights(const struct form *f, const char *path)
 
 /* ---- layout ---------------------------------------------------------------- */
 
+/* Is it staged from weights of this form? */
+static bool is_offered(enum what what, const struct form *f)
+{
+	return what != SAFETENSORS || !f->safetensors;
+}
+
 static int transformers_layout(const struct listing *repo,
 	struct listing *ret)
 {
@@ -89,12 +110,11 @@ static int transformers_layout(const struct listing *repo,
 	if (!f || is_file(repo, DIR_NAME))
 		return 0;
 	r = listing_add(ret, DIR_NAME, LISTING_DIR, 0, &none);
-	if (!r)
-		r = listing_add(ret, MODEL, LISTING_FILE, LISTING_SIZE_UNKNOWN,
-			&none);
-	if (!r)
-		r = listing_add(ret, SKELETON, LISTING_FILE,
-			LISTING_SIZE_UNKNOWN, &none);
+	for (enum what w = 0; w < N_WHAT && !r; w++) {
+		if (is_offered(w, f))
+			r = listing_add(ret, names[w], LISTING_FILE,
+				LISTING_SIZE_UNKNOWN, &none);
+	}
 	for (size_t i = 0; i < repo->n && !r; i++) {
 		const struct listing_entry *e = &repo->v[i];
 		cleanup_free char *path = NULL;
@@ -122,10 +142,23 @@ static const char *transformers_original(const struct listing *repo,
 	return e && e->kind == LISTING_FILE ? e->path : NULL;
 }
 
+/* N_WHAT: nothing that is staged. */
+static enum what what_of(const char *path)
+{
+	enum what w = 0;
+
+	while (w < N_WHAT && strcmp(path, names[w]) != 0)
+		w++;
+	return w;
+}
+
 static bool transformers_stages(const struct listing *repo, const char *path)
 {
-	return (!strcmp(path, MODEL) || !strcmp(path, SKELETON)) &&
-		form_of(repo) && !listing_find(repo, path);
+	const struct form *f = form_of(repo);
+	enum what w = what_of(path);
+
+	return f && w < N_WHAT && is_offered(w, f) &&
+		!listing_find(repo, path);
 }
 
 static bool transformers_reads(const struct listing *repo, const char *path)
@@ -357,15 +390,31 @@ static int write_model(const struct stage *s, const struct stage_input *in,
 	return r ? r : stage_onnx_write(p->graph, &o, ret, why);
 }
 
+static int plan_safetensors(const struct stage_input *in,
+	struct stage_recipe **ret, struct error *why)
+{
+	struct stage_weights w = { 0 };
+	int r = stage_checkpoint_read(in, form_of(in->listing)->path, &w, why);
+
+	if (!r)
+		r = stage_safetensors_write(&w, ret, why);
+	stage_weights_done(&w);
+	return r;
+}
+
 static int transformers_plan(const struct stage *s,
 	const struct stage_input *in, const char *path,
 	struct stage_recipe **ret, struct error *why)
 {
+	enum what what = what_of(path);
 	struct plan p = { 0 };
-	int r = make_graph(s, in, &p, why);
+	int r;
 
+	if (what == SAFETENSORS)
+		return plan_safetensors(in, ret, why);
+	r = make_graph(s, in, &p, why);
 	if (!r)
-		r = write_model(s, in, &p, !strcmp(path, SKELETON), ret, why);
+		r = write_model(s, in, &p, what == SKELETON, ret, why);
 	plan_done(&p);
 	return r;
 }

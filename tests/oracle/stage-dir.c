@@ -1,9 +1,9 @@
 /*
- * stage-dir DIR OPSET OUTDIR: stage a local repository by the stage room
- * alone, as the file system would: every file of the layout is written to
- * OUTDIR, staged ones through their recipe. The blueprints are those of
- * $OMNIHUB_DATADIR/blueprints. Exit 0; 3 with the reason on stderr when
- * staging refuses.
+ * stage-dir DIR OPSET OUTDIR [PATH]: stage a local repository by the stage
+ * room alone, as the file system would: every file of the layout, or PATH
+ * alone, is written to OUTDIR, staged ones through their recipe. The
+ * blueprints are those of $OMNIHUB_DATADIR/blueprints. Exit 0; 3 with the
+ * reason on stderr when staging refuses.
  */
 #include "config.h"
 
@@ -25,6 +25,7 @@
 struct repo {
 	const char *dir;
 	struct listing listing;
+	const char *only;	/* of the layout; NULL: all */
 };
 
 static int add_dir(struct repo *repo, const char *rel)
@@ -141,6 +142,8 @@ static int stage_all(struct stage *s, struct repo *repo, const char *out,
 			}
 			continue;
 		}
+		if (repo->only && strcmp(repo->only, e->path) != 0)
+			continue;
 		r = open_staged(s, &in, e->path, &src, why);
 		if (r)
 			break;
@@ -168,15 +171,16 @@ int main(int argc, char **argv)
 	struct stage *s = NULL;
 	int r;
 
-	if (argc != 4 || !data) {
+	if (argc < 4 || argc > 5 || !data) {
 		fprintf(stderr, "usage: OMNIHUB_DATADIR=… stage-dir DIR OPSET "
-			"OUTDIR\n");
+			"OUTDIR [PATH]\n");
 		return 2;
 	}
 	cleanup_free char *blueprints = path_join(data, "blueprints");
 	const char *dirs[] = { blueprints, NULL };
 
 	repo.dir = argv[1];
+	repo.only = argv[4];
 	conf.opset = (unsigned)atoi(argv[2]);
 	conf.blueprint_dirs = dirs;
 	r = add_dir(&repo, "");

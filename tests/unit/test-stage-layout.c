@@ -102,7 +102,8 @@ static void test_layout(void)
 		"pytorch/ pytorch/model.onnx pytorch/model.safetensors:5 "
 		"pytorch/model_skeleton.onnx");
 	lays_out(s, "config.json pytorch_model.bin:6",
-		"pytorch/ " STAGED " pytorch/pytorch_model.bin:6");
+		"pytorch/ " STAGED " pytorch/pytorch_model.bin:6 "
+		"pytorch/weights.safetensors");
 	lays_out(s, "config.json model.safetensors.index.json "
 		"model-00001-of-00002.safetensors:7 "
 		"model-00002-of-00002.safetensors:8 "
@@ -111,7 +112,11 @@ static void test_layout(void)
 		"pytorch/model-00002-of-00002.safetensors:8 " STAGED);
 	lays_out(s, "config.json pytorch_model.bin.index.json "
 		"pytorch_model-00001-of-00001.bin:7", "pytorch/ " STAGED
-		" pytorch/pytorch_model-00001-of-00001.bin:7");
+		" pytorch/pytorch_model-00001-of-00001.bin:7 "
+		"pytorch/weights.safetensors");
+	lays_out(s, "config.json pytorch_model.bin:6 "
+		"pytorch/weights.safetensors:7", "pytorch/ " STAGED
+		" pytorch/pytorch_model.bin:6");
 	/* What the repository has itself is left out. */
 	lays_out(s, "config.json model.safetensors:5 pytorch/model.onnx:3 "
 		"onnx/model.onnx:4", "pytorch/ pytorch/model.safetensors:5 "

@@ -1,7 +1,9 @@
-/* safetensors: headers written here by hand, each with its answer. */
+/* safetensors: headers written here by hand, each with its answer; and what
+ * the writer makes, read back. */
 #include "config.h"
 
 #include "stage/format/safetensors.h"
+#include "stage/safetensors-write.h"
 #include "tests/unit/stage-src.h"
 
 /* A file with this header and `data` bytes behind it. */
@@ -168,6 +170,75 @@ static void test_probe(void)
 	t_int(stage_safetensors_probe("\2\0\0", 3, 3), 0);
 }
 
+/* ---- the writer ------------------------------------------------------------ */
+
+static void add(struct stage_weights *w, const char *name,
+	enum stage_dtype dtype, unsigned file, uint64_t off, uint64_t n)
+{
+	char copy[32];
+	struct stage_tensor t = { .name = copy, .dtype = dtype, .rank = 1,
+		.dim = { n }, .file = file, .off = off,
+		.len = n * stage_dtype_size(dtype) };
+
+	(void) snprintf(copy, sizeof(copy), "%s", name);
+	t_int(stage_weights_add(w, &t, NULL), 0);
+}
+
+static void check_bytes(struct src *s, const struct stage_weights *w,
+	const char *name, const char *want)
+{
+	const struct stage_tensor *t = stage_weights_find(w, name);
+	char got[32] = "";
+
+	t_check(t && t->len == strlen(want));
+	t_int(src_read_wait(s, t->off, got, t->len), 0);
+	t_str(got, want);
+	t_int(t->off % stage_dtype_size(t->dtype), 0);
+}
+
+/* Two files; two names for the same bytes, types of every width, nothing. */
+static void test_write(void)
+{
+	/* In the order of the recipe: the widest type lies in b.bin. */
+	struct src *files[2] = { src_of("01234567", 8),
+		src_of("..abcdefgh-mnop", 15) };
+	struct stage_weights w = { 0 }, back = { 0 };
+	struct stage_recipe *r = NULL;
+	struct error why = { 0 };
+	struct src *s;
+
+	t_int(stage_weights_file(&w, "d/a.bin", 15), 0);
+	t_int(stage_weights_file(&w, "b.bin", 8), 1);
+	add(&w, "bytes", STAGE_U8, 0, 11, 3);
+	add(&w, "halves", STAGE_BF16, 0, 3, 3);
+	add(&w, "floats", STAGE_F32, 0, 2, 2);
+	add(&w, "again", STAGE_F32, 0, 2, 2);
+	add(&w, "nothing", STAGE_F32, 0, 15, 0);
+	add(&w, "long \"name\"", STAGE_I64, 1, 0, 1);
+	t_int(stage_weights_sort(&w, NULL), 0);
+	t_int(stage_safetensors_write(&w, &r, &why), 0);
+	t_str(stage_recipe_source_path(r, 1), "d/a.bin");
+	t_int(stage_recipe_src(r, files, &s, &why), 0);
+	t_int(read_file(s, &back), 0);
+	t_int(back.n, 6);
+	check_bytes(s, &back, "bytes", "mno");
+	check_bytes(s, &back, "halves", "bcdefg");
+	check_bytes(s, &back, "floats", "abcdefgh");
+	check_bytes(s, &back, "again", "abcdefgh");
+	check_bytes(s, &back, "nothing", "");
+	check_bytes(s, &back, "long \"name\"", "01234567");
+	stage_weights_done(&back);
+	src_unref(s);
+	stage_recipe_unref(r);
+	r = NULL;
+	add(&w, "__metadata__", STAGE_U8, 1, 0, 1);
+	t_int(stage_safetensors_write(&w, &r, &why), -ENOTSUP);
+	t_check(!r && strstr(why.text, "__metadata__"));
+	stage_weights_done(&w);
+	src_unref(files[0]);
+	src_unref(files[1]);
+}
+
 int main(void)
 {
 	test_good();
@@ -175,5 +246,6 @@ int main(void)
 	test_length();
 	test_long_header();
 	test_probe();
+	test_write();
 	return 0;
 }
