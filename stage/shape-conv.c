@@ -212,6 +212,34 @@ int stage_rule_batch_norm(struct stage_infer *x)
 	return 0;
 }
 
+/* Pads are numbers: all that is put before every axis, then all behind. */
+int stage_rule_pad(struct stage_infer *x)
+{
+	const struct stage_type *t = x->in[0];
+	int64_t pads[2 * STAGE_RANK_MAX];
+	size_t n;
+	int r = stage_infer_numbers(x, 1, pads, 2 * STAGE_RANK_MAX, &n);
+
+	if (r)
+		return r;
+	if (n != 2 * t->rank)
+		return stage_infer_fail(x, "%zu pads for %u dimensions", n,
+			t->rank);
+	*x->out = *t;
+	x->out->known = NULL;
+	for (unsigned i = 0; i < t->rank; i++) {
+		int64_t more = pads[i] + pads[t->rank + i];
+
+		if (pads[i] < 0 || pads[t->rank + i] < 0 || more > INT32_MAX)
+			return stage_infer_fail(x, "pads that cannot be");
+		if (more && t->dim[i].symbol)
+			return stage_infer_fail(x, "of dimension %s",
+				t->dim[i].symbol);
+		x->out->dim[i].size += more;
+	}
+	return 0;
+}
+
 int stage_rule_arg(struct stage_infer *x)
 {
 	const struct stage_type *t = x->in[0];

@@ -111,6 +111,7 @@ static const struct stage_op ops[] = {
 	SAME("Neg", STAGE_TYPES_NUMBER),
 	SAME("Not", STAGE_TYPES_BOOL),
 	COMPARE("Or", STAGE_TYPES_BOOL),
+	{ "Pad", 13, 2, 2, no_attrs, stage_rule_pad, 0 },
 	BINARY("Pow"),
 	{ "Range", 11, 3, 3, no_attrs, stage_rule_range, 0 },
 	REDUCE("ReduceL2"),

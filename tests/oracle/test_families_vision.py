@@ -230,10 +230,89 @@ def nets(report):
                    o=config: families.refused(net_model(c, o, 0), r, **x))
 
 
+# ---- Swin -------------------------------------------------------------------
+
+SWIN = dict(image_size=32, patch_size=4, embed_dim=8, depths=[2, 3],
+            num_heads=[2, 4], window_size=4)
+
+
+def swin_model(cls, config, seed):
+    return models.build(cls, transformers.SwinConfig(**{**SWIN, **config}),
+                        seed)
+
+
+def swin(cls, config=None, opset=13, labels=2, seed=0, dtype=None, **repo):
+    model = swin_model(cls, config or {}, seed)
+    if dtype:
+        model = families.rounded(model, dtype)
+    c = model.config
+    height, width = (c.image_size,) * 2 if isinstance(
+        c.image_size, int) else c.image_size
+    shape = (c.num_channels, height, width)
+    height, width = -(-height // c.patch_size), -(-width // c.patch_size)
+    for _ in c.depths[1:]:
+        height, width = (height + 1) // 2, (width + 1) // 2
+    outputs = {"logits": (B, labels)} if "For" in cls else {
+        "last_hidden_state": (B, height * width, c.hidden_size)}
+    with tempfile.TemporaryDirectory(prefix="repo-") as path:
+        families.write_repo(model, path, dtype=dtype, **repo)
+        return families.compared(
+            path, opset, {"pixel_values": (B, *shape)}, outputs,
+            images(model, shape, outputs))
+
+
+def swins(report):
+    for cls in ("SwinModel", "SwinForImageClassification"):
+        for opset in families.OPSETS:
+            report.run(f"{cls} opset {opset}", swin, cls, opset=opset,
+                       seed=opset)
+        for name, config in {
+                "image_size that is no square": dict(image_size=[32, 48]),
+                "image_size over whole patches": dict(image_size=[35, 42]),
+                "image_size over whole windows": dict(image_size=[36, 44]),
+                "shifted in all stages": dict(image_size=64),
+                "odd grid": dict(image_size=[52, 60], window_size=3),
+                "window_size": dict(image_size=48, window_size=6),
+                "use_absolute_embeddings": dict(
+                    use_absolute_embeddings=True),
+                "qkv_bias": dict(qkv_bias=False),
+                "mlp_ratio": dict(mlp_ratio=2.0),
+                "hidden_act": dict(hidden_act="gelu_new"),
+                "layer_norm_eps": dict(layer_norm_eps=1e-3),
+                "num_channels": dict(num_channels=1),
+                "three stages": dict(image_size=64, depths=[2, 2, 2],
+                                     num_heads=[1, 2, 4])}.items():
+            report.run(f"{cls} {name}", swin, cls, config)
+        for form in ("safetensors-sharded", "bin"):
+            report.run(f"{cls} {form}", swin, cls, form=form)
+        report.run(f"{cls} bfloat16", swin, cls, dtype=torch.bfloat16)
+    report.run("SwinForImageClassification 5 labels", swin,
+               "SwinForImageClassification", dict(num_labels=5), labels=5)
+    report.run("SwinModel without architectures", swin, "SwinModel",
+               architectures=None)
+    report.run("SwinModel with relative_position_index", swin, "SwinModel",
+               extra={"encoder.layers.0.blocks.0.attention.self."
+                      "relative_position_index": torch.zeros(16, 16)})
+    for name, (reason, changes) in {
+            "window over the image": (r"window of 4 over a grid of 2", dict(
+                image_size=16)),
+            "window_size": (r"table .* is not of windows of 3", dict(
+                window_size=3)),
+            "depths": (r"without a place", dict(depths=[2, 2])),
+            "num_heads": (r"do not fit", dict(num_heads=[4, 4])),
+            "swinv2": (r'no blueprint for model_type "swinv2"', dict(
+                model_type="swinv2")),
+            "masked image modelling": (
+                r'"SwinForMaskedImageModeling" of model_type', dict(
+                    architectures=["SwinForMaskedImageModeling"]))}.items():
+        report.run(f"refused: SwinModel {name}", lambda r=reason, x=changes:
+                   families.refused(swin_model("SwinModel", {}, 0), r, **x))
+
+
 def main():
     report = Report(sys.argv[1:])
     families.start()
-    for part in (vits, nets):
+    for part in (vits, nets, swins):
         part(report)
     return families.finish(report)
 
