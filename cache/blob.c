@@ -280,7 +280,7 @@ int cache_blob_open(struct cache *c, const struct cache_name *name,
 		cache_blob_unref(b);
 		return r;
 	}
-	(void) cache_ref_note(c, name, key);
+	cache_ref_note(c, name, key);
 	*ret = b;
 	return 0;
 }

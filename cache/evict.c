@@ -139,7 +139,10 @@ static int sum(void *arg, const struct cache_entry *e)
 int cache_totals(struct cache *c, struct cache_totals *ret)
 {
 	struct sums s = { .t.budget = c->budget };
-	int r = cache_ref_pinned(c, &s.pinned);
+	int r;
+
+	cache_ref_settle(c);
+	r = cache_ref_pinned(c, &s.pinned);
 
 	if (!r)
 		r = cache_scan(c, sum, &s);
@@ -163,7 +166,10 @@ int cache_evict_count(struct cache *c, uint64_t *ret)
 int cache_gc(struct cache *c, uint64_t target, uint64_t *ret_freed)
 {
 	uint64_t used = 0, freed = 0;
-	int r = cache_evict_count(c, &used);
+	int r;
+
+	cache_ref_settle(c);
+	r = cache_evict_count(c, &used);
 
 	if (r)
 		return r;

@@ -20,7 +20,9 @@
 #include "cache/store.h"
 
 #define INDEX_VERSION 1
-#define BUSY_MS 5000
+#define BUSY_MS 5000	/* how long a write waits for another process, … */
+#define BUSY_LOCKED_MS 20	/* … at most so long without giving others
+				 * their turn with the connection */
 
 static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS facts("
@@ -141,7 +143,21 @@ static int open_db(struct cache_index *x, const char *path, bool *ret_new)
 	}
 	if (rc == SQLITE_OK)
 		rc = prepare(x);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_busy_timeout(x->db, BUSY_LOCKED_MS);
 	return rc;
+}
+
+/* One more try of a write? Called without the lock. */
+static bool again(int rc, unsigned *tries)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+
+	if (to_errno(rc) != -EBUSY ||
+	    ++*tries > BUSY_MS / (BUSY_LOCKED_MS + 10))
+		return false;
+	(void) nanosleep(&pause, NULL);
+	return true;
 }
 
 static void remove_db(const char *path)
@@ -208,15 +224,18 @@ void cache_index_close(struct cache_index *x)
 
 int cache_index_clear(struct cache_index *x)
 {
+	unsigned tries = 0;
 	char text[128];
 	int rc;
 
 	(void) snprintf(text, sizeof(text), "DELETE FROM facts WHERE kind<>%d;"
 		"DELETE FROM uses; DELETE FROM foreign_files",
 		(int)CACHE_KIND_PIN);
-	pthread_mutex_lock(&x->lock);
-	rc = sqlite3_exec(x->db, text, NULL, NULL, NULL);
-	pthread_mutex_unlock(&x->lock);
+	do {
+		pthread_mutex_lock(&x->lock);
+		rc = sqlite3_exec(x->db, text, NULL, NULL, NULL);
+		pthread_mutex_unlock(&x->lock);
+	} while (again(rc, &tries));
 	return to_errno(rc);
 }
 
@@ -258,10 +277,10 @@ int cache_index_get(struct cache *c, enum cache_kind kind, const char *key,
 	return r;
 }
 
-int cache_index_put(struct cache *c, enum cache_kind kind, const char *key,
-	const void *value, size_t len)
+static int put_once(struct cache_index *x, enum cache_kind kind,
+	const char *key, const void *value, size_t len)
 {
-	sqlite3_stmt *s = begin(c->index, S_PUT);
+	sqlite3_stmt *s = begin(x, S_PUT);
 	int rc;
 
 	(void) sqlite3_bind_int(s, 1, (int)kind);
@@ -272,19 +291,35 @@ int cache_index_put(struct cache *c, enum cache_kind kind, const char *key,
 		(void) sqlite3_bind_zeroblob(s, 3, 0);
 	(void) sqlite3_bind_int64(s, 4, clock_wall());
 	rc = sqlite3_step(s);
-	end(c->index, s);
+	end(x, s);
+	return rc;
+}
+
+int cache_index_put(struct cache *c, enum cache_kind kind, const char *key,
+	const void *value, size_t len)
+{
+	unsigned tries = 0;
+	int rc;
+
+	do
+		rc = put_once(c->index, kind, key, value, len);
+	while (again(rc, &tries));
 	return to_errno(rc);
 }
 
 int cache_index_del(struct cache *c, enum cache_kind kind, const char *key)
 {
-	sqlite3_stmt *s = begin(c->index, S_DEL);
+	unsigned tries = 0;
 	int rc;
 
-	(void) sqlite3_bind_int(s, 1, (int)kind);
-	(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
-	rc = sqlite3_step(s);
-	end(c->index, s);
+	do {
+		sqlite3_stmt *s = begin(c->index, S_DEL);
+
+		(void) sqlite3_bind_int(s, 1, (int)kind);
+		(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
+		rc = sqlite3_step(s);
+		end(c->index, s);
+	} while (again(rc, &tries));
 	return to_errno(rc);
 }
 
@@ -321,16 +356,20 @@ int cache_index_each(struct cache *c, enum cache_kind kind,
 int cache_index_use(struct cache_index *x, const char *revision,
 	const char *key)
 {
-	sqlite3_stmt *s = begin(x, S_USE);
+	unsigned tries = 0;
 	int rc, r;
 
-	(void) sqlite3_bind_text(s, 1, revision, -1, SQLITE_STATIC);
-	(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
-	rc = sqlite3_step(s);
-	r = to_errno(rc);
-	if (!r)
-		r = sqlite3_changes(x->db) > 0;
-	end(x, s);
+	do {
+		sqlite3_stmt *s = begin(x, S_USE);
+
+		(void) sqlite3_bind_text(s, 1, revision, -1, SQLITE_STATIC);
+		(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
+		rc = sqlite3_step(s);
+		r = to_errno(rc);
+		if (!r)
+			r = sqlite3_changes(x->db) > 0;
+		end(x, s);
+	} while (again(rc, &tries));
 	return r;
 }
 
@@ -366,14 +405,18 @@ int cache_index_foreign_get(struct cache_index *x, const struct stat *st,
 int cache_index_foreign_put(struct cache_index *x, const struct stat *st,
 	const struct objid *id, bool right)
 {
-	sqlite3_stmt *s = begin(x, S_FPUT);
 	char hex[OBJID_HEX_MAX];
+	unsigned tries = 0;
 	int rc;
 
 	objid_hex(id, hex);
-	bind_file(s, st, hex);
-	(void) sqlite3_bind_int(s, 6, right);
-	rc = sqlite3_step(s);
-	end(x, s);
+	do {
+		sqlite3_stmt *s = begin(x, S_FPUT);
+
+		bind_file(s, st, hex);
+		(void) sqlite3_bind_int(s, 6, right);
+		rc = sqlite3_step(s);
+		end(x, s);
+	} while (again(rc, &tries));
 	return to_errno(rc);
 }

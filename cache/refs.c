@@ -38,22 +38,28 @@ static void name_hex(const char *name, char ret[OBJID_HEX_MAX])
 	objid_hex(&id, ret);
 }
 
-int cache_ref_note(struct cache *c, const struct cache_name *n,
-	const char *key)
+struct noting {
+	struct pool_job job;
+	struct cache *c;
+	struct objid id;
+	char key[CACHE_KEY_HEX];
+	uint64_t hash;
+	char name[];		/* of the revision */
+};
+
+static int write_note(const struct noting *n)
 {
-	cleanup_free char *name = revision_name(n->hub, n->repo, n->revision);
 	char rel[CACHE_REL_MAX], hex[OBJID_HEX_MAX], line[160];
+	struct cache *c = n->c;
 	cleanup_buf struct buf text = BUF_INIT(64 * 1024);
 	cleanup_fd int fd = -1;
 	struct stat st;
 	int r;
 
-	if (!name)
-		return -ENOMEM;
-	r = cache_index_use(c->index, name, key);
+	r = cache_index_use(c->index, n->name, n->key);
 	if (r <= 0)
 		return r;
-	name_hex(name, hex);
+	name_hex(n->name, hex);
 	cache_fan("refs", hex, rel);
 	r = cache_store_parents(c, rel);
 	if (r)
@@ -65,15 +71,73 @@ int cache_ref_note(struct cache *c, const struct cache_name *n,
 	hex[0] = '\0';
 	if (n->id.alg == OBJID_SHA256 && n->id.digits == 64)
 		objid_hex(&n->id, hex);
-	(void) snprintf(line, sizeof(line), "%s %s\n", key, *hex ? hex : "-");
+	(void) snprintf(line, sizeof(line), "%s %s\n", n->key,
+		*hex ? hex : "-");
 	if (!st.st_size)
-		r = buf_printf(&text, "%s\n", name);
+		r = buf_printf(&text, "%s\n", n->name);
 	if (!r)
 		r = buf_append_str(&text, line);
 	/* One write, so that lines of two processes do not mix. */
 	if (!r && write(fd, text.data, text.len) != (ssize_t)text.len)
 		r = -EIO;
 	return r;
+}
+
+static atomic_uint_fast64_t *slot_of(struct cache *c, uint64_t hash)
+{
+	return &c->noted[hash % CACHE_NOTED];
+}
+
+static void run_note(struct pool_job *job)
+{
+	struct noting *n = (struct noting *)job;
+	uint_fast64_t hash = n->hash;
+	struct cache *c = n->c;
+
+	/* The next open tries again. */
+	if (write_note(n) < 0)
+		(void) atomic_compare_exchange_strong(slot_of(c, hash), &hash,
+			0);
+	free(n);
+	pthread_mutex_lock(&c->lock);
+	if (!--c->noting)
+		pthread_cond_broadcast(&c->noted_all);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void cache_ref_note(struct cache *c, const struct cache_name *name,
+	const char *key)
+{
+	char *rev = revision_name(name->hub, name->repo, name->revision);
+	struct noting *n = NULL;
+	uint64_t hash;
+
+	if (!rev)
+		return;
+	hash = map_hash(rev, strlen(rev)) ^ map_hash(key, strlen(key));
+	if (atomic_exchange(slot_of(c, hash), hash) != hash)
+		n = calloc(1, sizeof(*n) + strlen(rev) + 1);
+	if (n) {
+		n->job.run = run_note;
+		n->c = c;
+		n->id = name->id;
+		n->hash = hash;
+		memcpy(n->key, key, sizeof(n->key));
+		strcpy(n->name, rev);
+		pthread_mutex_lock(&c->lock);
+		c->noting++;
+		pthread_mutex_unlock(&c->lock);
+		pool_add(c->keepers, &n->job);
+	}
+	free(rev);
+}
+
+void cache_ref_settle(struct cache *c)
+{
+	pthread_mutex_lock(&c->lock);
+	while (c->noting)
+		pthread_cond_wait(&c->noted_all, &c->lock);
+	pthread_mutex_unlock(&c->lock);
 }
 
 static int keep(struct map *m, const char *name)
@@ -179,6 +243,7 @@ int cache_pin(struct cache *c, const char *hub, const char *repo,
 
 	if (!name)
 		return -ENOMEM;
+	cache_ref_settle(c);
 	name_hex(name, hex);
 	(void) snprintf(rel, sizeof(rel), "pins/%.64s", hex);
 	if (pinned) {

@@ -17,6 +17,7 @@
 #include "cache/index.h"
 
 #define CACHE_KEY_HEX 65	/* a SHA-256 in hex, with the NUL */
+#define CACHE_NOTED 1024
 #define CACHE_REL_MAX 112	/* any path below the root, with the NUL */
 
 struct blob;
@@ -58,6 +59,11 @@ struct cache {
 	atomic_uint_fast64_t epochs;	/* of all blobs, gone ones too */
 	void (*on_epoch)(void *arg, const struct src *s);
 	void *on_epoch_arg;
+
+	/* Hashes of what was written into refs/ lately, one a slot. */
+	atomic_uint_fast64_t noted[CACHE_NOTED];
+	unsigned noting;		/* lock; being written now */
+	pthread_cond_t noted_all;	/* noting is 0 */
 
 	atomic_bool evicting;		/* a background eviction is queued */
 	atomic_uint_fast64_t hits, misses, pulled_bytes, verified, mismatches,
@@ -105,9 +111,12 @@ bool cache_id_full(const struct objid *id);
 
 /* ---- revisions (refs.c) ------------------------------------------------------ */
 
-/* Note that hub/repo@revision uses `key`, for pins. */
-int cache_ref_note(struct cache *c, const struct cache_name *n,
+/* Note that hub/repo@revision uses `key`, for pins: soon, on a pool thread,
+ * because the index may have to wait for another process. */
+void cache_ref_note(struct cache *c, const struct cache_name *n,
 	const char *key);
+/* What was noted before is written when this returns. Never on `keepers`. */
+void cache_ref_settle(struct cache *c);
 /* Keys and objects (hex) of pinned revisions into `ret`; values are not NULL
  * and mean nothing. map_done() it. */
 int cache_ref_pinned(struct cache *c, struct map *ret);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -384,8 +385,40 @@ static void test_same_bytes(void)
 	free(dir);
 }
 
+/* Another process writes into the index for long: neither an open nor a
+ * question to the index waits. */
+static void test_index_busy(void)
+{
+	char *dir = upstream_dir("busy"), *index = join(dir, "index.sqlite");
+	struct cache *c = t_open_cache(dir, 0);
+	struct file f = make_file("a/b", 7, MIB);
+	struct buf none = BUF_INIT(16);
+	struct cache_totals t;
+	uint64_t start;
+	sqlite3 *db;
+
+	t_int(sqlite3_open(index, &db), SQLITE_OK);
+	t_int(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	start = clock_ms();
+	src_unref(fetch(c, &f));
+	t_int(cache_index_get(c, CACHE_KIND_TOUCHED, "x", &none, NULL),
+		-ENOENT);
+	t_check(clock_ms() - start < 3000);
+	t_int(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+	t_int(sqlite3_close(db), SQLITE_OK);
+	/* What was to be noted is noted in time for a pin. */
+	t_int(cache_pin(c, f.n.hub, f.n.repo, f.n.revision, true), 0);
+	t_int(cache_totals(c, &t), 0);
+	t_int(t.pinned_bytes, MIB);
+	cache_close(c);
+	free_file(&f);
+	free(index);
+	free(dir);
+}
+
 int main(void)
 {
+	test_index_busy();
 	test_version();
 	test_index();
 	test_recipes();
