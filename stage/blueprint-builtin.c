@@ -120,6 +120,29 @@ static int fn_last(struct bp_run *r, const struct bp_expr *e,
 	return 0;
 }
 
+/* dim(x, 1): how long that axis of a tensor is, a number or a symbol. */
+static int fn_dim(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	const struct stage_type *t;
+	int err = need(r, e, &args[0], BP_V_TENSOR);
+
+	if (!err)
+		err = need(r, e, &args[1], BP_V_INT);
+	if (err)
+		return err;
+	t = &args[0].tensor->type;
+	if (args[1].i < 0 || args[1].i >= (int64_t)t->rank)
+		return stage_bp_fail(r, &e->at, "dim() of axis %lld of %u",
+			(long long)args[1].i, t->rank);
+	if (t->dim[args[1].i].symbol)
+		*ret = (struct bp_value){ .kind = BP_V_TEXT,
+			.s = t->dim[args[1].i].symbol };
+	else
+		*ret = stage_bp_int(t->dim[args[1].i].size);
+	return 0;
+}
+
 /* given("name"): the graph's input of that name. */
 static int fn_given(struct bp_run *r, const struct bp_expr *e,
 	const struct bp_value *args, struct bp_value *ret)
@@ -285,6 +308,7 @@ static int fn_int(struct bp_run *r, const struct bp_expr *e,
 static const struct bp_builtin builtins[] = {
 	{ "contains", 2, fn_contains },
 	{ "count", 1, fn_count },
+	{ "dim", 2, fn_dim },
 	{ "given", 1, fn_given },
 	{ "has", 1, fn_has },
 	{ "int", 1, fn_int },

@@ -11,7 +11,7 @@
 
 #include "stage/shape.h"
 
-#define SYMBOL_MAX 128		/* bytes of a symbol that is made here */
+#define SYMBOL_MAX 256		/* bytes of a symbol that is made here */
 
 static int wrong_type(struct stage_infer *x, size_t i)
 {
@@ -45,22 +45,36 @@ struct slide {
 	bool ceil;
 };
 
+/* Is all of it one call of `how`, and not a sum that begins with one? */
+static bool is_call(const char *symbol, const char *how)
+{
+	size_t len = strlen(how);
+	unsigned depth = 1;
+
+	if (strncmp(symbol, how, len) != 0 || symbol[len] != '(')
+		return false;
+	for (symbol += len + 1; *symbol && depth; symbol++)
+		depth += *symbol == '(' ? 1u : *symbol == ')' ? -1u : 0;
+	return !depth && !*symbol;
+}
+
 /* "ceil(height/4)" for "ceil(height/2)" and 2: either way of rounding may be
- * done once for two divisions. -1: does not fit. */
+ * done once for two divisions. */
 static int divided(const char *how, const char *symbol, int64_t by, char *ret,
 	size_t room)
 {
-	size_t len = strlen(how);
+	bool sum = strchr(symbol, ' ') != NULL;
 	const char *slash = strrchr(symbol, '/');
 	long long inner = 1;
 	int end = 0;
 
-	if (slash && !strncmp(symbol, how, len) && symbol[len] == '(' &&
+	if (slash && is_call(symbol, how) &&
 	    sscanf(slash, "/%lld)%n", &inner, &end) == 1 && end &&
 	    !slash[end] && inner > 0 && inner < INT32_MAX && by < INT32_MAX)
 		return snprintf(ret, room, "%.*s/%lld)",
 			(int)(slash - symbol), symbol, inner * by);
-	return snprintf(ret, room, "%s(%s/%lld)", how, symbol, (long long)by);
+	return snprintf(ret, room, "%s(%s%s%s/%lld)", how, sum ? "(" : "",
+		symbol, sum ? ")" : "", (long long)by);
 }
 
 /* floor((d + pad - dilation * (kernel - 1) - 1) / stride) + 1 */

@@ -6,7 +6,7 @@
 
 #include "stage/shape.h"
 
-#define SYMBOL_MAX 128		/* bytes of a symbol that stands for a sum */
+#define SYMBOL_MAX 256		/* bytes of a symbol that stands for a sum */
 
 int stage_rule_shape(struct stage_infer *x)
 {

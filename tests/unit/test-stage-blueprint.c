@@ -176,7 +176,8 @@ static const char truths[] =
 	"check(turn[0] == 1.0 && turn[2] > 1.24e-5 && turn[2] < 1.26e-5, "
 	"40)\n"
 	"check(turn[1] < 0.01 && turn[1] > 0.00125, 41)\n"
-	XY "output y : f32[n, 4] = Relu(given(\"x\"))\n"
+	XY "check(dim(x, 0) == \"n\" && dim(x, 1) == 4, 42)\n"
+	"output y : f32[dim(x, 0), 4] = Relu(given(\"x\"))\n"
 	"ignore \"l.*\"\n" TASK;
 
 static void test_truths(void)
@@ -234,6 +235,8 @@ static const struct {
 	{ XY "output y : f32[m, 4] = Relu(x)", "no input has a dimension m" },
 	{ "x = [1] - [1]", "a list and a list cannot be put together" },
 	{ "x = pair([1])", "pair() needs an integer or two of them" },
+	{ XY "y = dim(x, 2)", "dim() of axis 2 of 2" },
+	{ "x = dim(1, 0)", "dim() needs a tensor, not an integer" },
 	{ "x = given(\"x\")", "the graph has no input x" },
 	{ "input \"x.1\" : f32[2]\ninput \"x.{1}\" : f32[2]",
 		"x.1 is taken already" },

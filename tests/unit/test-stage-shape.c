@@ -166,6 +166,14 @@ static const struct {
 	{ "x : f32[b, 4, h]; k : f32[4, 4, 2]; l : f32[4, 4, 1]",
 		"Conv(Conv(x, k, strides=[2]), l, strides=[4])",
 		"f32[b, 4, ceil(floor(h/2)/4)]", NULL },
+	{ "x : f32[b, 4, h]; k : f32[4, 4, 3]; l : f32[4, 4, 2]",
+		"Conv(Conv(Conv(x, k, strides=[2]), l, strides=[2]), l, "
+		"strides=[2])",
+		"f32[b, 4, floor((floor((h - 3)/2) + 1)/4)]", NULL },
+	{ "x : f32[1, 1, h]; y : f32[1, 1, w]; k : f32[1, 1, 1]",
+		"Conv(Concat(Conv(x, k, strides=[2]), Conv(y, k, strides=[2]),"
+		" axis=2), k, strides=[2])",
+		"f32[1, 1, ceil((ceil(h/2) + ceil(w/2))/2)]", NULL },
 	{ "x : f32[b, 4, h]; k : f32[4, 4, 4]", "Conv(x, k, strides=[3])",
 		"f32[b, 4, floor((h - 4)/3) + 1]", NULL },
 	{ "x : f32[b, 4, h]; k : f32[4, 4, 1]",
