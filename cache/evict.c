@@ -56,7 +56,8 @@ static uint64_t drop_partial(struct cache *c, const struct cache_entry *e)
 	uint64_t bytes = 0;
 
 	(void) snprintf(rel, sizeof(rel), "%.100s/data", e->rel);
-	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
+		O_NONBLOCK);
 	if (fd < 0 || cache_lock_alone(fd))
 		return 0;
 	(void) cache_partial_peek(c, e->hex, 0, &bytes);
@@ -67,7 +68,7 @@ static uint64_t drop_partial(struct cache *c, const struct cache_entry *e)
 static uint64_t drop_file(struct cache *c, const struct cache_entry *e)
 {
 	cleanup_fd int fd = openat(c->dir, e->rel,
-		O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	struct stat st;
 
 	if (fd < 0 || cache_lock_alone(fd) || fstat(fd, &st) < 0 ||

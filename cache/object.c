@@ -45,7 +45,8 @@ int cache_object_open(struct cache *c, const struct objid *sha256,
 	int r;
 
 	cache_object_rel(sha256, rel);
-	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
+		O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
 	r = cache_lock_mark(fd);

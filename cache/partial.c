@@ -305,7 +305,8 @@ int cache_partial_peek(struct cache *c, const char *key, uint64_t size,
 	void *m;
 
 	(void) snprintf(rel, sizeof(rel), "partial/%s/map", key);
-	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
+		O_NONBLOCK);
 	if (fd < 0)
 		return -ENOENT;
 	if (io_pread(fd, &head, sizeof(head), 0) || head.magic != MAGIC ||

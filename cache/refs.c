@@ -64,8 +64,8 @@ static int write_note(const struct noting *n)
 	r = cache_store_parents(c, rel);
 	if (r)
 		return r;
-	fd = openat(c->dir, rel, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
-		0600);
+	fd = openat(c->dir, rel, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC |
+		O_NONBLOCK, 0600);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	hex[0] = '\0';

@@ -22,7 +22,7 @@ struct verify {
 static int object_right(struct cache *c, const struct cache_entry *e)
 {
 	cleanup_fd int fd = openat(c->dir, e->rel,
-		O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	cleanup_free uint8_t *block = malloc(BLOCK);
 	struct digest *d;
 	struct objid want, got;

@@ -416,8 +416,34 @@ static void test_index_busy(void)
 	free(dir);
 }
 
+/* Something that is no file lies where an object was. */
+static void test_odd_object(void)
+{
+	char *dir = upstream_dir("odd"), hex[OBJID_HEX_MAX], rel[256];
+	struct cache *c = t_open_cache(dir, 0);
+	struct file f = make_file("a/b", 8, MIB);
+	char *path;
+
+	src_unref(fetch(c, &f));
+	cache_close(c);
+	objid_hex(&f.n.id, hex);
+	(void) snprintf(rel, sizeof(rel), "objects/sha256/%.2s/%s", hex,
+		hex + 2);
+	path = join(dir, rel);
+	t_int(unlink(path), 0);
+	t_int(mkfifo(path, 0444), 0);
+	c = t_open_cache(dir, 0);
+	src_unref(fetch(c, &f));
+	t_int(atomic_load(&f.u->sent), 2 * MIB);
+	cache_close(c);
+	free_file(&f);
+	free(path);
+	free(dir);
+}
+
 int main(void)
 {
+	test_odd_object();
 	test_index_busy();
 	test_version();
 	test_index();
