@@ -176,7 +176,7 @@ static const char truths[] =
 	"check(turn[0] == 1.0 && turn[2] > 1.24e-5 && turn[2] < 1.26e-5, "
 	"40)\n"
 	"check(turn[1] < 0.01 && turn[1] > 0.00125, 41)\n"
-	XY "check(dim(x, 0) == \"n\" && dim(x, 1) == 4, 42)\n"
+	XY "check(dim(x, 0) == 7 && dim(x, 1) == 4, 42)\n"
 	"output y : f32[dim(x, 0), 4] = Relu(given(\"x\"))\n"
 	"ignore \"l.*\"\n" TASK;
 
