@@ -5,7 +5,10 @@
  * loop, again and again until it has seen it.
  *
  * What readers still wait for when the mount ends cannot be finished; the
- * cache on disk is right at every instant, so then the process simply ends.
+ * cache on disk is right at every instant, so then the process simply ends. It
+ * also does when the cache has not done its last work LAST_WORK_S later:
+ * syncing or comparing a large file can take minutes, and the next mount does
+ * it as well.
  */
 #include "config.h"
 
@@ -32,6 +35,7 @@
 
 #define WORKERS 10	/* none waits for anything but the disk */
 #define WAKE SIGUSR1
+#define LAST_WORK_S 2
 
 struct session {
 	const struct session_conf *conf;
@@ -220,6 +224,26 @@ static void take_signals(struct session *s)
 	(void) sigaction(SIGPIPE, &sa, NULL);
 }
 
+static void leave(int sig)
+{
+	(void) sig;
+	_exit(0);
+}
+
+/* From here on the process ends soon, whatever happens. */
+static void bound_the_end(void)
+{
+	struct sigaction sa = { .sa_handler = leave };
+	sigset_t one;
+
+	sigemptyset(&sa.sa_mask);
+	(void) sigaction(SIGALRM, &sa, NULL);
+	sigemptyset(&one);
+	sigaddset(&one, SIGALRM);
+	pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+	(void) alarm(LAST_WORK_S);
+}
+
 /* ---- libfuse ------------------------------------------------------------------------- */
 
 /* libfuse says why it cannot mount, in pieces; kept for our one line. */
@@ -383,11 +407,14 @@ int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
 		r = mount_it(&s, why);
 	if (!r)
 		r = serve(&s, why);
+	if (!r)
+		bound_the_end();
 	fs_inodes_forget_all(s.ll.inodes);
 	fs_free(s.ll.fs);
 	if (s.ll.device > 0)
 		(void) close(s.ll.device);
 	if (s.ll.se)
 		fuse_session_destroy(s.ll.se);
+	(void) alarm(0);
 	return r;
 }
