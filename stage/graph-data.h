@@ -1,4 +1,4 @@
-/* What a graph holds, for graph.c and the writers. */
+/* What a graph holds, for graph.c, graph-variant.c and the writers. */
 #ifndef STAGE_GRAPH_DATA_H
 #define STAGE_GRAPH_DATA_H
 
@@ -30,6 +30,9 @@ struct stage_graph_init {
 	const void *data;		/* a constant's; NULL: a weight */
 	const char *path;		/* a weight's source */
 	uint64_t file_size, off;	/* bytes; of and in the source */
+	struct stage_extent how;	/* xform: computed from `rows` rows at
+					 * off; 0: the bytes as they are */
+	uint64_t rows;
 };
 
 /* Where a value comes from: 0 from before the first node, else node + 1. */
@@ -48,5 +51,9 @@ struct stage_graph {
 	struct map values;		/* name -> struct stage_graph_value */
 	struct stage_arena arena;	/* every name, list and constant */
 };
+
+/* Adds a copy of an initializer, of this graph or another. */
+int stage_graph_init_add(struct stage_graph *g,
+	const struct stage_graph_init *init);
 
 #endif

@@ -233,22 +233,28 @@ int stage_graph_node(struct stage_graph *g, const char *op,
 	return 0;
 }
 
-static int add_init(struct stage_graph *g, const char *value,
-	struct stage_graph_init *init)
+int stage_graph_init_add(struct stage_graph *g,
+	const struct stage_graph_init *from)
 {
-	struct stage_graph_init *v;
+	struct stage_graph_init copy = *from, *init = &copy, *v;
 	int err;
 
 	if (g->n_inits >= STAGE_NODES_MAX)
 		return -EFBIG;
-	init->value = stage_arena_strdup(&g->arena, value);
-	if (!init->value)
+	init->value = stage_arena_strdup(&g->arena, from->value);
+	if (from->path)
+		init->path = stage_arena_strdup(&g->arena, from->path);
+	if (from->data)
+		init->data = stage_arena_copy(&g->arena, from->data,
+			(size_t)from->len);
+	if (!init->value || !init->path != !from->path ||
+	    !init->data != !from->data)
 		return -ENOMEM;
 	v = grown(g->inits, g->n_inits, &g->room_inits, sizeof(*init));
 	if (!v)
 		return -ENOMEM;
 	g->inits = v;
-	err = define(g, value, 0);
+	err = define(g, init->value, 0);
 	if (!err)
 		g->inits[g->n_inits++] = *init;
 	return err;
@@ -257,29 +263,28 @@ static int add_init(struct stage_graph *g, const char *value,
 int stage_graph_weight(struct stage_graph *g, const char *value,
 	const struct stage_tensor *t, const char *path, uint64_t file_size)
 {
-	struct stage_graph_init init = { .dtype = t->dtype, .rank = t->rank,
-		.len = t->len, .file_size = file_size, .off = t->off };
+	struct stage_graph_init init = { .value = value, .dtype = t->dtype,
+		.rank = t->rank, .len = t->len, .path = path,
+		.file_size = file_size, .off = t->off };
 
 	if (t->rank > STAGE_RANK_MAX)
 		return -EINVAL;
 	memcpy(init.dim, t->dim, sizeof(init.dim));
-	init.path = stage_arena_strdup(&g->arena, path);
-	return init.path ? add_init(g, value, &init) : -ENOMEM;
+	return stage_graph_init_add(g, &init);
 }
 
 int stage_graph_constant(struct stage_graph *g, const char *value,
 	enum stage_dtype dtype, const uint64_t *dims, unsigned rank,
 	const void *data, size_t len)
 {
-	struct stage_graph_init init = { .dtype = dtype, .rank = rank,
-		.len = len };
+	struct stage_graph_init init = { .value = value, .dtype = dtype,
+		.rank = rank, .len = len, .data = len ? data : "" };
 
 	if (rank > STAGE_RANK_MAX)
 		return -EINVAL;
 	if (rank)
 		memcpy(init.dim, dims, rank * sizeof(*dims));
-	init.data = stage_arena_copy(&g->arena, data, len);
-	return init.data ? add_init(g, value, &init) : -ENOMEM;
+	return stage_graph_init_add(g, &init);
 }
 
 size_t stage_graph_nodes(const struct stage_graph *g)

@@ -172,7 +172,7 @@ static int put_port(struct buf *b, enum field field,
 static bool is_external(const struct stage_graph_init *init,
 	const struct stage_onnx_options *o)
 {
-	return o->external && !init->data && init->len;
+	return o->external && !init->data && !init->how.xform && init->len;
 }
 
 static int put_external(struct buf *b, Stage__Onnx__Tensor *t,
@@ -442,7 +442,13 @@ static int emit_init(struct model *m, const struct stage_graph_init *init,
 	source = stage_recipe_source(r, init->path, init->file_size);
 	if (source < 0)
 		return source;
-	return stage_recipe_copy(r, (unsigned)source, init->off, payload);
+	if (!init->how.xform)
+		return stage_recipe_copy(r, (unsigned)source, init->off,
+			payload);
+	payload += stage_recipe_size(r);
+	err = stage_recipe_xform(r, (unsigned)source, init->off, init->rows,
+		&init->how);
+	return err ? err : payload == stage_recipe_size(r) ? 0 : -EINVAL;
 }
 
 static int emit_model(struct model *m, struct stage_recipe *r)

@@ -5,6 +5,7 @@
  *
  *	pytorch/model.onnx		the graph with its weights; from 2 GiB
  *					on the graph alone, as below
+ *	pytorch/model_fp16.onnx		the same with weights in half precision
  *	pytorch/model_skeleton.onnx	the graph; its external data are
  *	pytorch/<weights>		the weight files, shown again beside it
  *	pytorch/weights.safetensors	the weights, when they have another form
@@ -25,6 +26,7 @@
 /* What is staged. */
 enum what {
 	MODEL,
+	MODEL_F16,
 	SKELETON,
 	SAFETENSORS,
 	N_WHAT,
@@ -32,6 +34,7 @@ enum what {
 
 static const char *const names[N_WHAT] = {
 	[MODEL] = DIR_NAME "/model.onnx",
+	[MODEL_F16] = DIR_NAME "/model_fp16.onnx",
 	[SKELETON] = DIR_NAME "/model_skeleton.onnx",
 	[SAFETENSORS] = DIR_NAME "/weights.safetensors",
 };
@@ -367,21 +370,39 @@ static int check_beside(const struct stage_input *in, const struct plan *p,
 	return 0;
 }
 
+/* The graph with its weights in another form. Computed weights lie in no file,
+ * so there is no external form of it. */
+static int write_variant(const struct plan *p, enum stage_variant kind,
+	const struct stage_onnx_options *o, struct stage_recipe **ret,
+	struct error *why)
+{
+	struct stage_graph *g = NULL;
+	int r = stage_graph_variant(p->graph, kind, &g, why);
+
+	if (!r)
+		r = stage_onnx_write(g, o, ret, why);
+	stage_graph_free(g);
+	return r;
+}
+
 static int write_model(const struct stage *s, const struct stage_input *in,
-	const struct plan *p, bool skeleton, struct stage_recipe **ret,
+	const struct plan *p, enum what what, struct stage_recipe **ret,
 	struct error *why)
 {
 	const char *metadata[] = {
 		"model_type", p->type, "architecture", p->arch, "task",
-		p->sentence ? "sentence-similarity" : p->task, NULL,
+		p->sentence ? "sentence-similarity" : p->task,
+		what == MODEL_F16 ? "weights" : NULL, "float16", NULL,
 	};
 	struct stage_onnx_options o = {
-		.opset = s->opset, .external = skeleton,
+		.opset = s->opset, .external = what == SKELETON,
 		.producer_version = PACKAGE_VERSION, .metadata = metadata,
 	};
 	int r = -EFBIG;
 
-	if (!skeleton)
+	if (what == MODEL_F16)
+		return write_variant(p, STAGE_VARIANT_F16, &o, ret, why);
+	if (what == MODEL)
 		r = stage_onnx_write(p->graph, &o, ret, why);
 	if (r != -EFBIG)
 		return r;
@@ -414,7 +435,7 @@ static int transformers_plan(const struct stage *s,
 		return plan_safetensors(in, ret, why);
 	r = make_graph(s, in, &p, why);
 	if (!r)
-		r = write_model(s, in, &p, what == SKELETON, ret, why);
+		r = write_model(s, in, &p, what, ret, why);
 	plan_done(&p);
 	return r;
 }

@@ -89,7 +89,8 @@ static void lays_out(struct stage *s, const char *repo, const char *want)
 	listing_done(&out);
 }
 
-#define STAGED "pytorch/model.onnx pytorch/model_skeleton.onnx"
+#define VARIANTS "pytorch/model_fp16.onnx"
+#define STAGED "pytorch/model.onnx " VARIANTS " pytorch/model_skeleton.onnx"
 
 static void test_layout(void)
 {
@@ -100,7 +101,7 @@ static void test_layout(void)
 	lays_out(s, "config.json tf_model.h5", "");
 	lays_out(s, "config.json model.safetensors:5 pytorch_model.bin:6",
 		"pytorch/ pytorch/model.onnx pytorch/model.safetensors:5 "
-		"pytorch/model_skeleton.onnx");
+		VARIANTS " pytorch/model_skeleton.onnx");
 	lays_out(s, "config.json pytorch_model.bin:6",
 		"pytorch/ " STAGED " pytorch/pytorch_model.bin:6 "
 		"pytorch/weights.safetensors");
@@ -120,7 +121,10 @@ static void test_layout(void)
 	/* What the repository has itself is left out. */
 	lays_out(s, "config.json model.safetensors:5 pytorch/model.onnx:3 "
 		"onnx/model.onnx:4", "pytorch/ pytorch/model.safetensors:5 "
-		"pytorch/model_skeleton.onnx");
+		VARIANTS " pytorch/model_skeleton.onnx");
+	lays_out(s, "config.json model.safetensors:5 "
+		"pytorch/model_fp16.onnx:3", "pytorch/ pytorch/model.onnx "
+		"pytorch/model.safetensors:5 pytorch/model_skeleton.onnx");
 	lays_out(s, "config.json model.safetensors:5 pytorch:3", "");
 	stage_free(s);
 }
@@ -361,6 +365,12 @@ static void test_big(void)
 	t_int(stage_plan(s, &input, "pytorch/model.onnx", &recipe, &why), 0);
 	t_int(stage_recipe_sources(recipe), 0);
 	t_check(stage_recipe_size(recipe) < 1000);
+	stage_recipe_unref(recipe);
+	/* Half of three gigabytes fit. */
+	recipe = NULL;
+	t_int(stage_plan(s, &input, "pytorch/model_fp16.onnx", &recipe, &why),
+		0);
+	t_check(stage_recipe_size(recipe) - rows * 4 < 1000);
 	stage_recipe_unref(recipe);
 	/* A file of its own stands where the weights would be shown. */
 	recipe = NULL;
