@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -385,6 +386,17 @@ static void tune_malloc(void)
 	(void) mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }
 
+/* An open file that is not whole takes two descriptors here. */
+static void raise_files(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur == l.rlim_max)
+		return;
+	l.rlim_cur = l.rlim_max;
+	(void) setrlimit(RLIMIT_NOFILE, &l);
+}
+
 int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
 	void *arg, struct error *why)
 {
@@ -395,6 +407,7 @@ int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
 	int r;
 
 	tune_malloc();
+	raise_files();
 	take_signals(&s);
 	fuse_set_log_func(hear_fuse);
 	r = fs_new(c->conf, &s.ll.fs, why);

@@ -1,5 +1,7 @@
 """What the program needs: memory, descriptors, time to be ready."""
+import contextlib
 import os
+import resource
 
 import lib
 from lib import MIB, check, equal, figure, models, read
@@ -7,6 +9,7 @@ from lib import MIB, check, equal, figure, models, read
 BIG = 2 << 30
 BIG_UNDER_SANITIZER = 256 << 20
 STEP = 1 << 20
+MANY = 50
 
 
 def make_big(path):
@@ -75,6 +78,20 @@ def opens(rig, hub):
     m.stop()
 
 
+def many(rig, hub):
+    """More files open at once than the soft limit of descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (96, hard))
+    m = rig.mount(hub)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with contextlib.ExitStack() as stack:
+        for i in range(MANY):
+            f = stack.enter_context(
+                open(m.hf(f"org/many/{i}.bin"), "rb", buffering=0))
+            equal(os.pread(f.fileno(), 8, 0), b"%08d" % i, i)
+    m.stop()
+
+
 def ready(rig, hub):
     """From exec to an answer. The bound is generous, the figure is not."""
     cache = rig.dir("cache")
@@ -89,7 +106,11 @@ def ready(rig, hub):
 def run(rig):
     small = models.minilm("org/small")
     hub = rig.hub({"org/big": {"main": {"weights.bin": make_big}},
-                   "org/small": {"main": small}})
+                   "org/small": {"main": small},
+                   "org/many": {"main": {
+                       f"{i}.bin": b"%08d" % i + bytes(4 * MIB)
+                       for i in range(MANY)}}})
+    many(rig, hub)
     ready(rig, hub)
     opens(rig, hub)
     memory(rig, hub)
