@@ -278,7 +278,7 @@ static int node_outputs(struct bp_run *r, struct bp_node *n,
 	return 0;
 }
 
-int stage_bp_emit(struct bp_run *r, const struct bp_place *at,
+int stage_bp_append(struct bp_run *r, const struct bp_place *at,
 	const struct stage_op *op, struct bp_tensor *const *in, size_t n_in,
 	struct stage_attr *attrs, size_t n_attrs, struct bp_tensor **ret,
 	size_t n_out)

@@ -80,6 +80,7 @@ struct bp_run {
 	/* Names of graph values taken, constants by content, weights by where
 	 * their bytes lie, and keys of the config that were looked at. */
 	struct map names, constants, ranges, keys;
+	struct map shapes;	/* tensors of blueprint-lower.c, by content */
 	bool *used;		/* by index of args->weights->v */
 	size_t prefix;		/* bytes before every weight's name */
 	struct bp_pattern *ignored;
@@ -130,7 +131,8 @@ struct bp_value stage_bp_tensor(struct bp_tensor *t);
 int stage_bp_operand(struct bp_run *r, const struct bp_place *at,
 	const struct bp_value *v, enum stage_dtype like,
 	struct bp_tensor **ret);
-int stage_bp_emit(struct bp_run *r, const struct bp_place *at,
+/* One operator as it is. */
+int stage_bp_append(struct bp_run *r, const struct bp_place *at,
 	const struct stage_op *op, struct bp_tensor *const *in, size_t n_in,
 	struct stage_attr *attrs, size_t n_attrs, struct bp_tensor **ret,
 	size_t n_out);
@@ -140,6 +142,14 @@ int stage_bp_output(struct bp_run *r, const struct bp_stmt *s);
 const char *stage_bp_unique(struct bp_run *r, const char *base);
 /* Writes what the outputs need into a graph. */
 int stage_bp_write(struct bp_run *r, struct stage_graph **ret);
+
+/* ---- blueprint-lower.c ----------------------------------------------------- */
+
+/* One operator, in the form that the importers of the opset understand. */
+int stage_bp_emit(struct bp_run *r, const struct bp_place *at,
+	const struct stage_op *op, struct bp_tensor *const *in, size_t n_in,
+	struct stage_attr *attrs, size_t n_attrs, struct bp_tensor **ret,
+	size_t n_out);
 
 /* ---- blueprint-rope.c ------------------------------------------------------ */
 

@@ -170,6 +170,7 @@ int stage_blueprint_run(const struct stage_blueprint *bp,
 	map_done(&r.names);
 	map_done(&r.constants);
 	map_done(&r.ranges);
+	map_done(&r.shapes);
 	map_done(&r.keys);
 	stage_arena_done(&r.arena);
 	return err;

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "stage/shape.h"
@@ -38,23 +39,91 @@ int stage_rule_transpose(struct stage_infer *x)
 	return 0;
 }
 
-/* The product of some dims: a number and the symbols in it. */
+#define FACTORS_MAX (4 * STAGE_RANK_MAX)
+
+/* The product of some dims: a number and the symbols in it. A dimension that
+ * Reshape made of several is itself one: "197*batch_size". A sum ("past +
+ * sequence") is never part of such a text. */
 struct product {
 	int64_t n;
-	const char *symbols[2 * STAGE_RANK_MAX];
+	const char *symbols[FACTORS_MAX];
 	size_t n_symbols;
 };
+
+static int product_number(struct stage_infer *x, struct product *p, int64_t n)
+{
+	if (__builtin_mul_overflow(p->n, n, &p->n))
+		return stage_infer_fail(x, "too many elements");
+	return 0;
+}
+
+static int product_symbol(struct stage_infer *x, struct product *p,
+	const char *symbol)
+{
+	int r = 0;
+
+	while (*symbol && !r) {
+		size_t len = strchr(symbol, '+') ? strlen(symbol) :
+			strcspn(symbol, "*");
+
+		if (strspn(symbol, "0123456789") >= len) {
+			r = product_number(x, p, strtoll(symbol, NULL, 10));
+		} else if (p->n_symbols == FACTORS_MAX) {
+			r = stage_infer_fail(x, "too many dimensions");
+		} else {
+			char *copy = stage_arena_copy(x->arena, symbol, len);
+
+			if (!copy)
+				return -ENOMEM;
+			p->symbols[p->n_symbols++] = copy;
+		}
+		symbol += len + (symbol[len] == '*');
+	}
+	return r;
+}
 
 static int product_of(struct stage_infer *x, const struct stage_dim *dim,
 	unsigned n, struct product *ret)
 {
+	int r = 0;
+
 	*ret = (struct product){ .n = 1 };
-	for (unsigned i = 0; i < n; i++) {
-		if (dim[i].symbol)
-			ret->symbols[ret->n_symbols++] = dim[i].symbol;
-		else if (__builtin_mul_overflow(ret->n, dim[i].size, &ret->n))
-			return stage_infer_fail(x, "too many elements");
+	for (unsigned i = 0; i < n && !r; i++)
+		r = dim[i].symbol ? product_symbol(x, ret, dim[i].symbol) :
+			product_number(x, ret, dim[i].size);
+	return r;
+}
+
+/* The product as one dimension. */
+static int product_dim(struct stage_infer *x, const struct product *p,
+	struct stage_dim *ret)
+{
+	char text[256];
+	int n = 0;
+	char *symbol;
+
+	if (!p->n_symbols) {
+		*ret = (struct stage_dim){ p->n, NULL };
+		return 0;
 	}
+	if (p->n == 1 && p->n_symbols == 1) {
+		*ret = (struct stage_dim){ -1, p->symbols[0] };
+		return 0;
+	}
+	for (size_t i = 0; i < p->n_symbols; i++)
+		if (strchr(p->symbols[i], '+'))
+			return stage_infer_unknown(x, ret);
+	if (p->n != 1)
+		n = snprintf(text, sizeof(text), "%lld*", (long long)p->n);
+	for (size_t i = 0; i < p->n_symbols && (size_t)n < sizeof(text); i++)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "%s%s",
+			i ? "*" : "", p->symbols[i]);
+	if ((size_t)n >= sizeof(text))
+		return stage_infer_unknown(x, ret);
+	symbol = stage_arena_copy(x->arena, text, (size_t)n);
+	if (!symbol)
+		return -ENOMEM;
+	*ret = (struct stage_dim){ -1, symbol };
 	return 0;
 }
 
@@ -108,13 +177,7 @@ static int reshape_rest(struct stage_infer *x, int rest)
 	all.n /= others.n;
 	if (rest < 0)
 		return all.n == 1 && !all.n_symbols ? 0 : reshape_fail(x);
-	if (!all.n_symbols)
-		x->out->dim[rest] = (struct stage_dim){ all.n, NULL };
-	else if (all.n_symbols == 1 && all.n == 1)
-		x->out->dim[rest] = (struct stage_dim){ -1, all.symbols[0] };
-	else
-		return stage_infer_unknown(x, &x->out->dim[rest]);
-	return 0;
+	return product_dim(x, &all, &x->out->dim[rest]);
 }
 
 int stage_rule_reshape(struct stage_infer *x)

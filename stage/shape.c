@@ -14,44 +14,57 @@
 #define F STAGE_ATTR_FLOAT
 #define IS STAGE_ATTR_INTS
 
+/* Attributes that may be left out, those with a value that ONNX states for
+ * it, and those that must be given. */
+#define OPTION(name, kind) { name, kind, false, false, 0 }
+#define DEFAULT(name, kind, value) { name, kind, false, true, value }
+#define NEEDED(name, kind) { name, kind, true, false, 0 }
+
 static const struct stage_op_attr no_attrs[] = { { .name = NULL } };
-static const struct stage_op_attr alpha_attrs[] = {
-	{ "alpha", F, false }, { .name = NULL } };
-static const struct stage_op_attr alpha_beta_attrs[] = {
-	{ "alpha", F, false }, { "beta", F, false }, { .name = NULL } };
+static const struct stage_op_attr elu_attrs[] = {
+	DEFAULT("alpha", F, 1), { .name = NULL } };
+static const struct stage_op_attr leaky_attrs[] = {
+	DEFAULT("alpha", F, 0.01), { .name = NULL } };
+static const struct stage_op_attr sigmoid_attrs[] = {
+	DEFAULT("alpha", F, 0.2), DEFAULT("beta", F, 0.5), { .name = NULL } };
 static const struct stage_op_attr axis_attrs[] = {
-	{ "axis", I, false }, { .name = NULL } };
+	DEFAULT("axis", I, -1), { .name = NULL } };
+static const struct stage_op_attr first_axis_attrs[] = {
+	DEFAULT("axis", I, 0), { .name = NULL } };
 static const struct stage_op_attr concat_attrs[] = {
-	{ "axis", I, true }, { .name = NULL } };
+	NEEDED("axis", I), { .name = NULL } };
 static const struct stage_op_attr arg_attrs[] = {
-	{ "axis", I, false }, { "keepdims", I, false }, { .name = NULL } };
+	DEFAULT("axis", I, 0), DEFAULT("keepdims", I, 1),
+	{ .name = NULL } };
 static const struct stage_op_attr conv_attrs[] = {
-	{ "dilations", IS, false }, { "group", I, false },
-	{ "pads", IS, false }, { "strides", IS, false }, { .name = NULL } };
+	OPTION("dilations", IS), DEFAULT("group", I, 1),
+	OPTION("pads", IS), OPTION("strides", IS), { .name = NULL } };
 static const struct stage_op_attr pool_attrs[] = {
-	{ "ceil_mode", I, false }, { "kernel_shape", IS, true },
-	{ "pads", IS, false }, { "strides", IS, false }, { .name = NULL } };
+	DEFAULT("ceil_mode", I, 0), NEEDED("kernel_shape", IS),
+	OPTION("pads", IS), OPTION("strides", IS), { .name = NULL } };
 static const struct stage_op_attr average_attrs[] = {
-	{ "ceil_mode", I, false }, { "count_include_pad", I, false },
-	{ "kernel_shape", IS, true }, { "pads", IS, false },
-	{ "strides", IS, false }, { .name = NULL } };
+	DEFAULT("ceil_mode", I, 0), DEFAULT("count_include_pad", I, 0),
+	NEEDED("kernel_shape", IS), OPTION("pads", IS),
+	OPTION("strides", IS), { .name = NULL } };
 static const struct stage_op_attr batch_norm_attrs[] = {
-	{ "epsilon", F, false }, { .name = NULL } };
+	DEFAULT("epsilon", F, 1e-5), { .name = NULL } };
 static const struct stage_op_attr cast_attrs[] = {
-	{ "to", I, true }, { .name = NULL } };
+	NEEDED("to", I), { .name = NULL } };
 static const struct stage_op_attr cumsum_attrs[] = {
-	{ "exclusive", I, false }, { "reverse", I, false }, { .name = NULL } };
+	DEFAULT("exclusive", I, 0),
+	DEFAULT("reverse", I, 0), { .name = NULL } };
 static const struct stage_op_attr gemm_attrs[] = {
-	{ "alpha", F, false }, { "beta", F, false }, { "transA", I, false },
-	{ "transB", I, false }, { .name = NULL } };
+	DEFAULT("alpha", F, 1), DEFAULT("beta", F, 1),
+	DEFAULT("transA", I, 0), DEFAULT("transB", I, 0),
+	{ .name = NULL } };
 static const struct stage_op_attr norm_attrs[] = {
-	{ "axis", I, false }, { "epsilon", F, false }, { .name = NULL } };
+	OPTION("axis", I), OPTION("epsilon", F), { .name = NULL } };
 static const struct stage_op_attr reduce_attrs[] = {
-	{ "axes", IS, false }, { "keepdims", I, false }, { .name = NULL } };
+	OPTION("axes", IS), DEFAULT("keepdims", I, 1), { .name = NULL } };
 static const struct stage_op_attr sum_attrs[] = {
-	{ "keepdims", I, false }, { .name = NULL } };
+	DEFAULT("keepdims", I, 1), { .name = NULL } };
 static const struct stage_op_attr perm_attrs[] = {
-	{ "perm", IS, true }, { .name = NULL } };
+	NEEDED("perm", IS), { .name = NULL } };
 
 #define SAME(name, types) \
 	{ name, 1, 1, 1, no_attrs, stage_rule_same, types }
@@ -79,25 +92,25 @@ static const struct stage_op ops[] = {
 	SAME("Cos", STAGE_TYPES_FLOAT),
 	{ "CumSum", 11, 2, 2, cumsum_attrs, stage_rule_cumsum, 0 },
 	BINARY("Div"),
-	{ "Elu", 1, 1, 1, alpha_attrs, stage_rule_same, STAGE_TYPES_FLOAT },
+	{ "Elu", 1, 1, 1, elu_attrs, stage_rule_same, STAGE_TYPES_FLOAT },
 	COMPARE("Equal", STAGE_TYPES_ANY),
 	SAME("Erf", STAGE_TYPES_FLOAT),
 	SAME("Exp", STAGE_TYPES_FLOAT),
 	{ "Expand", 8, 2, 2, no_attrs, stage_rule_expand, 0 },
 	SAME("Floor", STAGE_TYPES_FLOAT),
-	{ "Gather", 1, 2, 2, axis_attrs, stage_rule_gather, 0 },
+	{ "Gather", 1, 2, 2, first_axis_attrs, stage_rule_gather, 0 },
 	{ "Gemm", 1, 2, 3, gemm_attrs, stage_rule_gemm, 0 },
 	{ "GlobalAveragePool", 1, 1, 1, no_attrs, stage_rule_global_pool, 0 },
 	COMPARE("Greater", STAGE_TYPES_NUMBER),
 	COMPARE("GreaterOrEqual", STAGE_TYPES_NUMBER),
-	{ "HardSigmoid", 1, 1, 1, alpha_beta_attrs, stage_rule_same,
+	{ "HardSigmoid", 1, 1, 1, sigmoid_attrs, stage_rule_same,
 		STAGE_TYPES_FLOAT },
 	{ "HardSwish", 14, 1, 1, no_attrs, stage_rule_same,
 		STAGE_TYPES_FLOAT },
 	SAME("Identity", STAGE_TYPES_ANY),
 	{ "LayerNormalization", 17, 2, 3, norm_attrs, stage_rule_layer_norm,
 		0 },
-	{ "LeakyRelu", 1, 1, 1, alpha_attrs, stage_rule_same,
+	{ "LeakyRelu", 1, 1, 1, leaky_attrs, stage_rule_same,
 		STAGE_TYPES_FLOAT },
 	COMPARE("Less", STAGE_TYPES_NUMBER),
 	COMPARE("LessOrEqual", STAGE_TYPES_NUMBER),
@@ -127,7 +140,7 @@ static const struct stage_op ops[] = {
 	{ "Slice", 10, 4, 5, no_attrs, stage_rule_slice, 0 },
 	{ "Softmax", 13, 1, 1, axis_attrs, stage_rule_axis, 0 },
 	SAME("Softplus", STAGE_TYPES_FLOAT),
-	{ "Split", 13, 2, 2, axis_attrs, stage_rule_split, 0 },
+	{ "Split", 13, 2, 2, first_axis_attrs, stage_rule_split, 0 },
 	SAME("Sqrt", STAGE_TYPES_FLOAT),
 	{ "Squeeze", 13, 2, 2, no_attrs, stage_rule_squeeze, 0 },
 	BINARY("Sub"),

@@ -29,6 +29,8 @@ struct stage_op_attr {
 	const char *name;		/* NULL ends the table */
 	enum stage_attr_kind kind;
 	bool required;
+	bool has_default;		/* a number that ONNX states */
+	double dflt;
 };
 
 struct stage_infer;

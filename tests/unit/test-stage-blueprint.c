@@ -331,6 +331,7 @@ static void test_names(void)
 			"output z : f32[n, 2] = y\n" TASK,
 		.weights = "enc.layer.0.self.key.weight f32 2 4\n"
 			"enc.layer.0.self.key.bias f32 2",
+		.opset = 17,
 	};
 
 	bp_makes(t,
@@ -344,6 +345,51 @@ static void test_names(void)
 		"/Relu_1 = Relu(/enc/layer.0/self/key/Add)\n"
 		"y = Add(/Relu, /Relu_1)\n"
 		"z = Identity(y)\n");
+}
+
+/* What importers of opset 13 do not understand is written for them. */
+static void test_portable(void)
+{
+	const struct bp_test u = {
+		.text = "input x : f32[b, s]\n"
+			"y = ReduceMean(Unsqueeze(x, [2, -3]), axes=[-1])\n"
+			"y = ReduceSum(y, [-1], keepdims=0)\n"
+			"output z : f32[b, 1, 1] = y\n" TASK,
+	};
+	const struct bp_test one = {
+		.text = "input x : f32[b, 6]\n"
+			"output z : f32[b, 2, 3] = Reshape(x, [0, 2, 3])\n" TASK,
+	};
+	struct bp_test v = {
+		.text = "input x : f32[b, s, 4]\n"
+			"y = MatMul(x, Transpose(@w, perm=[1, 0]))\n"
+			"output z : f32[b, s, 2, 1] = Reshape(y, [0, 0, 2, 1])\n"
+			TASK,
+		.weights = "w f32 2 4",
+	};
+
+	bp_makes(v,
+		"/Reshape = Reshape(x, const)\n"
+		"/Gemm = Gemm(/Reshape, w) transB=1 transA=0\n"
+		"/Shape = Shape(x)\n"
+		"/Slice = Slice(/Shape, const_1, const_2, const_1)\n"
+		"/Concat = Concat(/Slice, const_2) axis=0\n"
+		"/Reshape_1 = Reshape(/Gemm, /Concat)\n"
+		"/Shape_1 = Shape(/Reshape_1)\n"
+		"/Slice_1 = Slice(/Shape_1, const_1, const_2, const_1)\n"
+		"/Concat_1 = Concat(/Slice_1, const_3) axis=0\n"
+		"z = Reshape(/Reshape_1, /Concat_1)\n");
+	bp_makes(u,
+		"/Unsqueeze = Unsqueeze(x, const)\n"
+		"/Unsqueeze_1 = Unsqueeze(/Unsqueeze, const_1)\n"
+		"/ReduceMean = ReduceMean(/Unsqueeze_1) keepdims=1\n"
+		"z = ReduceSum(/ReduceMean, const_2) keepdims=0\n");
+	bp_makes(one, "z = Reshape(x, const)\n");
+	v.opset = 17;
+	bp_makes(v,
+		"/Transpose = Transpose(w)\n"
+		"/MatMul = MatMul(x, /Transpose)\n"
+		"z = Reshape(/MatMul, const)\n");
 }
 
 static void test_constants(void)
@@ -449,6 +495,7 @@ int main(void)
 	test_refusals();
 	test_budgets();
 	test_names();
+	test_portable();
 	test_constants();
 	test_tied();
 	test_guards();
