@@ -160,7 +160,7 @@ static int shape_behind(struct bp_run *r, const struct bp_place *at,
 {
 	const struct stage_attr front = { .name = "axis",
 		.kind = STAGE_ATTR_INT };
-	char key[STAGE_RANK_MAX * 320];
+	char key[STAGE_RANK_MAX * 1024];
 	struct bp_tensor *part[2], *made;
 	struct stage_attr *axis;
 	size_t n_axis;

@@ -40,10 +40,12 @@ int stage_rule_transpose(struct stage_infer *x)
 }
 
 #define FACTORS_MAX (4 * STAGE_RANK_MAX)
+#define PRODUCT_TEXT_MAX 512	/* bytes */
 
 /* The product of some dims: a number and the symbols in it. A dimension that
- * Reshape made of several is itself one: "197*batch_size". A sum ("past +
- * sequence") is never part of such a text. */
+ * Reshape made of several is itself one: "197*batch_size". Another formula
+ * ("past + sequence") is part of such a text only in brackets, as in
+ * "floor((n - 1)/2)". */
 struct product {
 	int64_t n;
 	const char *symbols[FACTORS_MAX];
@@ -57,14 +59,33 @@ static int product_number(struct stage_infer *x, struct product *p, int64_t n)
 	return 0;
 }
 
+/* The bytes before the first of `chars` that stands outside all brackets. */
+static size_t outside(const char *s, const char *chars)
+{
+	size_t n = 0;
+	int depth = 0;
+
+	for (; s[n]; n++) {
+		depth += (s[n] == '(') - (s[n] == ')');
+		if (!depth && strchr(chars, s[n]))
+			break;
+	}
+	return n;
+}
+
+static bool is_formula(const char *s)
+{
+	return s[outside(s, "+-/")] != '\0';
+}
+
 static int product_symbol(struct stage_infer *x, struct product *p,
 	const char *symbol)
 {
 	int r = 0;
 
 	while (*symbol && !r) {
-		size_t len = strchr(symbol, '+') ? strlen(symbol) :
-			strcspn(symbol, "*");
+		size_t len = is_formula(symbol) ? strlen(symbol) :
+			outside(symbol, "*");
 
 		if (strspn(symbol, "0123456789") >= len) {
 			r = product_number(x, p, strtoll(symbol, NULL, 10));
@@ -98,7 +119,7 @@ static int product_of(struct stage_infer *x, const struct stage_dim *dim,
 static int product_dim(struct stage_infer *x, const struct product *p,
 	struct stage_dim *ret)
 {
-	char text[256];
+	char text[PRODUCT_TEXT_MAX];
 	int n = 0;
 	char *symbol;
 
@@ -111,7 +132,7 @@ static int product_dim(struct stage_infer *x, const struct product *p,
 		return 0;
 	}
 	for (size_t i = 0; i < p->n_symbols; i++)
-		if (strchr(p->symbols[i], '+'))
+		if (is_formula(p->symbols[i]))
 			return stage_infer_unknown(x, ret);
 	if (p->n != 1)
 		n = snprintf(text, sizeof(text), "%lld*", (long long)p->n);
