@@ -23,6 +23,7 @@
 
 static const struct stage_stager *const stagers[] = {
 	&stage_stager_transformers,
+	&stage_stager_savedmodel,
 };
 #define N_STAGERS (sizeof(stagers) / sizeof(stagers[0]))
 

@@ -38,6 +38,7 @@ struct stage_stager {
 };
 
 extern const struct stage_stager stage_stager_transformers;
+extern const struct stage_stager stage_stager_savedmodel;
 
 /* The blueprint for a model_type, or NULL. */
 const struct stage_blueprint *stage_find_blueprint(const struct stage *s,

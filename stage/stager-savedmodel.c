@@ -1,0 +1,266 @@
+/*
+ * SavedModels of TensorFlow: one of a repository's root is frozen in
+ * tensorflow/, one of a directory in its frozen/.
+ *
+ *	tensorflow/model.pb		the graph of "serving_default", or of
+ *					the only signature there is
+ *	tensorflow/SIGNATURE.pb		of that signature; which there are
+ *					stands in saved_model.pb, so that a
+ *					layout does not list them
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/path.h"
+#include "stage/stager.h"
+#include "stage/tf.h"
+
+#define MODEL "saved_model.pb"
+#define PREFIX "variables/variables"
+#define STAGED "model.pb"
+#define SERVING "serving_default"
+#define MODELS_MAX 10000	/* directories of one repository */
+
+static bool is_file(const struct listing *repo, const char *path)
+{
+	const struct listing_entry *e = path ? listing_find(repo, path) : NULL;
+
+	return e && e->kind == LISTING_FILE;
+}
+
+/* Is there a SavedModel in dir ("" the root)? */
+static bool is_model(const struct listing *repo, const char *dir)
+{
+	cleanup_free char *model = path_join(dir, MODEL);
+	cleanup_free char *index = path_join(dir, PREFIX ".index");
+
+	return is_file(repo, model) && is_file(repo, index);
+}
+
+/* Where the frozen graphs of dir are. NULL: out of memory. */
+static char *frozen_dir(const char *dir)
+{
+	return *dir ? path_join(dir, "frozen") : strdup("tensorflow");
+}
+
+/* The directory of the model of which path is a frozen graph, or NULL. */
+static char *model_dir(const struct listing *repo, const char *path)
+{
+	const char *base = path_base(path);
+	cleanup_free char *dir = base > path ? strndup(path,
+		(size_t)(base - path) - 1) : NULL;
+	size_t len = strlen(base);
+	char *model;
+
+	if (!dir || len <= 3 || strcmp(base + len - 3, ".pb") != 0 ||
+	    listing_is_dir(repo, dir))
+		return NULL;
+	if (!strcmp(dir, "tensorflow")) {
+		model = strdup("");
+	} else {
+		len = strlen(dir);
+		if (len <= 7 || strcmp(dir + len - 7, "/frozen") != 0)
+			return NULL;
+		model = strndup(dir, len - 7);
+	}
+	if (model && is_model(repo, model))
+		return model;
+	free(model);
+	return NULL;
+}
+
+/* ---- layout ---------------------------------------------------------------- */
+
+static int lay_out(const struct listing *repo, const char *dir,
+	struct listing *ret)
+{
+	const struct objid none = { .alg = OBJID_NONE };
+	cleanup_free char *frozen = frozen_dir(dir);
+	cleanup_free char *path = frozen ? path_join(frozen, STAGED) : NULL;
+	int r;
+
+	if (!path)
+		return -ENOMEM;
+	if (listing_find(repo, frozen) || listing_is_dir(repo, frozen))
+		return 0;
+	r = listing_add(ret, frozen, LISTING_DIR, 0, &none);
+	if (!r)
+		r = listing_add(ret, path, LISTING_FILE, LISTING_SIZE_UNKNOWN,
+			&none);
+	/* A path that is too long is one we do not offer. */
+	return r == -EINVAL ? 0 : r;
+}
+
+static int savedmodel_layout(const struct listing *repo, struct listing *ret)
+{
+	size_t models = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < repo->n && !r && models < MODELS_MAX; i++) {
+		const char *path = repo->v[i].path;
+		const char *base = path_base(path);
+		cleanup_free char *dir = NULL;
+
+		if (strcmp(base, MODEL) != 0)
+			continue;
+		dir = base > path ? strndup(path, (size_t)(base - path) - 1) :
+			strdup("");
+		if (!dir)
+			return -ENOMEM;
+		if (is_model(repo, dir)) {
+			models++;
+			r = lay_out(repo, dir, ret);
+		}
+	}
+	return r;
+}
+
+static const char *savedmodel_original(const struct listing *repo,
+	const char *path)
+{
+	(void) repo;
+	(void) path;
+	return NULL;
+}
+
+static bool savedmodel_stages(const struct listing *repo, const char *path)
+{
+	cleanup_free char *dir = model_dir(repo, path);
+
+	return dir != NULL;
+}
+
+static bool savedmodel_reads(const struct listing *repo, const char *path)
+{
+	const char *base = path_base(path);
+
+	(void) repo;
+	return !strcmp(base, MODEL) || !strncmp(base, "variables.", 10);
+}
+
+/* ---- planning -------------------------------------------------------------- */
+
+struct plan {
+	struct stage_savedmodel *m;
+	struct stage_bundle bundle;
+	struct map vars;
+	struct stage_tf_frozen frozen;
+};
+
+static void plan_done(struct plan *p)
+{
+	stage_tf_frozen_done(&p->frozen);
+	map_done(&p->vars);
+	stage_bundle_done(&p->bundle);
+	stage_savedmodel_free(p->m);
+}
+
+static const struct stage_tf_signature *find(const struct stage_savedmodel *m,
+	const char *name, size_t len)
+{
+	for (size_t i = 0; i < m->n_signatures; i++)
+		if (!strncmp(m->signatures[i].name, name, len) &&
+		    !m->signatures[i].name[len])
+			return &m->signatures[i];
+	return NULL;
+}
+
+/* What runs initialisers is no signature for users. */
+static bool is_hidden(const struct stage_tf_signature *s)
+{
+	return !strncmp(s->name, "__saved_model_", 14);
+}
+
+/* "model.pb" is serving_default, else the only signature. */
+static int find_signature(const struct plan *p, const char *base,
+	const struct stage_tf_signature **ret, struct error *why)
+{
+	const struct stage_savedmodel *m = p->m;
+	size_t n = 0;
+
+	*ret = find(m, base, strlen(base) - 3);
+	if (*ret)
+		return 0;
+	if (strcmp(base, STAGED) != 0)
+		return error_set(why, -ENOENT, "it has no signature %.*s",
+			(int)strlen(base) - 3, base);
+	*ret = find(m, SERVING, strlen(SERVING));
+	for (size_t i = 0; i < m->n_signatures && !*ret; i++)
+		n += !is_hidden(&m->signatures[i]);
+	if (*ret)
+		return 0;
+	for (size_t i = 0; i < m->n_signatures && n == 1; i++)
+		if (!is_hidden(&m->signatures[i]))
+			*ret = &m->signatures[i];
+	return *ret ? 0 : error_set(why, -ENOTSUP, "it has %zu signatures, "
+		"none of which is " SERVING, n);
+}
+
+static int open_model(const struct stage_input *in, const char *path,
+	struct plan *p, struct error *why)
+{
+	struct src *s;
+	int err = in->open(in->arg, listing_find(in->listing, path), &s, why);
+
+	if (err)
+		return err;
+	err = stage_savedmodel_open(s, &p->m, why);
+	src_unref(s);
+	return err;
+}
+
+static int make(const struct stage_input *in, const char *dir,
+	const char *path, const char *base, struct plan *p,
+	struct stage_recipe **ret, struct error *why)
+{
+	cleanup_free char *prefix = path_join(dir, PREFIX);
+	const struct stage_tf_signature *s = NULL;
+	int err = prefix ? open_model(in, path, p, why) : -ENOMEM;
+
+	if (!err)
+		err = find_signature(p, base, &s, why);
+	if (!err)
+		err = stage_bundle_read(in, prefix, &p->bundle, why);
+	if (!err)
+		err = stage_tf_vars(p->m, &p->bundle, in, &p->vars, why);
+	if (!err)
+		err = stage_tf_freeze(p->m, &p->bundle, &p->vars, s,
+			&p->frozen, why);
+	if (!err)
+		err = stage_tf_write(p->m, &p->bundle, &p->frozen, path, ret,
+			why);
+	return err;
+}
+
+static int savedmodel_plan(const struct stage *s, const struct stage_input *in,
+	const char *path, struct stage_recipe **ret, struct error *why)
+{
+	cleanup_free char *dir = model_dir(in->listing, path);
+	cleanup_free char *model = dir ? path_join(dir, MODEL) : NULL;
+	struct plan p = { 0 };
+	int err;
+
+	(void) s;
+	if (!model)
+		return -ENOMEM;
+	err = make(in, dir, model, path_base(path), &p, ret, why);
+	plan_done(&p);
+	if (err && why && !why->code)
+		return error_set(why, err, "%s: %s", model, strerror(-err));
+	if (err)
+		error_wrap(why, "%s", model);
+	return err;
+}
+
+const struct stage_stager stage_stager_savedmodel = {
+	.name = "savedmodel",
+	.layout = savedmodel_layout,
+	.original = savedmodel_original,
+	.stages = savedmodel_stages,
+	.reads = savedmodel_reads,
+	.plan = savedmodel_plan,
+};

@@ -1,0 +1,48 @@
+/* Inside of freezing, for tf-freeze.c and tf-rewrite.c alone. */
+#ifndef STAGE_TF_FREEZE_H
+#define STAGE_TF_FREEZE_H
+
+#include "stage/tf.h"
+
+struct tf_variable {
+	const char *key;		/* of the checkpoint */
+	struct stage_tf_const bytes;
+	unsigned dtype;
+};
+
+/* A tensor of the frozen graph. */
+struct tf_value {
+	const char *ref;		/* "node", "node:1" */
+	const struct tf_variable *handle; /* of this variable, or NULL */
+};
+
+/* What a node has become. */
+struct tf_done {
+	bool ready;
+	const char *name;		/* of one node; NULL: several values */
+	struct tf_value *v;
+	size_t n;
+};
+
+struct tf_freezer {
+	struct stage_savedmodel *m;
+	const struct stage_bundle *b;
+	const struct map *vars;
+	struct stage_tf_frozen *out;
+	struct map names;		/* of out's nodes; value: anything */
+	struct error *why;
+};
+
+/* Append the node that n, of main graph or function, becomes with these
+ * inputs, under `name` or one like it. */
+int stage_tf_rewrite(struct tf_freezer *f, const struct stage_tf_node *n,
+	const char *name, const struct tf_value *in, size_t n_in,
+	struct tf_done *ret);
+/* The Placeholder of a signature's input; n is the node it names. */
+int stage_tf_feed(struct tf_freezer *f, const struct stage_tf_node *n,
+	const struct stage_tf_info *info, struct tf_done *ret);
+/* The Identity that gives a signature's output its name. */
+int stage_tf_fetch(struct tf_freezer *f, const struct stage_tf_info *info,
+	const struct tf_value *v);
+
+#endif

@@ -1,0 +1,233 @@
+/*
+ * GraphDef, field by field: NodeDefs in the order they were made, each with
+ * its length before it, so that of every node the length is added up first.
+ * Bytes of variables and long attributes are REFs; no payload is read.
+ */
+#include "config.h"
+
+#include "stage/tf.h"
+
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define REF_MIN 4096		/* bytes; shorter attributes are copied */
+#define HEAD_MAX (16u << 20)	/* bytes of the inline part of one node */
+
+struct writer {
+	const struct stage_savedmodel *m;
+	const struct stage_bundle *b;
+	struct stage_recipe *r;
+	struct buf buf;		/* inline bytes not yet in the recipe */
+	const char *path;
+	uint64_t size;		/* of saved_model.pb */
+};
+
+static unsigned varint_len(uint64_t v)
+{
+	unsigned n = 1;
+
+	while (v >>= 7)
+		n++;
+	return n;
+}
+
+/* A field of `len` bytes with its tag, of numbers below 16. */
+static uint64_t field_len(uint64_t len)
+{
+	return 1 + varint_len(len) + len;
+}
+
+static int put_head(struct buf *b, unsigned number, uint64_t len)
+{
+	int err = buf_append_varint(b, number << 3 | STAGE_WIRE_BYTES);
+
+	return err ? err : buf_append_varint(b, len);
+}
+
+static int put_bytes(struct buf *b, unsigned number, const void *p, size_t len)
+{
+	int err = put_head(b, number, len);
+
+	return err ? err : buf_append(b, p, len);
+}
+
+static int put_int(struct buf *b, unsigned number, uint64_t v)
+{
+	int err = buf_append_varint(b, number << 3 | STAGE_WIRE_VARINT);
+
+	return err ? err : buf_append_varint(b, v);
+}
+
+static int flush(struct writer *w)
+{
+	int err = stage_recipe_inline(w->r, w->buf.data, w->buf.len);
+
+	buf_clear(&w->buf);
+	return err;
+}
+
+static int put_ref(struct writer *w, const char *path, uint64_t size,
+	uint64_t off, uint64_t len)
+{
+	int err = flush(w);
+	int source = err ? err : stage_recipe_source(w->r, path, size);
+
+	return source < 0 ? source :
+		stage_recipe_copy(w->r, (unsigned)source, off, len);
+}
+
+/* ---- attributes ------------------------------------------------------------ */
+
+static uint64_t attr_len(const struct stage_tf_attr *a)
+{
+	return field_len(strlen(a->key)) + field_len(a->len);
+}
+
+static int put_attr(struct writer *w, const struct stage_tf_attr *a)
+{
+	int err = put_head(&w->buf, 5, attr_len(a));
+	uint64_t off;
+
+	if (!err)
+		err = put_bytes(&w->buf, 1, a->key, strlen(a->key));
+	if (!err)
+		err = put_head(&w->buf, 2, a->len);
+	if (err)
+		return err;
+	if (a->len >= REF_MIN && stage_savedmodel_offset(w->m, a->value, &off))
+		return put_ref(w, w->path, w->size, off, a->len);
+	return buf_append(&w->buf, a->value, a->len);
+}
+
+/* ---- variables ------------------------------------------------------------- */
+
+/* TensorProto up to its bytes: dtype 1, tensor_shape 2 {dim 2 {size 1}}, the
+ * head of tensor_content 4. */
+static int tensor_head(const struct stage_tf_const *c, struct buf *ret)
+{
+	cleanup_buf struct buf shape = BUF_INIT(1024);
+	int err = put_int(ret, 1, c->t->dtype);
+
+	for (unsigned i = 0; i < c->t->rank && !err; i++) {
+		uint64_t dim = i ? c->t->dim[i] : c->dim0;
+
+		err = put_head(&shape, 2, 1 + varint_len(dim));
+		if (!err)
+			err = put_int(&shape, 1, dim);
+	}
+	if (!err)
+		err = put_bytes(ret, 2, shape.data, shape.len);
+	return err || !c->len ? err : put_head(ret, 4, c->len);
+}
+
+/* The bytes [off, off + len) of the pieces put end to end. */
+static int put_pieces(struct writer *w, const struct stage_tf_const *c)
+{
+	uint64_t off = c->off, len = c->len;
+	int err = 0;
+
+	for (unsigned i = 0; i < c->t->n_pieces && len && !err; i++) {
+		const struct stage_bundle_piece *p = &c->t->pieces[i];
+		uint64_t n;
+
+		if (off >= p->len) {
+			off -= p->len;
+			continue;
+		}
+		n = p->len - off < len ? p->len - off : len;
+		err = put_ref(w, w->b->files[p->file],
+			w->b->file_sizes[p->file], p->off + off, n);
+		off = 0;
+		len -= n;
+	}
+	return err;
+}
+
+/* Attributes of a Const: {dtype: {type 6}}, {value: {tensor 8}} */
+static int put_value(struct writer *w, const struct stage_tf_const *c,
+	const struct buf *head)
+{
+	uint64_t tensor = head->len + c->len;
+	int err;
+
+	err = put_head(&w->buf, 5, field_len(5) + field_len(field_len(tensor)));
+	if (!err)
+		err = put_bytes(&w->buf, 1, "value", 5);
+	if (!err)
+		err = put_head(&w->buf, 2, field_len(tensor));
+	if (!err)
+		err = put_head(&w->buf, 8, tensor);
+	if (!err)
+		err = buf_append(&w->buf, head->data, head->len);
+	return err ? err : put_pieces(w, c);
+}
+
+/* ---- nodes ----------------------------------------------------------------- */
+
+static uint64_t node_len(const struct stage_tf_frozen_node *n,
+	const struct buf *head)
+{
+	uint64_t len = field_len(strlen(n->name)) + field_len(strlen(n->op));
+
+	for (size_t i = 0; i < n->n_input; i++)
+		len += field_len(strlen(n->input[i]));
+	for (size_t i = 0; i < n->n_attr; i++)
+		len += field_len(attr_len(&n->attr[i]));
+	if (n->value)
+		len += field_len(field_len(5) + field_len(field_len(
+			head->len + n->value->len)));
+	return len;
+}
+
+/* NodeDef: name 1, op 2, input 3, attr 5 */
+static int put_node(struct writer *w, const struct stage_tf_frozen_node *n)
+{
+	cleanup_buf struct buf head = BUF_INIT(2048);
+	int err = n->value ? tensor_head(n->value, &head) : 0;
+
+	if (!err)
+		err = put_head(&w->buf, 1, node_len(n, &head));
+	if (!err)
+		err = put_bytes(&w->buf, 1, n->name, strlen(n->name));
+	if (!err)
+		err = put_bytes(&w->buf, 2, n->op, strlen(n->op));
+	for (size_t i = 0; i < n->n_input && !err; i++)
+		err = put_bytes(&w->buf, 3, n->input[i], strlen(n->input[i]));
+	for (size_t i = 0; i < n->n_attr && !err; i++)
+		err = put_attr(w, &n->attr[i]);
+	if (!err && n->value)
+		err = put_value(w, n->value, &head);
+	return err ? err : flush(w);
+}
+
+/* GraphDef: node 1, versions 4 */
+int stage_tf_write(const struct stage_savedmodel *m,
+	const struct stage_bundle *b, const struct stage_tf_frozen *f,
+	const char *path, struct stage_recipe **ret, struct error *why)
+{
+	struct writer w = { .m = m, .b = b, .path = path, .size = m->size,
+		.buf = BUF_INIT(HEAD_MAX) };
+	int err;
+
+	w.r = stage_recipe_new();
+	err = w.r ? 0 : -ENOMEM;
+	for (size_t i = 0; i < f->n && !err; i++)
+		err = put_node(&w, &f->v[i]);
+	if (!err && bytes_left(&m->versions))
+		err = put_bytes(&w.buf, 4, m->versions.p,
+			bytes_left(&m->versions));
+	if (!err)
+		err = flush(&w);
+	buf_done(&w.buf);
+	if (!err && stage_recipe_size(w.r) > STAGE_TF_FILE_MAX)
+		err = -EFBIG;
+	if (err) {
+		stage_recipe_unref(w.r);
+		return error_set(why, err, err == -EFBIG ? "the frozen graph "
+			"is over 2 GiB, which no GraphDef can be" :
+			"writing the graph: %s", strerror(-err));
+	}
+	*ret = w.r;
+	return 0;
+}

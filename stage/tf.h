@@ -1,0 +1,93 @@
+/*
+ * From a SavedModel to a frozen GraphDef: variables become constants, calls
+ * are inlined, what only training needs falls away. Behind the stager; the
+ * format readers stand below.
+ *
+ *	tf-vars.c	which variable is which tensor of the checkpoint
+ *	tf-freeze.c	the walk from the outputs of a signature
+ *	tf-rewrite.c	what becomes of one node
+ *	tf-ops.c	operators by name
+ *	tf-write.c	nodes to a recipe
+ */
+#ifndef STAGE_TF_H
+#define STAGE_TF_H
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "stage/arena.h"
+#include "stage/format/bundle.h"
+#include "stage/format/savedmodel.h"
+#include "stage/stage.h"
+
+#define STAGE_TF_NODES_MAX 500000	/* of a frozen graph */
+#define STAGE_TF_DEPTH_MAX 64		/* calls inside calls */
+#define STAGE_TF_FILE_MAX 0x7fffffff	/* bytes: protobuf's own limit */
+
+enum stage_tf_dtype {
+	STAGE_TF_INT32 = 3, STAGE_TF_STRING = 7, STAGE_TF_RESOURCE = 20,
+};
+
+/* ---- operators ------------------------------------------------------------- */
+
+/* Why a frozen graph cannot have this operator, or NULL. */
+const char *stage_tf_refused(const char *op);
+/* "key=b:1 …": attributes at their defaults (see tf-ops.c), or NULL. */
+const char *stage_tf_defaults(const char *op);
+/* The number of an operator's first output called `name`; -ENOTSUP: not
+ * known. */
+int stage_tf_output(const char *op, const char *name);
+
+/* ---- variables ------------------------------------------------------------- */
+
+struct stage_tf_var {
+	const char *key;	/* of the checkpoint */
+	const char *spec;	/* shape_and_slice of RestoreV2; "": all */
+};
+
+/* Bytes of a variable: rows [row, row + rows) of t, which is all of it unless
+ * the variable is a part of what was saved. */
+struct stage_tf_const {
+	const struct stage_bundle_tensor *t;
+	uint64_t dim0;		/* its first dimension, when t has one */
+	uint64_t off, len;	/* bytes in the tensor */
+};
+
+/* Names of the main graph's variables -> struct stage_tf_var, all in the
+ * model's arena. What cannot be understood is left out. */
+int stage_tf_vars(struct stage_savedmodel *m, const struct stage_bundle *b,
+	const struct stage_input *in, struct map *ret, struct error *why);
+/* -ENOENT: not in the checkpoint; -EBADMSG; -ENOTSUP. */
+int stage_tf_const(const struct stage_bundle *b, const struct stage_tf_var *v,
+	struct stage_tf_const *ret, struct error *why);
+
+/* ---- frozen graphs --------------------------------------------------------- */
+
+struct stage_tf_frozen_node {
+	const char *name, *op;
+	const char **input;
+	size_t n_input;
+	struct stage_tf_attr *attr;	/* sorted by key */
+	size_t n_attr;
+	const struct stage_tf_const *value;	/* a variable's bytes, or NULL */
+};
+
+struct stage_tf_frozen {
+	struct stage_arena arena;
+	struct stage_tf_frozen_node *v;
+	size_t n, room;
+};
+
+/* The graph of a signature. *ret is for stage_tf_frozen_done() in every case.
+ * -ENOTSUP with the operator and why. */
+int stage_tf_freeze(struct stage_savedmodel *m, const struct stage_bundle *b,
+	const struct map *vars, const struct stage_tf_signature *s,
+	struct stage_tf_frozen *ret, struct error *why);
+void stage_tf_frozen_done(struct stage_tf_frozen *f);
+
+/* As GraphDef. `path` is saved_model.pb's, whose long constants are referred
+ * to. -EFBIG: over 2 GiB. */
+int stage_tf_write(const struct stage_savedmodel *m,
+	const struct stage_bundle *b, const struct stage_tf_frozen *f,
+	const char *path, struct stage_recipe **ret, struct error *why);
+
+#endif
