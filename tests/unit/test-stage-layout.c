@@ -126,6 +126,13 @@ static void test_layout(void)
 		"pytorch/model_fp16.onnx:3", "pytorch/ pytorch/model.onnx "
 		"pytorch/model.safetensors:5 pytorch/model_skeleton.onnx");
 	lays_out(s, "config.json model.safetensors:5 pytorch:3", "");
+	/* SavedModels, at the root and below. */
+	lays_out(s, "saved_model.pb variables/variables.index:2",
+		"tensorflow/ tensorflow/model.pb");
+	lays_out(s, "a/b/saved_model.pb a/b/variables/variables.index "
+		"saved_model.pb", "a/b/frozen/ a/b/frozen/model.pb");
+	lays_out(s, "saved_model.pb variables/variables.index "
+		"tensorflow/x.pb", "");
 	stage_free(s);
 }
 
