@@ -30,9 +30,9 @@ struct stage_graph_init {
 	const void *data;		/* a constant's; NULL: a weight */
 	const char *path;		/* a weight's source */
 	uint64_t file_size, off;	/* bytes; of and in the source */
-	struct stage_extent how;	/* xform: computed from `rows` rows at
+	struct stage_extent how;	/* xform: computed from n elements at
 					 * off; 0: the bytes as they are */
-	uint64_t rows;
+	uint64_t n;
 };
 
 /* Where a value comes from: 0 from before the first node, else node + 1. */

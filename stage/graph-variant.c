@@ -40,20 +40,15 @@ static int named(const struct variant *v, const struct stage_graph_init *init,
 	return 0;
 }
 
-static uint64_t elements(const struct stage_graph_init *init)
-{
-	return init->len / stage_dtype_size(init->dtype);
-}
-
 /* X of any type into f16, each element for itself. */
 static struct stage_graph_init as_f16(const struct stage_graph_init *init)
 {
 	struct stage_graph_init half = *init;
 
 	half.dtype = STAGE_F16;
-	half.rows = elements(init);
-	half.len = half.rows * 2;
-	half.how = (struct stage_extent){ .row = 1, .xform = STAGE_TO_F16,
+	half.n = init->len / stage_dtype_size(init->dtype);
+	half.len = half.n * 2;
+	half.how = (struct stage_extent){ .xform = STAGE_TO_F16,
 		.from = (uint8_t)init->dtype };
 	return half;
 }

@@ -446,7 +446,7 @@ static int emit_init(struct model *m, const struct stage_graph_init *init,
 		return stage_recipe_copy(r, (unsigned)source, init->off,
 			payload);
 	payload += stage_recipe_size(r);
-	err = stage_recipe_xform(r, (unsigned)source, init->off, init->rows,
+	err = stage_recipe_xform(r, (unsigned)source, init->off, init->n,
 		&init->how);
 	return err ? err : payload == stage_recipe_size(r) ? 0 : -EINVAL;
 }

@@ -4,7 +4,6 @@
  *   "omnircp\n"  u32 version  u32 sources  u64 extents  u64 pool  u64 size
  *   source:      u64 size  u32 length  path
  *   extent:      u8 kind  u32 source  u64 off  u64 len  u8 xform  u8 from
- *                u32 row
  *   pool bytes
  *   u64 XXH3 of everything before
  *
@@ -24,7 +23,7 @@
 #define MAGIC "omnircp\n"
 #define MAGIC_LEN 8
 #define FORMAT_VERSION 2
-#define EXTENT_LEN 27
+#define EXTENT_LEN 23
 #define SOURCE_MIN 12
 
 /* EXTENT_LEN bytes at a time: a million extents are no million appends. */
@@ -35,10 +34,8 @@ static int write_extent(const struct stage_extent *e, struct buf *ret)
 	rec[0] = e->kind;
 	rec[21] = e->xform;
 	rec[22] = e->from;
-	for (unsigned k = 0; k < 4; k++) {
+	for (unsigned k = 0; k < 4; k++)
 		rec[1 + k] = (uint8_t)(e->source >> (8 * k));
-		rec[23 + k] = (uint8_t)(e->row >> (8 * k));
-	}
 	for (unsigned k = 0; k < 8; k++) {
 		rec[5 + k] = (uint8_t)(e->off >> (8 * k));
 		rec[13 + k] = (uint8_t)(e->len >> (8 * k));
@@ -138,7 +135,6 @@ static int parse_extents(struct stage_recipe *r, struct bytes *b, uint64_t n)
 		e->len = bytes_le64(b);
 		e->xform = bytes_u8(b);
 		e->from = bytes_u8(b);
-		e->row = bytes_le32(b);
 	}
 	return b->bad ? -EBADMSG : 0;
 }

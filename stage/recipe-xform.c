@@ -1,9 +1,10 @@
 /*
- * Computed extents. A row of the source becomes a row of the output and
- * depends on nothing else, so that any part can be computed from the rows it
- * touches: there is no state, and no pass over a tensor before its first byte.
+ * Computed extents. An element of the source becomes an element of the output
+ * and depends on nothing else, so that any part can be computed from the
+ * elements it touches: there is no state, and no pass over a tensor before its
+ * first byte.
  *
- * A read goes through the rows in steps of some 256 KiB of the source, one
+ * A read goes through the elements in steps of some 256 KiB of the source, one
  * after the other, whatever its length. Where the source answers at once the
  * steps are a loop; where it answers later, the next step starts in its
  * callback. The arithmetic there is a fraction of a millisecond a step.
@@ -15,13 +16,12 @@
 
 #include "stage/recipe.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "stage/tensor.h"
 
-#define STEP_LEN ((uint64_t)256 << 10)	/* bytes of the source, or one row */
+#define STEP_LEN ((uint64_t)256 << 10)	/* bytes of the source */
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	"the arithmetic on tensors is that of little-endian machines");
@@ -75,51 +75,16 @@ static uint16_t to_f16(float f)
 	return (uint16_t)(sign | a >> 13);
 }
 
-/* The larger of |x|, in bits: they are in the order of their numbers, and
- * what is no number is above them all. */
-static uint32_t row_max(const float *x, size_t n)
-{
-	uint32_t max = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		uint32_t a = bits_of(x[i]) & 0x7fffffff;
-
-		max = a > max ? a : max;
-	}
-	return max;
-}
-
-/* A row with an infinite element has an infinite scale and is no number
- * throughout: eight bits cannot say it, and nobody shall take it for one. */
-static float row_scale(const float *x, size_t n)
-{
-	float scale = of_bits(row_max(x, n)) / 127;
-
-	/* A scale that lost bits would not give 127 back. */
-	return scale < 0x1p-126f ? 1 : scale;
-}
-
-static int8_t to_i8(float x, float scale)
-{
-	float q = rintf(x / scale);
-
-	if (!(q > -127))	/* also what is no number */
-		return isnan(q) ? 0 : -127;
-	return q < 127 ? (int8_t)q : 127;
-}
-
-/* ---- rows ------------------------------------------------------------------ */
+/* ---- elements -------------------------------------------------------------- */
 
 uint64_t stage_xform_in(const struct stage_extent *e)
 {
-	if (!e->row || e->row > STAGE_ROW_MAX)
-		return 0;
 	switch ((enum stage_dtype)e->from) {
 	case STAGE_F32:
-		return (uint64_t)e->row * 4;
+		return 4;
 	case STAGE_F16:
 	case STAGE_BF16:
-		return (uint64_t)e->row * 2;
+		return 2;
 	default:
 		return 0;
 	}
@@ -127,16 +92,7 @@ uint64_t stage_xform_in(const struct stage_extent *e)
 
 uint64_t stage_xform_out(const struct stage_extent *e)
 {
-	switch ((enum stage_xform)e->xform) {
-	case STAGE_TO_F16:
-		return (uint64_t)e->row * 2;
-	case STAGE_ROW_SCALE:
-		return 4;
-	case STAGE_ROW_I8:
-		return e->row;
-	default:
-		return 0;
-	}
+	return e->xform == STAGE_TO_F16 ? 2 : 0;
 }
 
 void stage_xform_range(const struct stage_extent *e, uint64_t off,
@@ -167,28 +123,14 @@ static void load(enum stage_dtype from, const uint8_t *in, size_t n,
 	}
 }
 
-/* n elements, which are one row unless each is computed for itself; `out`
- * lies anywhere too. */
-static void compute(enum stage_xform how, const float *x, size_t n,
-	uint8_t *out)
+/* `out` lies anywhere too. */
+static void compute(const float *x, size_t n, uint8_t *out)
 {
-	float scale;
+	for (size_t i = 0; i < n; i++) {
+		uint16_t h = to_f16(x[i]);
 
-	if (how == STAGE_TO_F16) {
-		for (size_t i = 0; i < n; i++) {
-			uint16_t h = to_f16(x[i]);
-
-			memcpy(out + 2 * i, &h, 2);
-		}
-		return;
+		memcpy(out + 2 * i, &h, 2);
 	}
-	scale = row_scale(x, n);
-	if (how == STAGE_ROW_SCALE) {
-		memcpy(out, &scale, 4);
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-		out[i] = (uint8_t)to_i8(x[i], scale);
 }
 
 /* ---- reads ----------------------------------------------------------------- */
@@ -198,49 +140,48 @@ struct job {
 	struct src *source;
 	struct src_read *parent;
 	struct stage_extent e;
-	uint64_t in, out;	/* bytes of a row */
-	uint64_t next, end;	/* rows, of the extent; next is the first of r */
-	uint64_t step;		/* rows of one read, at most */
+	uint64_t in, out;	/* bytes of an element */
+	uint64_t next, end;	/* elements; next is the first of r */
+	uint64_t step;		/* elements of one read, at most */
 	float *x;		/* the elements of one compute() */
-	uint8_t *bytes;		/* `step` rows of the source */
-	uint8_t *row;		/* one row of output, for those cut */
+	uint8_t *bytes;		/* `step` elements of the source */
 };
 
-/* k rows from row i on: what the parent wants of them. */
-static void put_rows(struct job *j, uint64_t i, uint64_t k, const uint8_t *in)
+/* n elements from element i on: what the parent wants of them, which is all of
+ * them or a part of one. */
+static void put(struct job *j, uint64_t i, uint64_t n, const uint8_t *in)
 {
 	const struct src_read *p = j->parent;
-	enum stage_xform how = (enum stage_xform)j->e.xform;
-	uint64_t start = i * j->out, end = start + k * j->out;
+	uint64_t start = i * j->out, end = start + n * j->out;
 	uint64_t a = start > p->off ? start : p->off;
 	uint64_t b = end < p->off + p->len ? end : p->off + p->len;
 	uint8_t *to = (uint8_t *)p->buf + (a - p->off);
-	size_t n = (size_t)(k * j->e.row);
+	uint8_t one[2];
 
-	load((enum stage_dtype)j->e.from, in, n, j->x);
+	load((enum stage_dtype)j->e.from, in, (size_t)n, j->x);
 	if (b - a == end - start) {
-		compute(how, j->x, n, to);
+		compute(j->x, (size_t)n, to);
 		return;
 	}
-	compute(how, j->x, n, j->row);
-	memcpy(to, j->row + (a - start), b - a);
+	compute(j->x, 1, one);
+	memcpy(to, one + (a - start), b - a);
 }
 
-/* How many rows from row i on can be computed at once: one, or when elements
- * do not depend on each other all that are wanted whole. */
+/* How many elements from element i on go into the buffer at once: all that are
+ * wanted whole, or one. */
 static uint64_t together(const struct job *j, uint64_t i, uint64_t n)
 {
 	const struct src_read *p = j->parent;
 	uint64_t whole;
 
-	if (j->e.xform != STAGE_TO_F16 || i * j->out < p->off)
+	if (i * j->out < p->off)
 		return 1;
 	whole = (p->off + p->len - i * j->out) / j->out;
 	whole = whole < n ? whole : n;
 	return whole ? whole : 1;
 }
 
-static void take_rows(struct job *j)
+static void take(struct job *j)
 {
 	const uint8_t *in = j->bytes;
 	uint64_t n = j->r.len / j->in;
@@ -248,7 +189,7 @@ static void take_rows(struct job *j)
 	while (n) {
 		uint64_t k = together(j, j->next, n);
 
-		put_rows(j, j->next, k, in);
+		put(j, j->next, k, in);
 		j->next += k;
 		in += k * j->in;
 		n -= k;
@@ -270,7 +211,7 @@ static int run(struct job *j)
 		err = src_read(j->source, &j->r);
 		if (err)
 			return err;
-		take_rows(j);
+		take(j);
 	}
 	return 0;
 }
@@ -281,7 +222,7 @@ static void step_done(struct src_read *r, int err)
 	struct src_read *parent = j->parent;
 
 	if (!err) {
-		take_rows(j);
+		take(j);
 		err = run(j);
 		if (err == -EINPROGRESS)
 			return;
@@ -290,28 +231,22 @@ static void step_done(struct src_read *r, int err)
 	parent->done(parent, err);
 }
 
-/* Memory for `rows` rows, or for as many as a step has. */
-static struct job *job_new(const struct stage_extent *e, uint64_t rows)
+/* Memory for n elements, or for as many as a step has. */
+static struct job *job_new(const struct stage_extent *e, uint64_t n)
 {
-	uint64_t in = stage_xform_in(e), out = stage_xform_out(e);
-	uint64_t step = STEP_LEN / in;
-	size_t n_x, n_in;
+	uint64_t in = stage_xform_in(e), step = STEP_LEN / in;
 	struct job *j;
 
-	step = step ? step : 1;
-	step = rows < step ? rows : step;
-	n_x = (size_t)(e->xform == STAGE_TO_F16 ? step * e->row : e->row);
-	n_in = (size_t)(step * in);
-	j = malloc(sizeof(*j) + n_x * sizeof(*j->x) + n_in + (size_t)out);
+	step = n < step ? n : step;
+	j = malloc(sizeof(*j) + (size_t)step * (sizeof(*j->x) + (size_t)in));
 	if (!j)
 		return NULL;
 	j->e = *e;
 	j->in = in;
-	j->out = out;
+	j->out = stage_xform_out(e);
 	j->step = step;
 	j->x = (float *)(void *)(j + 1);
-	j->bytes = (uint8_t *)(j->x + n_x);
-	j->row = j->bytes + n_in;
+	j->bytes = (uint8_t *)(j->x + step);
 	return j;
 }
 

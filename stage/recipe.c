@@ -164,25 +164,24 @@ static const char *xform_fault(const struct stage_extent *e, uint64_t size)
 	if (!in || !out)
 		return "is of no computation we know";
 	if (e->len % out)
-		return "ends inside a row";
+		return "ends inside an element";
 	return !size_mul(e->len / out, in, &len) &&
 		size_inside(e->off, len, size) ? NULL :
 		"lies outside its source";
 }
 
 int stage_recipe_xform(struct stage_recipe *r, unsigned source, uint64_t off,
-	uint64_t rows, const struct stage_extent *how)
+	uint64_t n, const struct stage_extent *how)
 {
 	struct stage_extent e = { .off = off, .source = source,
-		.row = how->row, .kind = STAGE_XFORM, .xform = how->xform,
-		.from = how->from };
+		.kind = STAGE_XFORM, .xform = how->xform, .from = how->from };
 	int err;
 
 	if (source >= r->n_sources ||
-	    size_mul(rows, stage_xform_out(&e), &e.len) ||
+	    size_mul(n, stage_xform_out(&e), &e.len) ||
 	    xform_fault(&e, r->sources[source].size))
 		return -EINVAL;
-	if (!rows)
+	if (!n)
 		return 0;
 	err = reserve(r);
 	return err ? err : append(r, &e);
@@ -220,7 +219,7 @@ static const char *extent_fault(const struct stage_recipe *r,
 {
 	if (!e->len)
 		return "is empty";
-	if (e->kind != STAGE_XFORM && (e->row || e->xform || e->from))
+	if (e->kind != STAGE_XFORM && (e->xform || e->from))
 		return "has a computation and is none";
 	switch (e->kind) {
 	case STAGE_INLINE:

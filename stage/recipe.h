@@ -18,7 +18,6 @@
 
 #define STAGE_EXTENTS_MAX 4000000
 #define STAGE_SOURCES_MAX 4096
-#define STAGE_ROW_MAX (1u << 20)		/* elements */
 #define STAGE_POOL_MAX (512u << 20)	/* bytes */
 
 struct stage_recipe_source {
@@ -36,8 +35,8 @@ struct stage_recipe {
 	uint64_t size;		/* sum of v[].len */
 };
 
-/* Of an XFORM extent: bytes of one row in the source, and of what becomes of
- * it. 0: the extent names no computation we know. */
+/* Of an XFORM extent: bytes of an element in the source, and of what becomes
+ * of it. 0: the extent names no computation we know. */
 uint64_t stage_xform_in(const struct stage_extent *e);
 uint64_t stage_xform_out(const struct stage_extent *e);
 /* The bytes of the source that [off, off+len) of a checked extent's output

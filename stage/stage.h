@@ -27,14 +27,10 @@ enum stage_extent_kind {
 	STAGE_XFORM,	/* computed from a source, see enum stage_xform */
 };
 
-/* What is computed from rows of floating-point numbers. Any part of it needs
- * just the rows it comes from. */
+/* What is computed from floating-point numbers, each for itself. */
 enum stage_xform {
 	STAGE_TO_F16 = 1,	/* 2 bytes an element: to nearest even, finite
 				 * values at most 65504 */
-	STAGE_ROW_SCALE,	/* 4 bytes a row, f32: max |x| / 127; 1 for a
-				 * row of zeros */
-	STAGE_ROW_I8,		/* 1 byte an element: x / scale, rounded */
 };
 
 struct stage_extent {
@@ -42,7 +38,6 @@ struct stage_extent {
 	uint64_t off;		/* REF, XFORM: in the source; INLINE: in the
 				 * pool */
 	uint32_t source;	/* REF, XFORM: index into sources */
-	uint32_t row;		/* XFORM: elements of a row, > 0; else 0 */
 	uint8_t kind;
 	uint8_t xform;		/* XFORM: enum stage_xform; else 0 */
 	uint8_t from;		/* XFORM: enum stage_dtype, F32, F16 or BF16;
@@ -65,10 +60,10 @@ int stage_recipe_inline(struct stage_recipe *r, const void *data, size_t len);
 int stage_recipe_copy(struct stage_recipe *r, unsigned source, uint64_t off,
 	uint64_t len);
 int stage_recipe_zero(struct stage_recipe *r, uint64_t len);
-/* Computed from `rows` rows, which lie at off. -EINVAL: outside the source, or
- * what stage_recipe_check() would refuse. */
+/* Computed from n elements, which lie at off; of `how`, xform and from count.
+ * -EINVAL: outside the source, or what stage_recipe_check() would refuse. */
 int stage_recipe_xform(struct stage_recipe *r, unsigned source, uint64_t off,
-	uint64_t rows, const struct stage_extent *how);
+	uint64_t n, const struct stage_extent *how);
 
 uint64_t stage_recipe_size(const struct stage_recipe *r);
 unsigned stage_recipe_sources(const struct stage_recipe *r);

@@ -12,19 +12,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 #define READ_MAX 65536
-#define COMPUTED_MAX 64		/* bytes; each may need a whole source */
-
-static bool is_computed(const struct stage_recipe *r)
-{
-	const struct stage_extent *v;
-	size_t n = stage_recipe_extents(r, &v);
-
-	for (size_t i = 0; i < n; i++) {
-		if (v[i].kind == STAGE_XFORM)
-			return true;
-	}
-	return false;
-}
 
 static void check_src(struct stage_recipe *r)
 {
@@ -45,8 +32,7 @@ static void check_src(struct stage_recipe *r)
 	if (small && stage_recipe_src(r, v, &s, NULL))
 		abort();
 	if (s) {
-		len = is_computed(r) ? COMPUTED_MAX : READ_MAX;
-		len = s->size < len ? (size_t)s->size : len;
+		len = s->size < READ_MAX ? (size_t)s->size : READ_MAX;
 		if (src_read_wait(s, s->size - len, buf, len))
 			abort();
 		(void) src_peek(s, 0, len, iov, 64);

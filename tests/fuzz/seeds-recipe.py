@@ -6,7 +6,7 @@ import struct
 import sys
 
 INLINE, REF, ZERO, XFORM = range(4)
-TO_F16, SCALE, I8 = 1, 2, 3
+TO_F16 = 1
 F32, F16, BF16 = 1, 10, 16
 
 
@@ -17,8 +17,8 @@ def recipe(name, sources, extents, pool=b"", size=None, version=2):
     for path, n in sources:
         out += struct.pack("<QI", n, len(path)) + path
     for e in extents:
-        e = tuple(e) + (0, 0, 0)[len(e) - 4:]
-        out += struct.pack("<BIQQBBI", *e)
+        e = tuple(e) + (0, 0)[len(e) - 4:]
+        out += struct.pack("<BIQQBB", *e)
     with open(os.path.join(sys.argv[1], name), "wb") as f:
         f.write(out + pool + bytes(8))
 
@@ -39,17 +39,14 @@ recipe("bad-overflow", [], [(ZERO, 0, 0, 1 << 63), (ZERO, 0, 0, 1 << 63)],
 recipe("bad-path", [(b"../x", 10)], [])
 recipe("bad-twice", [(b"x", 10), (b"x", 10)], [])
 recipe("good-xform", [(b"x", 4000)],
-       [(XFORM, 0, 3, 200, TO_F16, F32, 1), (XFORM, 0, 5, 14, TO_F16, BF16, 7),
-        (XFORM, 0, 100, 300, I8, F32, 100), (XFORM, 0, 100, 12, SCALE, F32, 100),
-        (XFORM, 0, 7, 99, I8, F16, 33)])
-recipe("bad-xform-row", [(b"x", 400)], [(XFORM, 0, 0, 3, I8, F32, 2)])
-recipe("bad-xform-no-row", [(b"x", 400)], [(XFORM, 0, 0, 4, I8, F32, 0)])
-recipe("bad-xform-long-row", [(b"x", 1 << 40)],
-       [(XFORM, 0, 0, 4, SCALE, F32, (1 << 20) + 1)])
-recipe("bad-xform-type", [(b"x", 400)], [(XFORM, 0, 0, 4, TO_F16, 7, 1)])
-recipe("bad-xform-kind", [(b"x", 400)], [(XFORM, 0, 0, 4, 4, F32, 1)])
-recipe("bad-xform-outside", [(b"x", 400)], [(XFORM, 0, 4, 200, TO_F16, F32, 1)])
+       [(XFORM, 0, 3, 200, TO_F16, F32), (XFORM, 0, 5, 14, TO_F16, BF16),
+        (XFORM, 0, 7, 98, TO_F16, F16)])
+recipe("bad-xform-inside", [(b"x", 400)], [(XFORM, 0, 0, 3, TO_F16, F32)])
+recipe("bad-xform-type", [(b"x", 400)], [(XFORM, 0, 0, 4, TO_F16, 7)])
+recipe("bad-xform-kind", [(b"x", 400)], [(XFORM, 0, 0, 4, 2, F32)])
+recipe("bad-xform-outside", [(b"x", 400)], [(XFORM, 0, 4, 200, TO_F16, F32)])
 recipe("bad-xform-overflow", [(b"x", 400)],
-       [(XFORM, 0, 0, 1 << 62, SCALE, F32, 1 << 20)])
-recipe("bad-ref-with-row", [(b"x", 400)], [(REF, 0, 0, 4, 0, 0, 1)])
+       [(XFORM, 0, 0, 1 << 63, TO_F16, F32)])
+recipe("bad-ref-with-xform", [(b"x", 400)], [(REF, 0, 0, 4, TO_F16, 0)])
+recipe("bad-ref-with-type", [(b"x", 400)], [(REF, 0, 0, 4, 0, F32)])
 recipe("unsupported-version", [], [], version=1)
