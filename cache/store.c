@@ -323,7 +323,7 @@ static int open_files(struct cache *c, struct error *why)
 {
 	static const char *const dirs[] = {
 		"objects/sha256", "partial", "recipes", "links", "refs",
-		"pins", "tmp",
+		"pins",
 	};
 	int r = 0;
 
@@ -343,6 +343,9 @@ static int open_files(struct cache *c, struct error *why)
 		r = repair(c);
 	if (!r)
 		r = cache_lock_wait(c->lock_fd, LOCK_ALIVE, true);
+	/* Before this lock another process may be at repair(). */
+	if (!r)
+		r = io_mkdirs(c->dir, "tmp");
 	if (r)
 		return error_set(why, r, "cannot prepare the cache: %s",
 			strerror(-r));
