@@ -120,6 +120,12 @@ static inline char *graph_text(const struct stage_graph *g)
 				n += (size_t)snprintf(s + n, room - n,
 					" %s=%lld", o->attrs[k].name,
 					(long long)o->attrs[k].i);
+		for (size_t k = 0; k < o->n_attrs; k++)
+			for (size_t j = 0; o->attrs[k].kind == STAGE_ATTR_INTS
+				&& j < o->attrs[k].n; j++)
+				n += (size_t)snprintf(s + n, room - n,
+					" %s[%zu]=%lld", o->attrs[k].name, j,
+					(long long)o->attrs[k].ints[j]);
 		n += (size_t)snprintf(s + n, room - n, "\n");
 		t_check(n < room);
 	}

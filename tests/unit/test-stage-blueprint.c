@@ -336,7 +336,7 @@ static void test_names(void)
 
 	bp_makes(t,
 		"/enc/layer.0/self/key/Transpose = "
-		"Transpose(enc.layer.0.self.key.weight)\n"
+		"Transpose(enc.layer.0.self.key.weight) perm[0]=1 perm[1]=0\n"
 		"/enc/layer.0/self/key/MatMul = "
 		"MatMul(x, /enc/layer.0/self/key/Transpose)\n"
 		"/enc/layer.0/self/key/Add = "
@@ -382,12 +382,12 @@ static void test_portable(void)
 	bp_makes(u,
 		"/Unsqueeze = Unsqueeze(x, const)\n"
 		"/Unsqueeze_1 = Unsqueeze(/Unsqueeze, const_1)\n"
-		"/ReduceMean = ReduceMean(/Unsqueeze_1) keepdims=1\n"
+		"/ReduceMean = ReduceMean(/Unsqueeze_1) keepdims=1 axes[0]=3\n"
 		"z = ReduceSum(/ReduceMean, const_2) keepdims=0\n");
 	bp_makes(one, "z = Reshape(x, const)\n");
 	v.opset = 17;
 	bp_makes(v,
-		"/Transpose = Transpose(w)\n"
+		"/Transpose = Transpose(w) perm[0]=1 perm[1]=0\n"
 		"/MatMul = MatMul(x, /Transpose)\n"
 		"z = Reshape(/MatMul, const)\n");
 }
