@@ -2,6 +2,7 @@
 
 #include "fetch/auth.h"
 
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,14 +12,47 @@
 
 #define TOKEN_MAX 4096	/* bytes */
 
-static int token_check(const char *token, struct error *why)
+char *fetch_auth_bearer(const char *token)
 {
-	size_t n = strlen(token);
+	char *shown;
+
+	if (!token || !*token || asprintf(&shown, "Bearer %s", token) < 0)
+		return NULL;
+	return shown;
+}
+
+char *fetch_auth_basic(const char *user, const char *password)
+{
+	static const char scheme[] = "Basic ";
+	cleanup_free char *pair = NULL;
+	char *shown;
+	int n;
+
+	if (!user || !*user || !password)
+		return NULL;
+	n = asprintf(&pair, "%s:%s", user, password);
+	if (n < 0) {
+		pair = NULL;
+		return NULL;
+	}
+	shown = malloc(sizeof(scheme) + 4 * ((size_t)n + 2) / 3 + 1);
+	if (!shown)
+		return NULL;
+	memcpy(shown, scheme, sizeof(scheme));
+	EVP_EncodeBlock((unsigned char *)shown + sizeof(scheme) - 1,
+		(const unsigned char *)pair, n);
+	return shown;
+}
+
+static int check(const char *shown, struct error *why)
+{
+	const char *token = strchr(shown, ' ');
+	size_t n = strlen(shown);
 
 	if (n > TOKEN_MAX)
 		return error_set(why, -EINVAL, "the token is too long");
 	for (size_t i = 0; i < n; i++) {
-		if (token[i] <= ' ' || token[i] > '~')
+		if ((shown[i] <= ' ' && shown + i != token) || shown[i] > '~')
 			return error_set(why, -EINVAL,
 				"the token holds a byte that no header can");
 	}
@@ -26,7 +60,7 @@ static int token_check(const char *token, struct error *why)
 }
 
 int fetch_auth_init(struct fetch_auth *a, const char *endpoint,
-	const char *token, struct error *why)
+	const char *shown, struct error *why)
 {
 	cleanup_free char *origin = fetch_url_origin(endpoint);
 	char *header = NULL;
@@ -34,11 +68,11 @@ int fetch_auth_init(struct fetch_auth *a, const char *endpoint,
 
 	if (!origin)
 		return error_set(why, -EINVAL, "%s has no host", endpoint);
-	if (token && *token) {
-		r = token_check(token, why);
+	if (shown) {
+		r = check(shown, why);
 		if (r)
 			return r;
-		if (asprintf(&header, "Authorization: Bearer %s", token) < 0)
+		if (asprintf(&header, "Authorization: %s", shown) < 0)
 			return -ENOMEM;
 	}
 	a->origin = steal_ptr(origin);

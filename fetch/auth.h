@@ -13,9 +13,15 @@ struct fetch_auth {
 	char *header;	/* "Authorization: …"; NULL: no token */
 };
 
-/* token may be NULL. -EINVAL: it has bytes that no header can carry. */
+/* "Bearer TOKEN"; NULL: no token, or out of memory. The caller frees. */
+char *fetch_auth_bearer(const char *token);
+/* "Basic …" of RFC 7617. As above. */
+char *fetch_auth_basic(const char *user, const char *password);
+
+/* shown: "SCHEME CREDENTIALS", may be NULL. -EINVAL: it has bytes that no
+ * header can carry. */
 int fetch_auth_init(struct fetch_auth *a, const char *endpoint,
-	const char *token, struct error *why);
+	const char *shown, struct error *why);
 void fetch_auth_done(struct fetch_auth *a);
 /* The header line for a request to `url`, or NULL: none for it. */
 const char *fetch_auth_for(const struct fetch_auth *a, const char *url);

@@ -35,6 +35,34 @@ int fetch_hub_open(struct fetch *f, const char *kind, const struct conf *conf,
 	struct fetch_hub **ret, struct error *why);
 const char *fetch_hub_name(const struct fetch_hub *h);
 
+/* How the directories below a hub's own are to be read. */
+enum fetch_grammar {
+	FETCH_OWNERS,	/* OWNER/REPO[@REVISION]; some have one-word NAMEs */
+	FETCH_SINGLE,	/* the hub's directory is its one repository, which
+			 * every question calls FETCH_THE_REPO, and has no
+			 * revisions to choose from */
+	FETCH_VERSIONS,	/* GROUP/…/VERSION: fetch_name() says what is what */
+};
+#define FETCH_THE_REPO "models"
+
+/* What a path below a hub of FETCH_VERSIONS can be, by its text alone. */
+enum fetch_name {
+	FETCH_NAME_NONE,	/* nothing */
+	FETCH_NAME_GROUP,	/* a directory of names: fetch_list_owner() */
+	FETCH_NAME_NEWEST,	/* a directory of versions, and the name of the
+				 * newest of them (revision "") */
+	FETCH_NAME_VERSION,	/* a repository, then '/', then a revision */
+};
+/* Its one-file form, beside the directory of a version: VERSION.tar.gz. */
+#define FETCH_ARCHIVE_SUFFIX ".tar.gz"
+/* The path fetch_src_new(), fetch_url() and fetch_measure() know it by. */
+#define FETCH_ARCHIVE_PATH ":archive.tar.gz"
+
+enum fetch_grammar fetch_grammar(const struct fetch_hub *h);
+/* *ret_len: bytes of `path` that name the repository, when it is a version. */
+enum fetch_name fetch_name(const struct fetch_hub *h, const char *path,
+	size_t *ret_len);
+
 /* ---- what a hub can tell ------------------------------------------------- */
 
 struct fetch_snapshot {		/* a moving name resolved once */
@@ -63,12 +91,28 @@ int fetch_repo_check(const struct fetch_hub *h, const char *repo);
  * to a snapshot. -ENOENT, -EACCES, -ETIMEDOUT, -EHOSTUNREACH, -EIO. */
 void fetch_resolve(struct fetch_hub *h, const char *repo, const char *rev,
 	fetch_snapshot_cb *cb, void *arg);
-/* Every file of a snapshot with size and digest, sorted; all pages. */
+/* Every file of a snapshot, sorted; all pages. With size and digest as far as
+ * the hub tells them without a request a file: LISTING_SIZE_UNKNOWN is for
+ * fetch_measure(). -ENODATA: this hub only has the whole as an archive,
+ * FETCH_ARCHIVE_PATH. */
 void fetch_list(struct fetch_hub *h, const char *repo, const char *revision,
 	fetch_listing_cb *cb, void *arg);
-/* The repositories of one owner, as directories named "owner/name". */
+/* What is below an owner, or below a path that is FETCH_NAME_GROUP or _NEWEST,
+ * as directories named "owner/name". */
 void fetch_list_owner(struct fetch_hub *h, const char *owner,
 	fetch_listing_cb *cb, void *arg);
+
+/* What the hub says of one file when asked for nothing else. */
+struct fetch_fact {
+	uint64_t size;		/* bytes */
+	struct objid id;	/* the one given, or a better one, or none */
+};
+typedef void fetch_measure_cb(void *arg, int err, const struct error *why,
+	const struct fetch_fact *fact);
+/* A HEAD, or the first byte. `id` as in the listing. */
+void fetch_measure(struct fetch_hub *h, const char *repo,
+	const char *revision, const char *path, const struct objid *id,
+	fetch_measure_cb *cb, void *arg);
 
 /* A src over one file of a snapshot: it has read, pull and stat, and makes no
  * request before the first of them. Retries, signed URLs and their renewal are

@@ -63,13 +63,15 @@ static bool is_commit(const char *s)
 }
 
 static int hf_url(const struct fetch_hub *h, const char *repo,
-	const char *revision, const char *path, struct buf *ret)
+	const char *revision, const char *path, unsigned nth, struct buf *ret)
 {
 	int r;
 
+	if (nth)
+		return -ENOENT;
 	if (!hf_repo_ok(repo) || !is_commit(revision))
 		return -EINVAL;	/* a branch may move between two requests */
-	r = buf_printf(ret, "%s/%s/resolve/%s/", h->endpoint, repo, revision);
+	r = buf_printf(ret, "%s/%s/resolve/%s/", h->endpoints[0], repo, revision);
 	return r ? r : fetch_url_escape(ret, path, true);
 }
 
@@ -190,7 +192,7 @@ static void on_page(struct fetch_document *d, int err,
 
 static int question_url(const struct fetch_query *q, struct buf *b)
 {
-	const char *root = q->hub->endpoint;
+	const char *root = q->hub->endpoints[0];
 	int r;
 
 	switch (q->what) {
@@ -227,7 +229,7 @@ static void hf_answer(struct fetch_query *q)
 		return;
 	}
 	j->query = q;
-	j->doc = fetch_document_new(q->hub->engine, &q->hub->auth);
+	j->doc = fetch_document_new(q->hub->engine, &q->hub->auths[0]);
 	url = strdup((const char *)b.data);
 	if (!j->doc || !url) {
 		free(url);
@@ -240,10 +242,19 @@ static void hf_answer(struct fetch_query *q)
 	fetch_document_ask(j->doc, url);
 }
 
+static char *hf_credentials(const struct conf *c, unsigned nth)
+{
+	cleanup_free char *token = conf_hf_token(c);
+
+	(void) nth;
+	return fetch_auth_bearer(token);
+}
+
 const struct fetch_hub_ops fetch_hub_huggingface = {
 	.kind = "huggingface",
-	.endpoint_key = "huggingface.endpoint",
-	.token = conf_hf_token,
+	.grammar = FETCH_OWNERS,
+	.endpoint_keys = { "huggingface.endpoint" },
+	.credentials = hf_credentials,
 	.repo_ok = hf_repo_ok,
 	.owner_ok = hf_owner_ok,
 	.answer = hf_answer,

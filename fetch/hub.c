@@ -42,8 +42,10 @@ static void hub_free(struct fetch_hub *h)
 {
 	pthread_mutex_destroy(&h->lock);
 	map_done(&h->queries);
-	fetch_auth_done(&h->auth);
-	free(h->endpoint);
+	for (unsigned i = 0; i < FETCH_ENDPOINTS_MAX; i++) {
+		fetch_auth_done(&h->auths[i]);
+		free(h->endpoints[i]);
+	}
 	free(h);
 }
 
@@ -62,24 +64,39 @@ void fetch_free(struct fetch *f)
 	free(f);
 }
 
+static int endpoint_open(struct fetch_hub *h, const struct conf *conf,
+	struct error *why)
+{
+	unsigned i = h->n_endpoints;
+	const char *key = h->ops->endpoint_keys[i];
+	const char *root = conf_get(conf, key);
+	cleanup_free char *shown = h->ops->credentials ?
+		h->ops->credentials(conf, i) : NULL;
+	int r = fetch_url_endpoint(root ? root : "", &h->endpoints[i], why);
+
+	if (!r)
+		r = fetch_auth_init(&h->auths[i], h->endpoints[i], shown, why);
+	if (r)
+		error_wrap(why, "%s", key);
+	else
+		h->n_endpoints++;
+	return r;
+}
+
 static int hub_new(struct fetch *f, const struct fetch_hub_ops *ops,
 	const struct conf *conf, struct fetch_hub **ret, struct error *why)
 {
-	const char *endpoint = conf_get(conf, ops->endpoint_key);
-	cleanup_free char *token = ops->token ? ops->token(conf) : NULL;
 	struct fetch_hub *h = calloc(1, sizeof(*h));
-	int r;
+	int r = 0;
 
 	if (!h)
 		return error_set(why, -ENOMEM, "out of memory");
 	pthread_mutex_init(&h->lock, NULL);
 	h->ops = ops;
 	h->engine = f->engine;
-	r = fetch_url_endpoint(endpoint ? endpoint : "", &h->endpoint, why);
-	if (!r)
-		r = fetch_auth_init(&h->auth, h->endpoint, token, why);
+	while (!r && ops->endpoint_keys[h->n_endpoints])
+		r = endpoint_open(h, conf, why);
 	if (r) {
-		error_wrap(why, "%s", ops->endpoint_key);
 		hub_free(h);
 		return r;
 	}
@@ -114,6 +131,26 @@ const char *fetch_hub_name(const struct fetch_hub *h)
 	return h->ops->kind;
 }
 
+enum fetch_grammar fetch_grammar(const struct fetch_hub *h)
+{
+	return h->ops->grammar;
+}
+
+enum fetch_name fetch_name(const struct fetch_hub *h, const char *path,
+	size_t *ret_len)
+{
+	return h->ops->name ? h->ops->name(path, ret_len) : FETCH_NAME_NONE;
+}
+
+const struct fetch_auth *fetch_hub_auth(const struct fetch_hub *h,
+	const char *url)
+{
+	for (unsigned i = 1; i < h->n_endpoints; i++)
+		if (fetch_auth_for(&h->auths[i], url))
+			return &h->auths[i];
+	return &h->auths[0];
+}
+
 int fetch_repo_check(const struct fetch_hub *h, const char *repo)
 {
 	return h->ops->repo_ok(repo) ? 0 : -ENOENT;
@@ -142,7 +179,7 @@ char *fetch_url(const struct fetch_hub *h, const char *repo,
 {
 	struct buf b cleanup_buf = BUF_INIT(URL_MAX);
 
-	if (h->ops->url(h, repo, revision, path, &b))
+	if (h->ops->url(h, repo, revision, path, 0, &b))
 		return NULL;
 	return strdup((const char *)b.data);
 }

@@ -21,20 +21,31 @@ struct fetch_file {
 	struct objid id;
 };
 
+#define FETCH_ENDPOINTS_MAX 4	/* hosts of one hub that have a key */
+
 struct fetch_hub_ops {
-	const char *kind;		/* as the first directory is named */
-	const char *endpoint_key;	/* of the configuration */
-	/* MAY. The token, or NULL; the caller frees. */
-	char *(*token)(const struct conf *c);
+	const char *kind;		/* what fetch_hub_open() knows it by */
+	enum fetch_grammar grammar;
+	/* Of the configuration; NULL-ended. The first is the hub's own. */
+	const char *endpoint_keys[FETCH_ENDPOINTS_MAX + 1];
+	/* MAY. What to show the nth endpoint, "Bearer …" or "Basic …", or
+	 * NULL; the caller frees. */
+	char *(*credentials)(const struct conf *c, unsigned nth);
 	/* MUST. Could the hub have such a name? Syntax only, no request. */
 	bool (*repo_ok)(const char *repo);
 	bool (*owner_ok)(const char *owner);
+	/* MUST, of FETCH_VERSIONS: what could `path`, a few components below
+	 * the hub's directory, be? *ret_len: bytes of path that name the
+	 * repository (FETCH_NAME_VERSION). */
+	enum fetch_name (*name)(const char *path, size_t *ret_len);
 	/* MUST. Engine thread; the names are ok. Ends in
 	 * fetch_query_answer(), now or later, whatever q->what is. */
 	void (*answer)(struct fetch_query *q);
-	/* MUST. Append the address of a file; -EINVAL: no such name can be. */
+	/* MUST. Append the nth address of a file, 0 the first to ask; -EINVAL:
+	 * no such name can be; -ENOENT: it has not so many. */
 	int (*url)(const struct fetch_hub *h, const char *repo,
-		const char *revision, const char *path, struct buf *ret);
+		const char *revision, const char *path, unsigned nth,
+		struct buf *ret);
 	/* MAY. Does a reply (of any hop, below 400) speak of this very file?
 	 * Engine thread. -EIO, -ESTALE with words: no. */
 	int (*vet)(const struct fetch_file *f, const struct fetch_reply *r,
@@ -44,12 +55,17 @@ struct fetch_hub_ops {
 struct fetch_hub {
 	const struct fetch_hub_ops *ops;
 	struct fetch_engine *engine;
-	char *endpoint;			/* no trailing slash */
-	struct fetch_auth auth;
+	char *endpoints[FETCH_ENDPOINTS_MAX];	/* no trailing slash */
+	struct fetch_auth auths[FETCH_ENDPOINTS_MAX];
+	unsigned n_endpoints;
 	struct fetch_hub *next;
 	pthread_mutex_t lock;
 	struct map queries;		/* lock; key → struct fetch_query */
 };
+
+/* The credentials of the endpoint `url` belongs to. Never NULL. */
+const struct fetch_auth *fetch_hub_auth(const struct fetch_hub *h,
+	const char *url);
 
 extern const struct fetch_hub_ops fetch_hub_huggingface;
 

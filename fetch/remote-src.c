@@ -99,7 +99,7 @@ static int start(struct remote_src *s, uint64_t off, uint64_t len,
 	j->read = read;
 	j->transfer.engine = s->hub->engine;
 	j->transfer.url = s->url;
-	j->transfer.auth = &s->hub->auth;
+	j->transfer.auth = fetch_hub_auth(s->hub, s->url);
 	j->transfer.klass = FETCH_BULK;
 	j->transfer.ranged = true;
 	j->transfer.want = (struct fetch_range){ off, off + len,
@@ -167,7 +167,7 @@ int fetch_src_new(struct fetch_hub *h, const char *repo, const char *revision,
 
 	if (!path_rel_ok(path) || !h->ops->repo_ok(repo) || size > INT64_MAX)
 		return -EINVAL;
-	r = h->ops->url(h, repo, revision, path, &url);
+	r = h->ops->url(h, repo, revision, path, 0, &url);
 	if (r)
 		return r;
 	s = calloc(1, sizeof(*s));

@@ -149,7 +149,7 @@ static void tokens(void)
 {
 	struct fetch_auth a = { 0 };
 
-	t_int(fetch_auth_init(&a, "https://hub.co", "hf_x", NULL), 0);
+	t_int(fetch_auth_init(&a, "https://hub.co", "Bearer hf_x", NULL), 0);
 	t_str(fetch_auth_for(&a, "https://hub.co/a"),
 		"Authorization: Bearer hf_x");
 	t_str(fetch_auth_for(&a, "https://HUB.co:443/a"),
@@ -163,10 +163,24 @@ static void tokens(void)
 	t_int(fetch_auth_init(&a, "https://hub.co", NULL, NULL), 0);
 	t_check(!fetch_auth_for(&a, "https://hub.co/a"));
 	fetch_auth_done(&a);
-	t_int(fetch_auth_init(&a, "https://hub.co", "x\r\nHost: y", NULL),
+	t_int(fetch_auth_init(&a, "https://hub.co", "Bearer x\r\nHost: y", NULL),
 		-EINVAL);
-	t_int(fetch_auth_init(&a, "https://hub.co", "x y", NULL), -EINVAL);
+	t_int(fetch_auth_init(&a, "https://hub.co", "Bearer x y", NULL), -EINVAL);
 	t_check(!a.origin && !a.header);
+}
+
+static void credentials(void)
+{
+	char *s = fetch_auth_basic("Aladdin", "open sesame");
+
+	t_str(s, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+	free(s);
+	s = fetch_auth_bearer("hf_x");
+	t_str(s, "Bearer hf_x");
+	free(s);
+	t_check(!fetch_auth_bearer(NULL) && !fetch_auth_bearer(""));
+	t_check(!fetch_auth_basic(NULL, "x") && !fetch_auth_basic("", "x") &&
+		!fetch_auth_basic("u", NULL));
 }
 
 int main(void)
@@ -179,5 +193,6 @@ int main(void)
 	file_paths();
 	shows_no_signature();
 	tokens();
+	credentials();
 	return 0;
 }
