@@ -4,7 +4,7 @@ A rule is a JSON object:
 
     do      what, see below
     match   regular expression searched in "METHOD URL ORG/NAME/FILE"
-    host    "hub" or "cdn" (default both)
+    host    "hub", "cdn" or another site's name (default all)
     times   how often it applies (default: until cleared)
     skip    how many matching requests it lets pass first
 

@@ -1,14 +1,21 @@
 #!/usr/bin/env python3
-"""A model hub on this machine: the Hugging Face protocol from a directory.
+"""Model hubs on this machine, from a directory: Hugging Face, and others.
 
 Two hosts, because redirects and tokens are about hosts: the hub (API and
 resolve addresses) and the CDN (signed addresses of LFS files), on 127.0.0.1
 and 127.0.0.2. Standard library only. See repos.py for the directory and
 faults.py for what can be made to go wrong.
 
-    hubd.py [--port N] [--cdn-port N] [--log FILE] [--until-eof] ROOT
+    hubd.py [--port N] [--cdn-port N] [--host NAME[:PORT]]... [--log FILE]
+            [--until-eof] ROOT
 
-prints one line of JSON ({"hub": URL, "cdn": URL}) when both hosts answer.
+prints one line of JSON when every host answers: {"hub": URL, "cdn": URL, ...,
+"endpoints": {KEY: URL}}, the latter as omnihub's configuration wants them.
+
+--host NAME brings in host_NAME.py, whose SITES are the hosts of another hub. A
+site is a class with a name, keys (the configuration's endpoints that it is),
+answer(Request) and, if it reads a directory, load(); its files are below
+ROOT/.hosts/ (Hub.files). SETTINGS of the module join those below.
 
 POST /_ctl takes JSON, does in this order what it names, and answers as GET
 /_ctl does, with rules, settings and running counters:
@@ -28,6 +35,7 @@ import base64
 import hashlib
 import hmac
 import http.server
+import importlib
 import json
 import os
 import re
@@ -66,6 +74,7 @@ EXPOSE = ("X-Repo-Commit,X-Request-Id,X-Error-Code,X-Error-Message,"
           "X-Linked-ETag,X-Xet-Hash")
 MARKERS = ("revision", "tree", "refs", "commits", "paths-info", "auth-check",
            "treesize", "xet-read-token")
+NOTHING = {"requests": 0, "content": 0, "sent": 0, "content_sent": 0}
 SECRET = b"only so that a changed address is refused"
 
 
@@ -122,16 +131,23 @@ class Hub:
         self.set = json.loads(json.dumps(SETTINGS))
         self.lock = threading.Lock()
         self.log_file = log
-        self.urls = {}
+        self.sites, self.urls = [], {}
         self.reset()
+
+    def files(self, *parts):
+        """A path below the directory of the hosts that are not HF's."""
+        return os.path.join(self.store.root, ".hosts", *parts)
+
+    def join(self, site):
+        self.sites.append(site)
+        self.stats[site.name] = dict(NOTHING)
 
     def reset(self):
         with self.lock:
             self.log = []
             self.used = {}
             self.active = 0
-            self.stats = {h: {"requests": 0, "content": 0, "sent": 0,
-                              "content_sent": 0} for h in ("hub", "cdn")}
+            self.stats = {s.name: dict(NOTHING) for s in self.sites}
 
     def count(self, host, key, n):
         with self.lock:
@@ -147,18 +163,19 @@ class Hub:
 
     def state(self):
         with self.lock:
-            return {"hub": self.urls["hub"], "cdn": self.urls["cdn"],
-                    "rules": self.faults.rules, "set": self.set,
-                    "stats": self.stats, "active": self.active,
-                    "logged": len(self.log)}
+            return {**self.urls, "rules": self.faults.rules,
+                    "set": self.set, "stats": self.stats,
+                    "active": self.active, "logged": len(self.log)}
 
     def control(self, asked):
         if asked.get("reset"):
             self.reset()
         if asked.get("reload"):
             self.store.load()
+            for s in self.sites:
+                getattr(s, "load", lambda: None)()
         for k, v in asked.get("set", {}).items():
-            if k not in SETTINGS:
+            if k not in self.set:
                 raise ValueError(f"no setting {k}")
             self.set[k] = v
         self.faults.change(asked.get("clear", False), asked.get("add", []))
@@ -215,6 +232,7 @@ class HubSite:
     """The hub's own host."""
 
     name = "hub"
+    keys = ("huggingface.endpoint",)
 
     def __init__(self, hub):
         self.hub = hub
@@ -503,6 +521,7 @@ class CdnSite:
     S3 does: a client that sends one here has leaked it."""
 
     name = "cdn"
+    keys = ()
 
     def __init__(self, hub):
         self.hub = hub
@@ -643,7 +662,26 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, address, hub, site):
         super().__init__(address, Handler)
         self.hub, self.site = hub, site
+        hub.join(site)
         hub.urls[site.name] = "http://%s:%d" % self.server_address[:2]
+
+
+def more_sites(hub, asked):
+    """The servers of host_NAME.py; PORT is for the first of its sites. Each
+    site has an address of its own, as it would have a name of its own."""
+    out = []
+    for name in asked:
+        name, _, port = name.partition(":")
+        module = importlib.import_module("host_" + name)
+        hub.set.update(json.loads(json.dumps(
+            getattr(module, "SETTINGS", {}))))
+        for i, site in enumerate(module.SITES):
+            at = f"127.0.0.{3 + len(hub.sites)}"
+            if i == 0 and port:
+                at = "127.0.0.1"
+            out.append(Server((at, int(port or 0) if i == 0 else 0), hub,
+                              site(hub)))
+    return out
 
 
 def main():
@@ -651,6 +689,7 @@ def main():
     p.add_argument("root")
     p.add_argument("--port", type=int, default=0)
     p.add_argument("--cdn-port", type=int, default=0)
+    p.add_argument("--host", action="append", default=[])
     p.add_argument("--log", metavar="FILE")
     p.add_argument("--until-eof", action="store_true",
                    help="end when standard input does")
@@ -659,9 +698,11 @@ def main():
     hub = Hub(args.root, log)
     servers = [Server(("127.0.0.1", args.port), hub, HubSite(hub)),
                Server(("127.0.0.2", args.cdn_port), hub, CdnSite(hub))]
+    servers += more_sites(hub, args.host)
     for s in servers:
         threading.Thread(target=s.serve_forever, daemon=True).start()
-    print(json.dumps(hub.urls), flush=True)
+    endpoints = {k: hub.urls[s.name] for s in hub.sites for k in s.keys}
+    print(json.dumps({**hub.urls, "endpoints": endpoints}), flush=True)
     signal.signal(signal.SIGTERM, lambda *a: os._exit(0))
     if args.until_eof:
         sys.stdin.read()

@@ -274,6 +274,8 @@ class Store:
     def load(self):
         repos, moved, by_xet = {}, {}, {}
         for org in sorted(os.listdir(self.root)):
+            if org.startswith("."):
+                continue
             for name in sorted(os.listdir(os.path.join(self.root, org))):
                 repo_id = f"{org}/{name}"
                 repos[repo_id] = Repo(

@@ -161,12 +161,22 @@ def bulky_bert(megabytes):
 
 # ---- the hub -----------------------------------------------------------------
 
-class Hub:
-    """A running hubd.py over a directory that the test fills."""
+# Where a mount must not go by itself: nobody listens here.
+NOWHERE = {key: "http://127.0.0.1:9" for key in (
+    "onnx.endpoint", "tfhub.endpoint", "kaggle.endpoint",
+    "torchvision.endpoint", "torchserve.endpoint", "torchhub.endpoint",
+    "torchhub.api", "keras.endpoint")}
 
-    def __init__(self, rig, repos, settings=None):
+
+class Hub:
+    """A running hubd.py over a directory that the test fills. hosts: names of
+    host_NAME.py; files: what their sites serve, {path below .hosts: bytes}."""
+
+    def __init__(self, rig, repos, settings=None, hosts=(), files=None):
         self.rig = rig
+        self.hosts = hosts
         self.root = rig.dir("hub")
+        self.fill(files or {})
         for repo, revs in repos.items():
             for rev, files in revs.items():
                 self.put(repo, rev, files)
@@ -181,6 +191,13 @@ class Hub:
         """files: {path: bytes, or a function that writes to the path}."""
         top = os.path.join(self.root, repo, urllib.parse.quote(rev, safe=""))
         os.makedirs(top, exist_ok=True)
+        self._write(top, files)
+
+    def fill(self, files):
+        self._write(os.path.join(self.root, ".hosts"), files)
+
+    @staticmethod
+    def _write(top, files):
         for path, data in files.items():
             full = os.path.join(top, path)
             os.makedirs(os.path.dirname(full), exist_ok=True)
@@ -194,10 +211,13 @@ class Hub:
         argv = [sys.executable,
                 os.path.join(SRCDIR, "tests", "hub", "hubd.py"),
                 "--until-eof", "--port", str(port), self.root]
+        for h in self.hosts:
+            argv += ["--host", h]
         self.proc = subprocess.Popen(argv, stdin=subprocess.PIPE,
                                      stdout=subprocess.PIPE, text=True)
         urls = json.loads(self.proc.stdout.readline())
-        self.url, self.cdn = urls["hub"], urls["cdn"]
+        self.url, self.cdn, self.urls = urls["hub"], urls["cdn"], urls
+        self.endpoints = urls["endpoints"]
 
     def stop(self):
         self.proc.kill()
@@ -221,14 +241,12 @@ class Hub:
             return json.load(a)
 
     def sent(self):
-        """Body bytes sent so far, by both hosts."""
-        s = self.ctl()["stats"]
-        return s["hub"]["sent"] + s["cdn"]["sent"]
+        """Body bytes sent so far, by all hosts."""
+        return sum(s["sent"] for s in self.ctl()["stats"].values())
 
     def content(self):
         """Requests for content so far."""
-        s = self.ctl()["stats"]
-        return s["hub"]["content"] + s["cdn"]["content"]
+        return sum(s["content"] for s in self.ctl()["stats"].values())
 
     def commit(self, repo, rev="main"):
         with OPENER.open(f"{self.url}/api/models/{repo}/revision/"
@@ -251,7 +269,8 @@ class Mount:
         self.at = at or rig.dir("mnt")
         argv = [MOUNT, "-f", "--cache", self.cache]
         if hub:
-            argv += ["--set", "huggingface.endpoint=" + hub.url]
+            for key, url in {**NOWHERE, **hub.endpoints}.items():
+                argv += ["--set", f"{key}={url}"]
         if token:
             argv += ["--set", "huggingface.token=" + token]
         self.args = argv[4:] + list(args)
@@ -336,8 +355,8 @@ class Rig:
         e.update(more)
         return e
 
-    def hub(self, repos, settings=None):
-        h = Hub(self, repos, settings)
+    def hub(self, repos, settings=None, **more):
+        h = Hub(self, repos, settings, **more)
         self.hubs.append(h)
         return h
 
