@@ -109,7 +109,9 @@ struct fetch_fact {
 };
 typedef void fetch_measure_cb(void *arg, int err, const struct error *why,
 	const struct fetch_fact *fact);
-/* A HEAD, or the first byte. `id` as in the listing. */
+/* A HEAD, or where that tells nothing the first byte, at each address of the
+ * file until one has it. `id` as in the listing. -ENODATA: no address tells the
+ * size. Otherwise as fetch_resolve(). */
 void fetch_measure(struct fetch_hub *h, const char *repo,
 	const char *revision, const char *path, const struct objid *id,
 	fetch_measure_cb *cb, void *arg);

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -24,6 +25,8 @@ static const char *const header_name[HEADER_COUNT] = {
 	[HEADER_REPO_COMMIT] = "x-repo-commit",
 	[HEADER_LINKED_SIZE] = "x-linked-size",
 	[HEADER_LINKED_ETAG] = "x-linked-etag",
+	[HEADER_GOOG_HASH] = "x-goog-hash",
+	[HEADER_GOOG_ENCODING] = "x-goog-stored-content-encoding",
 };
 
 void fetch_reply_done(struct fetch_reply *r)
@@ -59,11 +62,12 @@ static bool blank(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* Keep the value; a second Link line is a continuation of the list. */
+/* Keep the value; of a list a second line is the continuation. */
 static int keep(struct fetch_reply *r, enum fetch_header h, const char *v,
 	size_t len)
 {
-	const char *old = h == HEADER_LINK ? r->value[h] : NULL;
+	bool list = h == HEADER_LINK || h == HEADER_GOOG_HASH;
+	const char *old = list ? r->value[h] : NULL;
 	size_t had = old ? strlen(old) + 2 : 0;
 	char *text;
 
@@ -285,6 +289,30 @@ char *fetch_header_link_next(const char *v)
 		v = end;
 	}
 	return NULL;
+}
+
+bool fetch_header_goog_md5(const char *v, struct objid *ret)
+{
+	/* 24 characters, the last two of them "==": 16 bytes and two of 0 */
+	enum { CHARS = 24, RAW = 18, BYTES = 16 };
+	uint8_t raw[RAW];
+
+	while (v && *v) {
+		v += strspn(v, ", ");
+		if (strncmp(v, "md5=", 4)) {
+			v = strchrnul(v, ',');
+			continue;
+		}
+		v += 4;
+		if (strcspn(v, ", ") != CHARS || memcmp(v + 22, "==", 2) ||
+		    EVP_DecodeBlock(raw, (const unsigned char *)v, CHARS) !=
+		    RAW)
+			return false;
+		*ret = (struct objid){ .alg = OBJID_MD5, .digits = 2 * BYTES };
+		memcpy(ret->raw, raw, BYTES);
+		return true;
+	}
+	return false;
 }
 
 bool fetch_header_is_html(const char *v)

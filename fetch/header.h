@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/digest.h"
+
 #define HEADER_BYTES_MAX 65536	/* of one reply, all lines */
 #define HEADER_VALUE_MAX 16384	/* one value; signed addresses are long */
 
@@ -28,6 +30,8 @@ enum fetch_header {
 	HEADER_REPO_COMMIT,	/* X-Repo-Commit, hubs.md 1.7 */
 	HEADER_LINKED_SIZE,
 	HEADER_LINKED_ETAG,
+	HEADER_GOOG_HASH,	/* x-goog-hash, hubs.md 5.3 */
+	HEADER_GOOG_ENCODING,	/* x-goog-stored-content-encoding */
 	HEADER_COUNT
 };
 
@@ -58,6 +62,8 @@ bool fetch_header_retry_after(const char *v, int64_t now, uint64_t *ret_ms);
 bool fetch_header_ratelimit(const char *v, uint64_t *ret_ms);
 /* The target of rel="next"; NULL: none. The caller frees. */
 char *fetch_header_link_next(const char *v);
+/* md5= of an x-goog-hash ("crc32c=…,md5=…", base64), a full OBJID_MD5. */
+bool fetch_header_goog_md5(const char *v, struct objid *ret);
 /* Is this Content-Type that of a web page? */
 bool fetch_header_is_html(const char *v);
 

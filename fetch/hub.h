@@ -50,6 +50,13 @@ struct fetch_hub_ops {
 	 * Engine thread. -EIO, -ESTALE with words: no. */
 	int (*vet)(const struct fetch_file *f, const struct fetch_reply *r,
 		struct error *why);
+	/* MAY. A digest of the file's bytes in the headers of a reply;
+	 * fetch_digest_goog() for what lies in Google's storage. */
+	bool (*digest)(const struct fetch_reply *r, struct objid *ret);
+	/* MAY. What a status of 400 and more for a file means here, where that
+	 * is not what status.c says. */
+	struct fetch_status (*meaning)(unsigned status, const char *words,
+		struct fetch_status usual);
 };
 
 struct fetch_hub {
@@ -62,6 +69,9 @@ struct fetch_hub {
 	pthread_mutex_t lock;
 	struct map queries;		/* lock; key → struct fetch_query */
 };
+
+/* x-goog-hash, unless it is that of bytes stored compressed. */
+bool fetch_digest_goog(const struct fetch_reply *r, struct objid *ret);
 
 /* The credentials of the endpoint `url` belongs to. Never NULL. */
 const struct fetch_auth *fetch_hub_auth(const struct fetch_hub *h,

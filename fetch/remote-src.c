@@ -106,6 +106,7 @@ static int start(struct remote_src *s, uint64_t off, uint64_t len,
 		s->src.size, 0 };
 	j->transfer.place = &s->place;
 	j->transfer.vet = on_vet;
+	j->transfer.meaning = s->hub->ops->meaning;
 	j->transfer.data = on_data;
 	j->transfer.done = on_done;
 	fetch_transfer_start(&j->transfer);

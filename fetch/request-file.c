@@ -114,6 +114,8 @@ int fetch_request_file_open(struct fetch_request *r)
 		return err;
 	}
 	r->head_told = true;
+	if (r->bare)
+		r->at = r->end;
 	if (r->head(r))
 		r->stopped = true;
 	return 0;

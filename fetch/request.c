@@ -81,7 +81,7 @@ static int set_lines(struct fetch_request *r)
 {
 	if (r->auth && add_line(r, r->auth))
 		return -ENOMEM;
-	if (r->range && add_line(r, "Accept-Encoding: identity"))
+	if ((r->range || r->bare) && add_line(r, "Accept-Encoding: identity"))
 		return -ENOMEM;
 	return 0;
 }
@@ -129,6 +129,8 @@ int fetch_request_prepare(struct fetch_request *r, CURL *easy,
 	if (r->range) {
 		fetch_range_text(r->range, range);
 		set(CURLOPT_RANGE, range);
+	} else if (r->bare) {
+		set(CURLOPT_NOBODY, 1L);
 	} else {
 		set(CURLOPT_ACCEPT_ENCODING, "");
 	}

@@ -28,6 +28,7 @@ struct fetch_request {
 					   by the engine; NULL: not counted */
 	const struct fetch_range *range;	/* NULL: everything, and it
 						   may come compressed */
+	bool bare;			/* HEAD: no body; range is NULL */
 	/* The headers are here (of the reply that counts, not of a 1xx).
 	 * Not 0: the body is not wanted, the exchange ends. */
 	int (*head)(struct fetch_request *r);

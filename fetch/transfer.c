@@ -73,14 +73,6 @@ static void finish(struct fetch_transfer *t, int err)
 
 /* ---- while a reply comes ---- */
 
-static bool named_html(const char *url)
-{
-	size_t n = strcspn(url, "?#");
-
-	return (n >= 5 && !strncasecmp(url + n - 5, ".html", 5)) ||
-		(n >= 4 && !strncasecmp(url + n - 4, ".htm", 4));
-}
-
 static bool encoded(const char *v)
 {
 	return v && *v && strcasecmp(v, "identity") != 0;
@@ -94,7 +86,7 @@ static int vet_range(struct fetch_transfer *t, const struct fetch_reply *r)
 		.length = RANGE_UNKNOWN,
 		.encoded = encoded(fetch_reply_get(r,
 			HEADER_CONTENT_ENCODING)),
-		.page = fetch_header_is_html(type) && !named_html(t->url),
+		.page = fetch_header_is_html(type) && !fetch_url_names_html(t->url),
 	};
 
 	(void) fetch_header_u64(fetch_reply_get(r, HEADER_CONTENT_LENGTH),
@@ -152,7 +144,8 @@ static int on_head(struct fetch_request *r)
 	int err;
 
 	t->headed = true;
-	if (status >= 400)
+	t->status = status;
+	if (status >= 400 && !(t->probe && status == 416))
 		return 0;
 	fetch_url_show(asked(t), shown, sizeof(shown));
 	if (t->vet) {
@@ -160,8 +153,13 @@ static int on_head(struct fetch_request *r)
 		if (t->final)
 			return error_wrap(&t->why, "%s", shown);
 	}
-	if (status >= 300)
+	if (status >= 300 && status < 400)
 		return 0;
+	if (t->probe) {
+		t->final = t->probe(t, &r->reply, &t->why);
+		t->accept = !t->final;
+		return t->final ? error_wrap(&t->why, "%s", shown) : 0;
+	}
 	err = t->ranged ? vet_range(t, &r->reply) :
 		vet_document(t, &r->reply);
 	if (err) {
@@ -195,7 +193,9 @@ static int on_body(struct fetch_request *r, const void *data, size_t len)
 	const uint8_t *p = data;
 	uint64_t n;
 
-	if (!t->accept)
+	if (t->probe && t->accept && r->reply.status == 200)
+		return -EIO;	/* the whole file comes: nobody wants it */
+	if (!t->accept || t->probe)
 		return drain(t, p, len);
 	if (!t->ranged) {
 		t->final = t->data(t, p, len);
@@ -314,6 +314,8 @@ static void http_failed(struct fetch_transfer *t)
 	fetch_status_words(r, t->said, t->said_len, words, sizeof(words));
 	s = fetch_status_http(r->status,
 		fetch_reply_get(r, HEADER_ERROR_CODE), words);
+	if (t->meaning)
+		s = t->meaning(r->status, words, s);
 	error_set(&t->why, s.err, "%s: HTTP %u%s%s",
 		fetch_url_show(asked(t), shown, sizeof(shown)), r->status,
 		*words ? ": " : "", words);
@@ -324,7 +326,7 @@ static void http_failed(struct fetch_transfer *t)
 		return;
 	}
 	/* a signature that does not hold, not a refusal by the hub */
-	if (t->ranged && t->elsewhere && s.again == FETCH_AGAIN_NEVER)
+	if (t->ranged && !t->probe && t->elsewhere && s.again == FETCH_AGAIN_NEVER)
 		s = (struct fetch_status){ -EIO, FETCH_AGAIN_LATER };
 	wait = wait_asked(r);
 	if (r->status == 429)
@@ -347,7 +349,8 @@ static void on_done(struct fetch_request *r)
 		finish(t, error_set(&t->why, -ECANCELED, "going down"));
 	else if (t->final)
 		finish(t, t->final);
-	else if (t->ranged && t->want.off == t->want.end)
+	else if (t->probe ? t->accept :
+			t->ranged && t->want.off == t->want.end)
 		finish(t, 0);
 	else if (t->refused)
 		try_again(t, (struct fetch_status){ -EIO,
@@ -379,15 +382,17 @@ static void ask(struct fetch_transfer *t)
 	t->why = (struct error){ 0 };
 	t->skip = 0;
 	t->said_len = 0;
+	t->status = 0;
 	r->url = asked(t);
 	r->auth = t->elsewhere ? NULL : fetch_auth_for(t->auth, r->url);
 	r->klass = t->klass;
 	r->running = t->place ? &t->place->running : NULL;
 	r->range = t->ranged ? &t->want : NULL;
+	r->bare = t->bare;
 	r->head = on_head;
 	r->body = on_body;
 	r->done = on_done;
-	if (!t->ranged)
+	if (!t->ranged && !t->probe)
 		t->restart(t);
 	fetch_engine_submit(t->engine, r);
 }

@@ -42,6 +42,15 @@ struct fetch_transfer {
 	bool ranged;
 	struct fetch_range want;	/* if ranged; off moves on delivery */
 	struct fetch_place *place;	/* NULL: not remembered */
+	/* Only headers are wanted. It sees those of the last reply, 2xx or
+	 * 416, and the body is not read; not 0: the transfer ends so. With it
+	 * go `bare`, or `ranged` and the range to show for it. */
+	int (*probe)(struct fetch_transfer *t, const struct fetch_reply *r,
+		struct error *why);
+	bool bare;			/* ask HEAD */
+	/* What a status of 400 and more means at this hub. MAY be NULL. */
+	struct fetch_status (*meaning)(unsigned status, const char *words,
+		struct fetch_status usual);
 	/* Each hop's reply below 400 with its address, before it is followed
 	 * or believed. Not 0: the transfer ends so. MAY be NULL. */
 	int (*vet)(struct fetch_transfer *t, const struct fetch_reply *r,
@@ -49,7 +58,8 @@ struct fetch_transfer {
 	/* Bytes: of the range in order; of a document from its beginning,
 	 * after restart() once more. Not 0: the transfer ends so. */
 	int (*data)(struct fetch_transfer *t, const void *buf, size_t len);
-	void (*restart)(struct fetch_transfer *t);	/* unless ranged */
+	void (*restart)(struct fetch_transfer *t);	/* unless ranged or
+							   a probe */
 	/* Last. May free t. `why` is valid during the call. */
 	void (*done)(struct fetch_transfer *t, int err,
 		const struct error *why);
@@ -60,6 +70,7 @@ struct fetch_transfer {
 	struct fetch_request request;
 	struct fetch_retry retry;
 	struct error why;	/* of the last failure */
+	unsigned status;	/* of the last reply; 0: none came */
 	char *hop;		/* the address asked now, if not url */
 	unsigned hops;
 	bool elsewhere;		/* a hop has left the first origin */

@@ -156,6 +156,14 @@ bool fetch_url_same_origin(const char *a, const char *b)
 	return x && y && !strcmp(x, y);
 }
 
+bool fetch_url_names_html(const char *url)
+{
+	size_t n = strcspn(url, "?#");
+
+	return (n >= 5 && !strncasecmp(url + n - 5, ".html", 5)) ||
+		(n >= 4 && !strncasecmp(url + n - 4, ".htm", 4));
+}
+
 const char *fetch_url_show(const char *url, char *ret, size_t room)
 {
 	snprintf(ret, room, "%.*s", (int)strcspn(url, "?#"), url);

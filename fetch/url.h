@@ -21,6 +21,8 @@
 int fetch_url_endpoint(const char *text, char **ret, struct error *why);
 
 bool fetch_url_is_file(const char *url);
+/* Does its path end in .html or .htm? */
+bool fetch_url_names_html(const char *url);
 
 /* Append percent-escaped; '/' stays only when keep_slash. */
 int fetch_url_escape(struct buf *out, const char *text, bool keep_slash);

@@ -135,7 +135,9 @@ static bool serve(struct server *s, int fd)
 		n += (size_t)got;
 		head[n] = '\0';
 	} while (!strstr(head, "\r\n\r\n"));
-	if (sscanf(head, "GET %2047s HTTP/1.1", a.path) != 1)
+	a.head = !strncmp(head, "HEAD ", 5);
+	if (sscanf(head, a.head ? "HEAD %2047s HTTP/1.1" :
+			"GET %2047s HTTP/1.1", a.path) != 1)
 		return false;
 	header(head, "Authorization", a.auth, sizeof(a.auth));
 	header(head, "Accept-Encoding", a.encoding, sizeof(a.encoding));

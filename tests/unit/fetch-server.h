@@ -16,6 +16,7 @@ struct asked {
 	struct server *server;
 	int fd;
 	char path[2048];	/* with the query */
+	bool head;		/* HEAD: no body may follow */
 	char auth[256];		/* value of Authorization, or "" */
 	char encoding[64];	/* of Accept-Encoding */
 	bool ranged;

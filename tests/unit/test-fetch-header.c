@@ -155,6 +155,29 @@ static void links(void)
 	t_check(!fetch_header_is_html(NULL));
 }
 
+static void goog_hashes(void)
+{
+	static const char *const bad[] = { NULL, "", "crc32c=AAAAAA==",
+		"md5=", "md5=1B2M2Y8AsgTpgAmY7PhCf",
+		"xmd5=1B2M2Y8AsgTpgAmY7PhCfg==",
+		"md5=1B2M2Y8AsgTpgAmY7PhCfgg=", "md5=1B2M2Y8A gTpgAmY7PhCfg==",
+		"md5=1B2M2Y8A!gTpgAmY7PhCfg==" };
+	static const char *const good[] = { "md5=1B2M2Y8AsgTpgAmY7PhCfg==",
+		"crc32c=AAAAAA==,md5=1B2M2Y8AsgTpgAmY7PhCfg==",
+		"crc32c=AAAAAA==, md5=1B2M2Y8AsgTpgAmY7PhCfg==, x" };
+	char hex[OBJID_HEX_MAX];
+	struct objid id;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		t_check(!fetch_header_goog_md5(bad[i], &id));
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		t_check(fetch_header_goog_md5(good[i], &id));
+		t_int(id.alg, OBJID_MD5);
+		objid_hex(&id, hex);
+		t_str(hex, "d41d8cd98f00b204e9800998ecf8427e");
+	}
+}
+
 int main(void)
 {
 	keeps_what_we_act_on();
@@ -163,5 +186,6 @@ int main(void)
 	etags();
 	waits();
 	links();
+	goog_hashes();
 	return 0;
 }

@@ -1,0 +1,246 @@
+/*
+ * How long is a file? A HEAD is asked; who refuses that, or answers without a
+ * length, is asked for the first byte, whose reply tells the length too. The
+ * addresses of a file are gone through until one has it; if none has, the
+ * first one's story is told.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/path.h"
+#include "fetch/fetch.h"
+#include "fetch/hub.h"
+#include "fetch/transfer.h"
+#include "fetch/url.h"
+
+struct measure {
+	struct fetch_hub *hub;
+	char *repo, *revision, *path;
+	struct objid id;		/* the listing's */
+	fetch_measure_cb *cb;
+	void *arg;
+	struct fetch_task task;
+
+	/* the engine thread's */
+	struct fetch_transfer transfer;
+	char *url;
+	unsigned nth;			/* address asked now */
+	struct fetch_fact fact;
+	bool page;			/* it sent an HTML page instead */
+	int err;			/* of the first address, or 0 */
+	struct error why;
+};
+
+static struct measure *measure_of(struct fetch_transfer *t)
+{
+	return (struct measure *)(void *)((char *)t -
+		offsetof(struct measure, transfer));
+}
+
+static void measure_free(struct measure *m)
+{
+	if (!m)
+		return;
+	free(m->repo);
+	free(m->revision);
+	free(m->path);
+	free(m->url);
+	free(m);
+}
+
+static void answer(struct measure *m, int err, const struct error *why)
+{
+	m->cb(m->arg, err, why, err ? NULL : &m->fact);
+	measure_free(m);
+}
+
+bool fetch_digest_goog(const struct fetch_reply *r, struct objid *ret)
+{
+	const char *stored = fetch_reply_get(r, HEADER_GOOG_ENCODING);
+
+	return (!stored || !strcasecmp(stored, "identity")) &&
+		fetch_header_goog_md5(fetch_reply_get(r, HEADER_GOOG_HASH),
+			ret);
+}
+
+/* ---- what a reply tells ---- */
+
+/* Of a reply to HEAD, or to a range that was ignored. */
+static bool whole_length(const struct fetch_reply *r, uint64_t *ret)
+{
+	const char *v = fetch_reply_get(r, HEADER_CONTENT_ENCODING);
+
+	if (v && *v && strcasecmp(v, "identity") != 0)
+		return false;
+	return r->status == 200 && fetch_header_u64(fetch_reply_get(r,
+		HEADER_CONTENT_LENGTH), ret);
+}
+
+static bool total_length(const struct fetch_reply *r, uint64_t *ret)
+{
+	const char *v = fetch_reply_get(r, HEADER_CONTENT_RANGE);
+	uint64_t first, last;
+
+	if (r->status == 416) {		/* there is no first byte */
+		*ret = 0;
+		return v && !strcasecmp(v, "bytes */0");
+	}
+	return r->status == 206 &&
+		fetch_header_content_range(v, &first, &last, ret) &&
+		first == 0 && *ret != UINT64_MAX;
+}
+
+static bool is_page(const struct measure *m, const struct fetch_reply *r)
+{
+	return fetch_header_is_html(fetch_reply_get(r,
+		HEADER_CONTENT_TYPE)) && !fetch_url_names_html(m->url);
+}
+
+static int on_probe(struct fetch_transfer *t, const struct fetch_reply *r,
+	struct error *why)
+{
+	struct measure *m = measure_of(t);
+	const struct fetch_hub_ops *ops = m->hub->ops;
+	uint64_t size = 0;
+
+	m->page = is_page(m, r);
+	if (m->page)
+		return error_set(why, -EIO,
+			"an HTML page was sent instead of the file");
+	if (!whole_length(r, &size) && (t->bare || !total_length(r, &size)))
+		return error_set(why, -ENODATA,
+			"the hub does not tell how long the file is");
+	if (size > INT64_MAX)
+		return error_set(why, -EIO,
+			"no file can be as long as the hub says");
+	m->fact = (struct fetch_fact){ .size = size, .id = m->id };
+	if (ops->digest && m->id.alg == OBJID_NONE &&
+	    !ops->digest(r, &m->fact.id))
+		m->fact.id = m->id;
+	return 0;
+}
+
+/* ---- who is asked ---- */
+
+static void ask_next(struct measure *m);
+static void ask(struct measure *m, bool bare);
+
+/* Would the first byte tell more than this HEAD did? */
+static bool head_said_nothing(const struct measure *m, int err)
+{
+	unsigned status = m->transfer.status;
+
+	return m->page || err == -ENODATA || status == 403 ||
+		status == 405 || status == 501;
+}
+
+static void on_done(struct fetch_transfer *t, int err,
+	const struct error *why)
+{
+	struct measure *m = measure_of(t);
+
+	if (!err) {
+		answer(m, 0, NULL);
+		return;
+	}
+	if (t->bare && head_said_nothing(m, err)) {
+		ask(m, false);
+		return;
+	}
+	if (!m->err) {
+		m->err = err;
+		m->why = *why;
+	}
+	if (err == -ENOENT || err == -EACCES || err == -ENODATA || m->page)
+		ask_next(m);
+	else
+		answer(m, err, why);
+}
+
+static void ask(struct measure *m, bool bare)
+{
+	struct fetch_transfer *t = &m->transfer;
+
+	m->page = false;
+	*t = (struct fetch_transfer){
+		.engine = m->hub->engine,
+		.url = m->url,
+		.auth = fetch_hub_auth(m->hub, m->url),
+		.klass = FETCH_META,
+		.bare = bare,
+		.ranged = !bare,
+		.want = { 0, 1, RANGE_UNKNOWN, 0 },
+		.probe = on_probe,
+		.meaning = m->hub->ops->meaning,
+		.done = on_done,
+	};
+	fetch_transfer_start(t);
+}
+
+static void ask_next(struct measure *m)
+{
+	struct buf b cleanup_buf = BUF_INIT(URL_MAX);
+	struct error why = { 0 };
+	int r = m->hub->ops->url(m->hub, m->repo, m->revision, m->path,
+		m->nth, &b);
+
+	if (r == -ENOENT && m->err) {
+		why = m->why;
+		answer(m, m->err, &why);
+		return;
+	}
+	free(m->url);
+	m->url = r ? NULL : strdup((const char *)b.data);
+	if (!r && !m->url)
+		r = -ENOMEM;
+	if (r) {
+		error_set(&why, r, "%s: no address for this file", m->path);
+		answer(m, r, &why);
+		return;
+	}
+	m->nth++;
+	ask(m, true);
+}
+
+static void begin(struct fetch_task *task)
+{
+	struct measure *m = (struct measure *)(void *)((char *)task -
+		offsetof(struct measure, task));
+	struct error why = { 0 };
+
+	if (m->hub->ops->repo_ok(m->repo) && path_rel_ok(m->path)) {
+		ask_next(m);
+		return;
+	}
+	error_set(&why, -EINVAL, "%s has no such file", m->hub->ops->kind);
+	answer(m, -EINVAL, &why);
+}
+
+void fetch_measure(struct fetch_hub *h, const char *repo,
+	const char *revision, const char *path, const struct objid *id,
+	fetch_measure_cb *cb, void *arg)
+{
+	struct measure *m = calloc(1, sizeof(*m));
+
+	if (m) {
+		m->hub = h;
+		m->repo = strdup(repo);
+		m->revision = strdup(revision);
+		m->path = strdup(path);
+		m->id = *id;
+		m->cb = cb;
+		m->arg = arg;
+		m->task.run = begin;
+	}
+	if (!m || !m->repo || !m->revision || !m->path) {
+		measure_free(m);
+		cb(arg, -ENOMEM, NULL, NULL);
+		return;
+	}
+	fetch_engine_post(h->engine, &m->task);
+}
