@@ -129,52 +129,16 @@ char *cli_attr(struct cli *c, struct fs_node *n, const char *name)
 	return (char *)steal_ptr(b.data);
 }
 
-/* Has this directory a revision, as everything in a repository has? 1, 0 or
- * negative errno. What a name means is known for sure after it was listed. */
-static int has_revision(struct cli *c, const char *path)
+int cli_repo_of(struct cli *c, const char *path, char **ret)
 {
-	cleanup_free char *revision = NULL;
 	struct fs_node *n = NULL;
-	struct fs_dir *dir = NULL;
 	struct fs_attr a;
 	int r = fs_walk_wait(c->fs, path, &n, &a);
 
 	if (r < 0)
 		return r;
-	revision = cli_attr(c, n, "revision");
-	if (!revision && a.dir) {
-		r = fs_readdir_wait(c->fs, n, &dir);
-		if (!r) {
-			fs_dir_free(dir);
-			revision = cli_attr(c, n, "revision");
-		}
-	}
+	*ret = fs_node_repo_path(n);
 	fs_node_unref(n);
-	return r < 0 ? r : revision != NULL;
-}
-
-int cli_repo_of(struct cli *c, const char *path, char **ret)
-{
-	cleanup_free char *at = strdup(path);
-	char *best = NULL, *slash;
-	int r = at ? 1 : -ENOMEM;
-
-	/* The topmost with a revision; those above have none. */
-	while (r == 1 && strchr(at, '/')) {
-		r = has_revision(c, at);
-		if (r == 1) {
-			free(best);
-			best = strdup(at);
-			r = best ? 1 : -ENOMEM;
-		}
-		slash = strrchr(at, '/');
-		*slash = '\0';
-	}
-	if (r < 0) {
-		free(best);
-		return r;
-	}
-	*ret = best;
 	return 0;
 }
 

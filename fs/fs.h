@@ -59,6 +59,9 @@ void fs_lookup(struct fs *fs, struct fs_node *dir, const char *name,
 	fs_node_cb *cb, void *arg);
 /* As fs_lookup of the node itself (a new reference too). */
 void fs_getattr(struct fs *fs, struct fs_node *n, fs_node_cb *cb, void *arg);
+/* Path in the mount of the repository that n is in or is, as it was looked up;
+ * NULL: it is in none. The caller frees. */
+char *fs_node_repo_path(const struct fs_node *n);
 /* Walk a '/'-separated path from the root; "" is the root. */
 void fs_walk(struct fs *fs, const char *path, fs_node_cb *cb, void *arg);
 

@@ -21,6 +21,8 @@
 #include "fs/name.h"
 #include "fs/tree.h"
 
+#define NAMES_MAX (64 << 20)	/* bytes of a listing in the index */
+
 struct looking {
 	struct fs *fs;
 	struct fs_node *dir;	/* a reference */
@@ -71,6 +73,16 @@ static int see_touched(void *arg, const char *key, const void *value,
 	return w->found != FS_WORD_UNKNOWN;
 }
 
+/* It was an owner, however long ago its repositories were asked for. */
+static bool listed_before(struct fs *fs, const char *key)
+{
+	struct buf names = BUF_INIT(NAMES_MAX);
+	int r = cache_index_get(fs->cache, CACHE_KIND_NAMES, key, &names, NULL);
+
+	buf_done(&names);
+	return r == 0;
+}
+
 enum fs_word fs_word_known(struct fs *fs, const struct fs_hub *hub,
 	const char *word)
 {
@@ -82,6 +94,8 @@ enum fs_word fs_word_known(struct fs *fs, const struct fs_hub *hub,
 	w.len = strlen(key);
 	(void) cache_index_each(fs->cache, CACHE_KIND_TOUCHED, key, see_touched,
 		&w);
+	if (w.found == FS_WORD_UNKNOWN && listed_before(fs, key))
+		w.found = FS_WORD_OWNER;
 	free(key);
 	return w.found;
 }

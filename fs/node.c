@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "fs/fs.h"
 
 static char *path_from(const struct fs_node *n, const struct fs_node *top)
 {

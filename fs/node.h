@@ -110,10 +110,6 @@ static inline bool fs_node_is_dir(const struct fs_node *n)
 /* Path in the mount, "" for the root. The caller frees; NULL: no memory. */
 char *fs_node_path(const struct fs_node *n);
 
-/* "hub/REPO[@REV]" as the user wrote it, of the repository n is in or is; NULL
- * when it is in none. The caller frees. */
-char *fs_node_repo_path(const struct fs_node *n);
-
 /* The FS_REPO above or at n, borrowed; NULL: none. */
 struct fs_node *fs_node_repo(struct fs_node *n);
 
