@@ -121,6 +121,7 @@ static int pin(struct cli *c, const char *arg, bool on)
 	cleanup_free char *repo = NULL;
 	cleanup_free char *revision = NULL;
 	struct fs_node *n = NULL;
+	struct fs_dir *dir = NULL;
 	struct fs_attr a;
 	int r = cli_tree_path(c, arg, &path);
 
@@ -129,8 +130,14 @@ static int pin(struct cli *c, const char *arg, bool on)
 	r = cli_repo_of(c, path, &root);
 	if (!r && root)
 		r = fs_walk_wait(c->fs, root, &n, &a);
-	if (r < 0)
+	/* A name has a revision once somebody has looked inside. */
+	if (!r && root)
+		r = fs_readdir_wait(c->fs, n, &dir);
+	fs_dir_free(dir);
+	if (r < 0) {
+		fs_node_unref(n);
 		return cli_fail(c, path, r, NULL);
+	}
 	if (!root)
 		return cli_fail(c, path, -EINVAL, "not in a repository");
 	hub = cli_attr(c, n, "hub");
