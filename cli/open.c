@@ -132,14 +132,21 @@ char *cli_attr(struct cli *c, struct fs_node *n, const char *name)
 int cli_repo_of(struct cli *c, const char *path, char **ret)
 {
 	struct fs_node *n = NULL;
+	struct fs_dir *dir = NULL;
 	struct fs_attr a;
+	char *repo = NULL;
 	int r = fs_walk_wait(c->fs, path, &n, &a);
 
-	if (r < 0)
-		return r;
-	*ret = fs_node_repo_path(n);
+	if (!r)
+		repo = fs_node_repo_path(n);
+	/* No repository, and nobody has asked yet whether it is an owner. */
+	if (!r && !repo && a.unsure)
+		r = fs_readdir_wait(c->fs, n, &dir);
+	fs_dir_free(dir);
 	fs_node_unref(n);
-	return 0;
+	if (!r)
+		*ret = repo;
+	return r;
 }
 
 struct each {
