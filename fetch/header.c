@@ -17,6 +17,7 @@ static const char *const header_name[HEADER_COUNT] = {
 	[HEADER_CONTENT_TYPE] = "content-type",
 	[HEADER_CONTENT_ENCODING] = "content-encoding",
 	[HEADER_ETAG] = "etag",
+	[HEADER_LAST_MODIFIED] = "last-modified",
 	[HEADER_LINK] = "link",
 	[HEADER_RETRY_AFTER] = "retry-after",
 	[HEADER_RATELIMIT] = "ratelimit",

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 
 #define CONNECT_MAX_MS 10000L
@@ -67,23 +68,32 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 	return n;
 }
 
-static int add_line(struct fetch_request *r, const char *line)
+static int add_lines(struct fetch_request *r, const char *lines)
 {
-	struct curl_slist *l = curl_slist_append(r->lines, line);
+	while (lines && *lines) {
+		const char *end = strchrnul(lines, '\n');
+		cleanup_free char *line = strndup(lines,
+			(size_t)(end - lines));
+		struct curl_slist *l = line ?
+			curl_slist_append(r->slist, line) : NULL;
 
-	if (!l)
-		return -ENOMEM;
-	r->lines = l;
+		if (!l)
+			return -ENOMEM;
+		r->slist = l;
+		lines = *end ? end + 1 : end;
+	}
 	return 0;
 }
 
 static int set_lines(struct fetch_request *r)
 {
-	if (r->auth && add_line(r, r->auth))
-		return -ENOMEM;
-	if ((r->range || r->bare) && add_line(r, "Accept-Encoding: identity"))
-		return -ENOMEM;
-	return 0;
+	int err = add_lines(r, r->auth);
+
+	if (!err)
+		err = add_lines(r, r->lines);
+	if (!err && (r->range || r->bare))
+		err = add_lines(r, "Accept-Encoding: identity");
+	return err;
 }
 
 int fetch_request_prepare(struct fetch_request *r, CURL *easy,
@@ -117,7 +127,9 @@ int fetch_request_prepare(struct fetch_request *r, CURL *easy,
 	set(CURLOPT_HEADERDATA, r);
 	set(CURLOPT_WRITEFUNCTION, on_body);
 	set(CURLOPT_WRITEDATA, r);
-	set(CURLOPT_HTTPHEADER, r->lines);
+	set(CURLOPT_HTTPHEADER, r->slist);
+	if (r->post)
+		set(CURLOPT_POSTFIELDS, r->post);
 	if (conf->ca_file)
 		set(CURLOPT_CAINFO, conf->ca_file);
 	if (r->klass == FETCH_BULK) {
@@ -161,8 +173,8 @@ void fetch_request_ended(struct fetch_request *r, CURLcode c)
 void fetch_request_reset(struct fetch_request *r)
 {
 	fetch_reply_done(&r->reply);
-	curl_slist_free_all(r->lines);
-	r->lines = NULL;
+	curl_slist_free_all(r->slist);
+	r->slist = NULL;
 	r->status = (struct fetch_status){ 0, FETCH_AGAIN_NEVER };
 	r->stopped = false;
 	r->words[0] = '\0';

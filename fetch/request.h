@@ -22,7 +22,10 @@
 struct fetch_request {
 	/* the asker's */
 	const char *url;
-	const char *auth;		/* header line or NULL */
+	const char *auth;		/* header lines or NULL */
+	const char *lines;		/* more of them, a '\n' between two;
+					   or NULL */
+	const char *post;		/* what to POST, or NULL: GET */
 	enum fetch_class klass;
 	unsigned *running;		/* exchanges for the same file, kept up
 					   by the engine; NULL: not counted */
@@ -44,7 +47,7 @@ struct fetch_request {
 
 	/* the engine's */
 	CURL *easy;			/* NULL: not over the network */
-	struct curl_slist *lines;
+	struct curl_slist *slist;
 	struct fetch_limit_host *host;
 	bool slot;			/* it takes one there */
 	struct fetch_limit *limit;

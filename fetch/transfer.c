@@ -16,6 +16,9 @@
 #define DRAIN_MAX 65536	/* bytes of an unwanted body, to keep a connection */
 #define RENEW_MAX 3
 #define SHOWN 256
+#define POINTER_MAX 1024	/* bytes; an LFS pointer is shorter */
+
+static const char pointer_head[] = "version https://git-lfs.github.com/spec/";
 
 #define container_of(p, type, member) \
 	((type *)(void *)((char *)(p) - offsetof(type, member)))
@@ -58,6 +61,7 @@ static void finish(struct fetch_transfer *t, int err)
 {
 	struct fetch_transfer *parked = NULL, *next;
 	struct error why = t->why;
+	bool lost = t->lost;
 
 	if (t->place && t->place->finder == t) {
 		t->place->finder = NULL;
@@ -67,6 +71,7 @@ static void finish(struct fetch_transfer *t, int err)
 	finish_one(t, err, &why);
 	for (; parked; parked = next) {
 		next = parked->next;
+		parked->lost = lost;
 		finish_one(parked, err, &why);
 	}
 }
@@ -86,8 +91,10 @@ static int vet_range(struct fetch_transfer *t, const struct fetch_reply *r)
 		.length = RANGE_UNKNOWN,
 		.encoded = encoded(fetch_reply_get(r,
 			HEADER_CONTENT_ENCODING)),
-		.page = fetch_header_is_html(type) && !fetch_url_names_html(t->url),
+		.page = fetch_header_is_html(type) &&
+			!fetch_url_names_html(t->url),
 	};
+	int err;
 
 	(void) fetch_header_u64(fetch_reply_get(r, HEADER_CONTENT_LENGTH),
 		&reply.length);
@@ -95,9 +102,14 @@ static int vet_range(struct fetch_transfer *t, const struct fetch_reply *r)
 		fetch_reply_get(r, HEADER_CONTENT_RANGE), &reply.first,
 		&reply.last, &reply.total);
 	t->want.skip_max = t->retry.tries < RANGE_PATIENCE &&
-		t->retry.tries < t->retry.max ? RANGE_SKIP_MAX :
-		RANGE_SKIP_LAST;
-	return fetch_range_vet(&t->want, &reply, &t->skip, &t->why);
+		t->retry.tries < t->retry.max && !t->hasty ?
+		RANGE_SKIP_MAX : RANGE_SKIP_LAST;
+	err = fetch_range_vet(&t->want, &reply, &t->skip, &t->why);
+	t->sniffed = 0;
+	t->sniff = !err && t->skip == t->want.off &&
+		t->want.size > POINTER_MAX && RANGE_UNKNOWN ==
+		(r->status == 200 ? reply.length : reply.total);
+	return err;
 }
 
 static int vet_document(struct fetch_transfer *t, const struct fetch_reply *r)
@@ -150,6 +162,7 @@ static int on_head(struct fetch_request *r)
 	fetch_url_show(asked(t), shown, sizeof(shown));
 	if (t->vet) {
 		t->final = t->vet(t, &r->reply, asked(t), &t->why);
+		t->lost = t->final != 0;
 		if (t->final)
 			return error_wrap(&t->why, "%s", shown);
 	}
@@ -186,21 +199,11 @@ static int drain(struct fetch_transfer *t, const uint8_t *data, size_t len)
 	return t->skip > DRAIN_MAX;
 }
 
-static int on_body(struct fetch_request *r, const void *data, size_t len)
+/* Bytes of the body of a ranged reply. */
+static int deliver(struct fetch_transfer *t, const uint8_t *p, size_t len)
 {
-	struct fetch_transfer *t = container_of(r, struct fetch_transfer,
-		request);
-	const uint8_t *p = data;
 	uint64_t n;
 
-	if (t->probe && t->accept && r->reply.status == 200)
-		return -EIO;	/* the whole file comes: nobody wants it */
-	if (!t->accept || t->probe)
-		return drain(t, p, len);
-	if (!t->ranged) {
-		t->final = t->data(t, p, len);
-		return t->final;
-	}
 	n = t->skip < len ? t->skip : len;
 	t->skip -= n;
 	p += n;
@@ -224,6 +227,43 @@ static int on_body(struct fetch_request *r, const void *data, size_t len)
 	return -EIO;	/* more than was asked for */
 }
 
+/* The beginning of a body of unknown length: -EIO if it is a pointer; what
+ * looks like one so far is held back. */
+static int sniff(struct fetch_transfer *t, const uint8_t *p, size_t len)
+{
+	size_t left = sizeof(pointer_head) - 1 - t->sniffed;
+	size_t n = len < left ? len : left;
+	int err;
+
+	if (!memcmp(p, pointer_head + t->sniffed, n)) {
+		t->sniffed += n;
+		if (n < left)
+			return 0;
+		t->refused = true;
+		return error_set(&t->why, -EIO, "%s: an LFS pointer was sent "
+			"instead of the file", t->url);
+	}
+	t->sniff = false;
+	err = t->sniffed ? deliver(t, (const uint8_t *)pointer_head,
+		t->sniffed) : 0;
+	return err ? err : deliver(t, p, len);
+}
+
+static int on_body(struct fetch_request *r, const void *data, size_t len)
+{
+	struct fetch_transfer *t = container_of(r, struct fetch_transfer,
+		request);
+
+	if (t->probe && t->accept && r->reply.status == 200)
+		return -EIO;	/* the whole file comes: nobody wants it */
+	if (!t->accept || t->probe)
+		return drain(t, data, len);
+	if (t->ranged)
+		return t->sniff ? sniff(t, data, len) : deliver(t, data, len);
+	t->final = t->data(t, data, len);
+	return t->final;
+}
+
 /* ---- when it has ended ---- */
 
 static void on_timer(struct fetch_timer *timer)
@@ -240,8 +280,12 @@ static void try_again(struct fetch_transfer *t, struct fetch_status s,
 
 	if (t->place && t->remembered && !t->progress)
 		forget(t->place, asked(t));
-	ms = fetch_retry_next(&t->retry, s.again, t->progress, asked_ms,
-		fetch_engine_noise(t->engine));
+	t->lost = t->refused || s.again == FETCH_AGAIN_NEVER;
+	if (t->hasty && (t->refused || t->retry.tries))
+		ms = -1;
+	else
+		ms = fetch_retry_next(&t->retry, s.again, t->progress,
+			asked_ms, fetch_engine_noise(t->engine));
 	if (ms < 0) {
 		if (t->retry.total)
 			error_wrap(&t->why, "tried %u times",
@@ -266,6 +310,7 @@ static void follow(struct fetch_transfer *t)
 	int err;
 
 	fetch_url_show(asked(t), shown, sizeof(shown));
+	t->lost = true;
 	if (!to || r->status == 300 || (r->status > 303 && r->status < 307)) {
 		finish(t, error_set(&t->why, -EIO,
 			"%s: status %u leads nowhere", shown, r->status));
@@ -283,6 +328,7 @@ static void follow(struct fetch_transfer *t)
 		finish(t, err);
 		return;
 	}
+	t->lost = false;
 	if (!fetch_url_same_origin(asked(t), next))
 		t->elsewhere = true;
 	free(t->hop);
@@ -357,7 +403,10 @@ static void on_done(struct fetch_request *r)
 			FETCH_AGAIN_LATER }, 0);
 	else if (status >= 400)
 		http_failed(t);
-	else if (status >= 300)
+	else if (status == 304 && t->lines && !t->ranged) {
+		t->unchanged = true;
+		finish(t, 0);
+	} else if (status >= 300)
 		follow(t);
 	else if (s.err || t->ranged) {
 		if (!s.err)
@@ -386,6 +435,8 @@ static void ask(struct fetch_transfer *t)
 	r->url = asked(t);
 	r->auth = t->elsewhere ? NULL : fetch_auth_for(t->auth, r->url);
 	r->klass = t->klass;
+	r->lines = t->lines;
+	r->post = t->post;
 	r->running = t->place ? &t->place->running : NULL;
 	r->range = t->ranged ? &t->want : NULL;
 	r->bare = t->bare;
@@ -464,6 +515,7 @@ void fetch_transfer_start(struct fetch_transfer *t)
 		.spent_max_ms = patience(t->engine),
 	};
 	t->why = (struct error){ 0 };
+	t->unchanged = t->lost = false;
 	t->request.fd = -1;
 	t->timer.fire = on_timer;
 	t->task.run = begin;

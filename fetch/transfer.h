@@ -39,6 +39,11 @@ struct fetch_transfer {
 	const char *url;		/* where it begins */
 	const struct fetch_auth *auth;	/* NULL: none */
 	enum fetch_class klass;
+	const char *lines;		/* of every request, as request.h */
+	const char *post;		/* NULL: GET */
+	/* The file may lie elsewhere too: a refusal ends it at once, what may
+	 * pass after one more try. `lost` says which it was. */
+	bool hasty;
 	bool ranged;
 	struct fetch_range want;	/* if ranged; off moves on delivery */
 	struct fetch_place *place;	/* NULL: not remembered */
@@ -64,6 +69,10 @@ struct fetch_transfer {
 	void (*done)(struct fetch_transfer *t, int err,
 		const struct error *why);
 
+	/* told with done() */
+	bool unchanged;		/* 304: what `lines` names is still right */
+	bool lost;		/* err: asking here again is no use */
+
 	/* its own */
 	struct fetch_task task;
 	struct fetch_timer timer;
@@ -78,6 +87,8 @@ struct fetch_transfer {
 	bool accept;		/* the body is what is wanted */
 	bool headed;		/* on_head() was called in this exchange */
 	bool refused;		/* the body contradicts what is wanted */
+	bool sniff;		/* it may be an LFS pointer: … */
+	size_t sniffed;		/* … so many bytes are those of one */
 	unsigned renewed;	/* remembered places that were refused */
 	int final;		/* errno that no other try can change */
 	uint64_t skip;		/* body bytes before want.off */
