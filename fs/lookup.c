@@ -284,8 +284,8 @@ static int staged_node(struct fs *fs, struct fs_node *dir,
 {
 	struct fs_node_spec s = { .kind = FS_FILE, .name = name,
 		.hub = dir->hub, .inner = inner };
-	const char *original = stage_layout_original(fs->stage, &snap->own,
-		inner);
+	const struct stage_repo repo = fs_snap_repo(snap);
+	const char *original = stage_layout_original(fs->stage, &repo, inner);
 	int r;
 
 	if (original) {
@@ -308,18 +308,22 @@ static int child_in_snap(struct fs *fs, struct fs_node *dir,
 	char *inner = path_join(dir->inner ? dir->inner : "", name);
 	struct fs_node_spec s = { .kind = FS_DIR, .name = name,
 		.hub = dir->hub, .inner = inner };
-	const struct listing_entry *own, *added;
-	int r = -ENOENT;
+	const struct listing_entry *own, *added = NULL;
+	int r = -ENOENT, asked = 0;
 
 	if (!inner)
 		return -ENOMEM;
 	own = listing_find(&snap->own, inner);
-	added = listing_find(&snap->layout, inner);
+	if (!own && !listing_is_dir(&snap->own, inner))
+		asked = fs_names_find(&fs->plans, snap,
+			dir->inner ? dir->inner : "", inner, &added);
 	if (own && own->kind == LISTING_FILE) {
 		s.kind = FS_FILE;
 		s.entry = own;
 	}
-	if (own || listing_is_dir(&snap->own, inner)) {
+	if (asked) {
+		r = asked;
+	} else if (own || listing_is_dir(&snap->own, inner)) {
 		s.snap = fs_snap_ref(snap);
 		r = made(fs_node_get(&fs->inodes, dir, &s), ret);
 	} else if (added && added->kind == LISTING_FILE) {
@@ -556,6 +560,30 @@ static void done(struct looking *k, int err, struct fs_node *n)
 	free(k);
 }
 
+/* The names of the directory were asked for. */
+static void names_told(void *arg, int err, struct fs_snap *snap)
+{
+	struct looking *k = arg;
+	struct fs_node *n = NULL;
+	int r = fs_child_now(k->fs, k->dir, snap, k->name, &n);
+
+	fs_snap_unref(snap);
+	done(k, r == -EAGAIN ? (err ? err : -EIO) : r, n);
+}
+
+static void ask_names(struct looking *k, struct fs_snap *snap)
+{
+	char *path = fs_node_path(k->dir);
+
+	if (path)
+		fs_names_want(&k->fs->plans, snap,
+			k->dir->inner ? k->dir->inner : "", path, names_told,
+			k);
+	else
+		done(k, -ENOMEM, NULL);
+	free(path);
+}
+
 static void repo_listed(void *arg, int err, struct fs_snap *snap)
 {
 	struct looking *k = arg;
@@ -564,9 +592,12 @@ static void repo_listed(void *arg, int err, struct fs_snap *snap)
 	if (!err) {
 		fs_repo_touched(k->fs, k->dir);
 		err = fs_child_now(k->fs, k->dir, snap, k->name, &n);
-		fs_snap_unref(snap);
 	}
-	done(k, err, n);
+	if (err == -EAGAIN && snap)
+		ask_names(k, snap);
+	else
+		done(k, err, n);
+	fs_snap_unref(snap);
 }
 
 static void repo_resolved(void *arg, int err, struct fs_snap *snap)
@@ -600,6 +631,10 @@ static void ask(struct looking *k)
 	struct fs_node *d = k->dir;
 	struct fs_resolver *r = &k->fs->resolver;
 
+	if (d->kind == FS_DIR) {
+		ask_names(k, d->snap);
+		return;
+	}
 	if (d->kind == FS_REPO) {
 		fs_resolve(r, d->hub, d->repo, d->rev, repo_resolved, k);
 		return;

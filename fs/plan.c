@@ -104,9 +104,10 @@ static struct fs_plan *plan_new(struct fs_plans *plans, const char *key)
 int fs_plan_get(struct fs_plans *plans, const struct fs_snap *s,
 	const char *inner, struct fs_plan **ret)
 {
+	const struct stage_repo repo = fs_snap_repo(s);
 	char key[65];
 	struct fs_plan *p;
-	int r = stage_key(plans->stage, &s->own, s->revision, inner, key);
+	int r = stage_key(plans->stage, &repo, s->revision, inner, key);
 
 	if (r)
 		return r;
@@ -269,7 +270,7 @@ static int open_source(void *arg, const struct listing_entry *e,
 static int make(struct plan_job *j)
 {
 	struct fs_plans *plans = j->plan->plans;
-	struct stage_input in = { &j->snap->own, open_source, j };
+	struct stage_input in = { fs_snap_repo(j->snap), open_source, j };
 	struct buf b = BUF_INIT(RECIPE_MAX);
 	struct stage_recipe *recipe = NULL;
 	int r = stage_plan(plans->stage, &in, j->inner, &recipe, &j->why);

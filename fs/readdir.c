@@ -23,6 +23,7 @@ struct fs_dir {
 	struct fs *fs;
 	struct fs_node *node;	/* a reference */
 	struct fs_snap *snap;	/* a reference, or NULL */
+	bool unsure;		/* some names could not be told just now */
 	struct shown *v;	/* sorted by name */
 	size_t n, room;
 };
@@ -203,21 +204,38 @@ static int show_added(void *arg, const char *name, size_t len,
 	enum listing_kind kind, const struct listing_entry *e)
 {
 	struct fs_dir *d = arg;
+	const struct stage_repo repo = fs_snap_repo(d->snap);
 	enum fs_kind k = FS_DIR;
 
 	if (kind == LISTING_FILE)
-		k = stage_layout_original(d->fs->stage, &d->snap->own,
-			    e->path) ? FS_FILE : FS_STAGED;
+		k = stage_layout_original(d->fs->stage, &repo, e->path) ?
+			FS_FILE : FS_STAGED;
 	return add(d, name, len, k);
 }
 
+static int show_added_dir(void *arg, const char *name, size_t len,
+	enum listing_kind kind, const struct listing_entry *e)
+{
+	(void) e;
+	return kind == LISTING_DIR ? add(arg, name, len, FS_DIR) : 0;
+}
+
+/* -EAGAIN: names have to be asked for; nothing was added. */
 static int show_snap(struct fs_dir *d)
 {
 	const char *inner = d->node->inner ? d->node->inner : "";
-	int r = listing_children(&d->snap->own, inner, show_own, d);
+	const struct listing *added = &d->snap->layout;
+	int r = fs_names_known(&d->fs->plans, d->snap, inner, &added);
 
+	if (r == -EAGAIN)
+		return r;
+	d->unsure = r;
+	r = listing_children(&d->snap->own, inner, show_own, d);
 	if (!r)
-		r = listing_children(&d->snap->layout, inner, show_added, d);
+		r = listing_children(added, inner, show_added, d);
+	if (!r && added != &d->snap->layout)
+		r = listing_children(&d->snap->layout, inner, show_added_dir,
+			d);
 	return r;
 }
 
@@ -253,16 +271,47 @@ static void owner_listed(void *arg, int err, struct fs_owner *o)
 	done(k, err);
 }
 
+static void names_told(void *arg, int err, struct fs_snap *snap)
+{
+	struct reading *k = arg;
+	int r = show_snap(k->dir);
+
+	fs_snap_unref(snap);
+	done(k, r == -EAGAIN ? (err ? err : -EIO) : r);
+}
+
+/* What is in dir->snap, or ask. */
+static void show_or_ask(struct reading *k)
+{
+	struct fs_dir *d = k->dir;
+	int r = show_snap(d);
+	char *path;
+
+	if (r != -EAGAIN) {
+		done(k, r);
+		return;
+	}
+	path = fs_node_path(d->node);
+	if (path)
+		fs_names_want(&d->fs->plans, d->snap,
+			d->node->inner ? d->node->inner : "", path, names_told,
+			k);
+	else
+		done(k, -ENOMEM);
+	free(path);
+}
+
 static void repo_listed(void *arg, int err, struct fs_snap *snap)
 {
 	struct reading *k = arg;
 
-	if (!err) {
-		fs_repo_touched(k->dir->fs, k->dir->node);
-		k->dir->snap = snap;
-		err = show_snap(k->dir);
+	if (err) {
+		done(k, err);
+		return;
 	}
-	done(k, err);
+	fs_repo_touched(k->dir->fs, k->dir->node);
+	k->dir->snap = snap;
+	show_or_ask(k);
 }
 
 static void repo_resolved(void *arg, int err, struct fs_snap *snap)
@@ -325,7 +374,7 @@ void fs_readdir(struct fs *fs, struct fs_node *n, fs_dir_cb *cb, void *arg)
 		break;
 	case FS_DIR:
 		k->dir->snap = fs_snap_ref(n->snap);
-		done(k, show_snap(k->dir));
+		show_or_ask(k);
 		break;
 	case FS_CTL:
 	case FS_FILE:
@@ -372,6 +421,6 @@ bool fs_dir_fixed(const struct fs_dir *d)
 {
 	const struct fs_node *n = d->node;
 
-	return n->kind == FS_DIR ||
-		(n->kind == FS_REPO && fs_name_is_commit(n->rev));
+	return !d->unsure && (n->kind == FS_DIR ||
+		(n->kind == FS_REPO && fs_name_is_commit(n->rev)));
 }

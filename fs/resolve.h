@@ -48,6 +48,7 @@ struct fs_snap {
 	atomic_bool listed;		/* own and layout are there, for good */
 	struct listing own;		/* the repository's files */
 	struct listing layout;		/* what staging adds */
+	struct fs_names *names;		/* plans lock; see names.h */
 	bool loading;			/* resolver lock */
 	int err;			/* resolver lock; of the last loading */
 	uint64_t err_at;		/* resolver lock; clock_ms */
@@ -91,6 +92,8 @@ void fs_resolve_expire(struct fs_resolver *r, const struct fs_hub *hub,
 /* Have own and layout ready. snap is a new reference again. */
 void fs_snap_list(struct fs_snap *s, fs_snap_cb *cb, void *arg);
 struct fs_snap *fs_snap_ref(struct fs_snap *s);
+/* As the stage room sees it; of s, which is listed. */
+struct stage_repo fs_snap_repo(const struct fs_snap *s);
 void fs_snap_unref(struct fs_snap *s);
 
 /* err 0: a new reference, the callee's. */

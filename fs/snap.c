@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "fs/name.h"
+#include "fs/names.h"
 #include "fs/resolve.h"
 
 #define LISTING_JSON_MAX (256 << 20)	/* bytes */
@@ -49,6 +50,7 @@ void fs_snap_unref(struct fs_snap *s)
 		return;
 	listing_done(&s->own);
 	listing_done(&s->layout);
+	fs_names_free(s->names);
 	free(s->key);
 	free(s->repo);
 	free(s->revision);
@@ -98,6 +100,11 @@ struct fs_snap *fs_snap_get(struct fs_resolver *r, const struct fs_hub *hub,
 	return s;
 }
 
+struct stage_repo fs_snap_repo(const struct fs_snap *s)
+{
+	return (struct stage_repo){ s->hub->name, s->repo, &s->own };
+}
+
 /* ---- loading ------------------------------------------------------------------ */
 
 static void loaded(struct loading *l, int err)
@@ -127,7 +134,8 @@ static void loaded(struct loading *l, int err)
 static void lay_out(struct loading *l)
 {
 	struct fs_snap *s = l->snap;
-	int err = stage_layout(s->resolver->stage, &l->got, &s->layout);
+	struct stage_repo repo = { s->hub->name, s->repo, &l->got };
+	int err = stage_layout(s->resolver->stage, &repo, &s->layout);
 
 	if (err) {
 		listing_done(&l->got);

@@ -9,6 +9,7 @@
 #include "fs/errors.h"
 #include "fs/fs.h"
 #include "fs/inode.h"
+#include "fs/names.h"
 #include "fs/node.h"
 #include "fs/plan.h"
 #include "fs/resolve.h"

@@ -171,6 +171,8 @@ struct bp_task {
 	const char *name;	/* "fill-mask", as optimum names it */
 	const char **archs;	/* values of config.json's architectures */
 	size_t n_archs;
+	const char **parts;	/* its graphs; none: one, "model" */
+	size_t n_parts;
 	struct bp_place at;
 	struct bp_block body;
 	struct bp_task *next;

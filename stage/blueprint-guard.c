@@ -212,7 +212,7 @@ int stage_bp_weight(struct bp_run *r, const struct bp_place *at,
 
 int stage_bp_key_seen(struct bp_run *r, const char *key)
 {
-	return map_put(&r->keys, key, r, NULL);
+	return map_put(r->keys, key, r, NULL);
 }
 
 int stage_bp_assume(struct bp_run *r, const struct bp_stmt *s)
@@ -301,7 +301,7 @@ static int check_keys(struct bp_run *r)
 	for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++) {
 		const json_t *j = json_object_get(r->args->config, watched[i]);
 
-		if (j && !json_is_null(j) && !map_get(&r->keys, watched[i]))
+		if (j && !json_is_null(j) && !map_get(r->keys, watched[i]))
 			return error_set(r->why, -ENOTSUP, "%s: config.json "
 				"has %s, which this blueprint does not handle",
 				r->bp->file, watched[i]);

@@ -494,7 +494,7 @@ static int parse_family(struct bp_parser *p)
 	return 0;
 }
 
-/* task "name" for "Architecture", … { … } */
+/* task "name" for "Architecture", … as "part", … { … } */
 static int parse_task(struct bp_parser *p)
 {
 	struct bp_task *t = stage_arena_alloc(&p->bp->arena, sizeof(*t));
@@ -513,6 +513,11 @@ static int parse_task(struct bp_parser *p)
 		r = stage_bp_expect_word(p, "for");
 	if (!r)
 		r = parse_words(p, &t->archs, &t->n_archs);
+	if (!r && stage_bp_is_word(p, "as")) {
+		r = stage_bp_advance(p);
+		if (!r)
+			r = parse_words(p, &t->parts, &t->n_parts);
+	}
 	if (!r)
 		r = parse_block(p, &t->body);
 	if (r)

@@ -78,9 +78,11 @@ struct bp_run {
 	const char *path;			/* module path, or "" */
 	unsigned steps, depth, unknowns, nodes;
 	/* Names of graph values taken, constants by content, weights by where
-	 * their bytes lie, and keys of the config that were looked at. */
-	struct map names, constants, ranges, keys;
+	 * their bytes lie. */
+	struct map names, constants, ranges;
 	struct map shapes;	/* tensors of blueprint-lower.c, by content */
+	/* Of all parts of the task together. */
+	struct map *keys;	/* of the config, that were looked at */
 	bool *used;		/* by index of args->weights->v */
 	size_t prefix;		/* bytes before every weight's name */
 	struct bp_pattern *ignored;

@@ -117,26 +117,6 @@ static int set_globals(struct bp_run *r)
 	return err ? err : set_int(r, "bool", STAGE_BOOL);
 }
 
-static int run_all(struct bp_run *r, const struct bp_task *task,
-	struct stage_graph **ret)
-{
-	size_t n = r->args->weights->n;
-	int err;
-
-	r->used = stage_arena_array(&r->arena, n + 1, sizeof(*r->used));
-	if (!r->used)
-		return -ENOMEM;
-	stage_bp_find_prefix(r);
-	err = set_globals(r);
-	if (!err)
-		err = stage_bp_exec(r, &r->bp->body);
-	if (!err)
-		err = stage_bp_exec(r, &task->body);
-	if (!err)
-		err = stage_bp_check(r);
-	return err ? err : stage_bp_write(r, ret);
-}
-
 static const struct bp_task *task_named(const struct stage_blueprint *bp,
 	const char *name)
 {
@@ -147,21 +127,53 @@ static const struct bp_task *task_named(const struct stage_blueprint *bp,
 	return t;
 }
 
-int stage_blueprint_run(const struct stage_blueprint *bp,
-	const struct stage_blueprint_args *args, struct stage_graph **ret,
-	struct error *why)
+size_t stage_blueprint_parts(const struct stage_blueprint *bp,
+	const char *task, const char *const **ret)
 {
-	const struct bp_task *task = task_named(bp, args->task);
+	static const char *const one[] = { "model" };
+	const struct bp_task *t = task_named(bp, task);
+
+	*ret = t && t->n_parts ? (const char *const *)t->parts : one;
+	return t && t->n_parts ? t->n_parts : 1;
+}
+
+static int run_all(struct bp_run *r, const struct bp_task *task,
+	const char *part)
+{
+	const struct bp_value name = { .kind = BP_V_TEXT, .s = part };
+	int err;
+
+	stage_bp_find_prefix(r);
+	err = set_globals(r);
+	if (!err)
+		err = stage_bp_set_global(r, &no_place, "part", &name);
+	if (!err)
+		err = stage_bp_exec(r, &r->bp->body);
+	return err ? err : stage_bp_exec(r, &task->body);
+}
+
+/* What all parts of one task have in common. */
+struct seen {
+	struct map keys;
+	bool *used;
+};
+
+/* ret NULL: only for what it looks at. */
+static int run_part(const struct stage_blueprint *bp,
+	const struct stage_blueprint_args *args, const char *part,
+	struct seen *seen, struct stage_graph **ret, struct error *why)
+{
 	struct bp_run r = {
 		.bp = bp, .args = args, .why = why, .path = "",
 		.arena = STAGE_ARENA_INIT(BP_RUN_ARENA_MAX),
+		.keys = &seen->keys, .used = seen->used,
 	};
-	int err;
+	int err = run_all(&r, task_named(bp, args->task), part);
 
-	if (!task)
-		return error_set(why, -ENOTSUP, "%s: no task %s", bp->file,
-			args->task);
-	err = run_all(&r, task, ret);
+	if (!err && ret)
+		err = stage_bp_check(&r);
+	if (!err && ret)
+		err = stage_bp_write(&r, ret);
 	if (err == -ENOMEM && r.arena.total > r.arena.max / 2)
 		err = error_set(why, -EFBIG, "%s: over the limit of memory",
 			bp->file);
@@ -171,7 +183,37 @@ int stage_blueprint_run(const struct stage_blueprint *bp,
 	map_done(&r.constants);
 	map_done(&r.ranges);
 	map_done(&r.shapes);
-	map_done(&r.keys);
 	stage_arena_done(&r.arena);
+	return err;
+}
+
+int stage_blueprint_run(const struct stage_blueprint *bp,
+	const struct stage_blueprint_args *args, struct stage_graph **ret,
+	struct error *why)
+{
+	struct seen seen = { .used = calloc(args->weights->n + 1,
+		sizeof(*seen.used)) };
+	const char *const *parts, *mine = NULL;
+	size_t n = stage_blueprint_parts(bp, args->task, &parts);
+	int err = 0;
+
+	if (!seen.used)
+		return error_set(why, -ENOMEM, "out of memory");
+	if (!task_named(bp, args->task))
+		err = error_set(why, -ENOTSUP, "%s: no task %s", bp->file,
+			args->task);
+	for (size_t i = 0; i < n && !err; i++) {
+		if (!strcmp(parts[i], args->part ? args->part : parts[0]))
+			mine = parts[i];
+		else
+			err = run_part(bp, args, parts[i], &seen, NULL, why);
+	}
+	if (!err && !mine)
+		err = error_set(why, -ENOENT, "%s: %s is not made of %s",
+			bp->file, args->part, args->task);
+	if (!err)
+		err = run_part(bp, args, mine, &seen, ret, why);
+	map_done(&seen.keys);
+	free(seen.used);
 	return err;
 }

@@ -38,6 +38,10 @@ bool stage_blueprint_has_type(const struct stage_blueprint *bp,
 /* The task for an architecture, or NULL. */
 const char *stage_blueprint_task(const struct stage_blueprint *bp,
 	const char *arch);
+/* The graphs of a task are files of these names ("encoder_model"); most have
+ * the one, "model". Returns how many. */
+size_t stage_blueprint_parts(const struct stage_blueprint *bp,
+	const char *task, const char *const **ret);
 /* [{"family", "model_types", "blueprint", "tasks": {name: [archs]}}, …];
  * a new reference, NULL: out of memory. */
 json_t *stage_blueprint_families(const struct stage_blueprint *bp);
@@ -49,12 +53,15 @@ struct stage_blueprint_args {
 	 * {"pooling": ["mean"], "normalize": true}; NULL: nothing. */
 	const json_t *sentence;
 	const char *task;		/* of stage_blueprint_task */
+	const char *part;		/* of its parts; NULL: the first */
 	unsigned opset;			/* 13 or 17 */
 };
 
-/* The graph of this checkpoint. -ENOTSUP with file:line:column and the reason
- * when it cannot be told for sure (an unknown or unused weight, a shape that
- * contradicts, a config key nobody looked at, …); -EFBIG over a budget. */
+/* A graph of this checkpoint. The others of its task are gone through too: a
+ * weight has its place when one of them uses it. -ENOTSUP with
+ * file:line:column and the reason when it cannot be told for sure (an unknown
+ * or unused weight, a shape that contradicts, a config key nobody looked at,
+ * …); -ENOENT: the task has no such part; -EFBIG over a budget. */
 int stage_blueprint_run(const struct stage_blueprint *bp,
 	const struct stage_blueprint_args *args, struct stage_graph **ret,
 	struct error *why);

@@ -238,22 +238,22 @@ char *stage_families_json(struct stage *s)
 /* ---- layout ---------------------------------------------------------------- */
 
 /* Drops what the repository has itself. */
-static int add_missing(const struct listing *repo, const struct listing *all,
-	struct listing *ret)
+static int add_missing(const struct stage_repo *repo,
+	const struct listing *all, struct listing *ret)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < all->n && !r; i++) {
 		const struct listing_entry *e = &all->v[i];
 
-		if (!listing_find(repo, e->path))
+		if (!listing_find(repo->listing, e->path))
 			r = listing_add(ret, e->path, e->kind, e->size,
 				&e->id);
 	}
 	return r;
 }
 
-int stage_layout(struct stage *s, const struct listing *repo,
+int stage_layout(struct stage *s, const struct stage_repo *repo,
 	struct listing *ret)
 {
 	struct listing all = { 0 };
@@ -270,20 +270,86 @@ int stage_layout(struct stage *s, const struct listing *repo,
 	return r;
 }
 
-const char *stage_layout_original(struct stage *s, const struct listing *repo,
-	const char *path)
+const char *stage_layout_original(struct stage *s,
+	const struct stage_repo *repo, const char *path)
 {
 	const char *original = NULL;
 
 	(void) s;
-	if (listing_find(repo, path))
+	if (listing_find(repo->listing, path))
 		return NULL;
 	for (size_t i = 0; i < N_STAGERS && !original; i++)
-		original = stagers[i]->original(repo, path);
+		if (stagers[i]->original)
+			original = stagers[i]->original(repo, path);
 	return original;
 }
 
-static const struct stage_stager *stager_of(const struct listing *repo,
+/* ---- names that take reading ----------------------------------------------- */
+
+static bool asks(const struct stage_stager *stager,
+	const struct stage_repo *repo, const char *dir)
+{
+	return stager->asks && stager->asks(repo, dir);
+}
+
+bool stage_asks(struct stage *s, const struct stage_repo *repo,
+	const char *dir)
+{
+	bool any = false;
+
+	(void) s;
+	for (size_t i = 0; i < N_STAGERS && !any; i++)
+		any = asks(stagers[i], repo, dir);
+	return any;
+}
+
+/* The files of its layout that are in dir. */
+static int add_laid_out(const struct stage_stager *stager,
+	const struct stage_repo *repo, const char *dir, struct listing *ret)
+{
+	struct listing all = { 0 };
+	size_t len = strlen(dir);
+	int r = stager->layout(repo, &all);
+
+	for (size_t i = 0; i < all.n && !r; i++) {
+		const struct listing_entry *e = &all.v[i];
+		const char *base = path_base(e->path);
+		size_t in = base > e->path ? (size_t)(base - e->path) - 1 : 0;
+
+		if (e->kind == LISTING_FILE && in == len &&
+		    !strncmp(e->path, dir, len))
+			r = listing_add(ret, e->path, e->kind, e->size,
+				&e->id);
+	}
+	listing_done(&all);
+	return r;
+}
+
+int stage_names(struct stage *s, const struct stage_input *in,
+	const char *dir, struct listing *ret, struct error *why)
+{
+	struct listing all = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; i < N_STAGERS && !r; i++) {
+		if (asks(stagers[i], &in->repo, dir))
+			r = stagers[i]->names(s, in, dir, &all, why);
+		else
+			r = add_laid_out(stagers[i], &in->repo, dir, &all);
+	}
+	if (!r)
+		r = add_missing(&in->repo, &all, ret);
+	if (!r)
+		listing_sort(ret);
+	listing_done(&all);
+	if (r && why && !why->code)
+		return error_set(why, r, "%s: %s", dir, strerror(-r));
+	return r;
+}
+
+/* ---- keys and plans -------------------------------------------------------- */
+
+static const struct stage_stager *stager_of(const struct stage_repo *repo,
 	const char *path)
 {
 	for (size_t i = 0; i < N_STAGERS; i++)
@@ -292,35 +358,65 @@ static const struct stage_stager *stager_of(const struct listing *repo,
 	return NULL;
 }
 
-/* ---- keys and plans -------------------------------------------------------- */
+/* Does what is at path depend on this file? */
+static bool depends(const struct stage_stager *stager,
+	const struct stage_repo *repo, const char *path, const char *file)
+{
+	bool any = false;
 
-int stage_key(struct stage *s, const struct listing *repo,
+	if (stager)
+		return stager->reads(repo, file);
+	for (size_t i = 0; i < N_STAGERS && !any; i++)
+		any = asks(stagers[i], repo, path) &&
+			stagers[i]->reads(repo, file);
+	return any;
+}
+
+/* [path, size, algorithm, digest] of each; *ret_named: all have a digest. */
+static json_t *files_read(const struct stage_stager *stager,
+	const struct stage_repo *repo, const char *path, bool *ret_named)
+{
+	json_t *files = json_array();
+
+	*ret_named = true;
+	for (size_t i = 0; i < repo->listing->n && files; i++) {
+		const struct listing_entry *e = &repo->listing->v[i];
+		char hex[OBJID_HEX_MAX];
+
+		if (e->kind != LISTING_FILE ||
+		    !depends(stager, repo, path, e->path))
+			continue;
+		objid_hex(&e->id, hex);
+		*ret_named = *ret_named && e->id.alg != OBJID_NONE;
+		if (json_array_append_new(files, json_pack("[s, I, i, s]",
+		    e->path, (json_int_t)e->size, (int)e->id.alg, hex))) {
+			json_decref(files);
+			return NULL;
+		}
+	}
+	return files;
+}
+
+int stage_key(struct stage *s, const struct stage_repo *repo,
 	const char *revision, const char *path, char ret[65])
 {
 	const struct stage_stager *stager = stager_of(repo, path);
-	cleanup_json json_t *files = json_array();
+	cleanup_json json_t *files = NULL;
 	cleanup_json json_t *all = NULL;
 	cleanup_free char *text = NULL;
 	char hex[OBJID_HEX_MAX];
 	struct objid id;
-	bool named = true;
+	bool named;
 
-	if (!stager)
+	if (!stager && !stage_asks(s, repo, path))
 		return -ENOENT;
-	for (size_t i = 0; i < repo->n && files; i++) {
-		const struct listing_entry *e = &repo->v[i];
-
-		if (e->kind != LISTING_FILE || !stager->reads(repo, e->path))
-			continue;
-		objid_hex(&e->id, hex);
-		named = named && e->id.alg != OBJID_NONE;
-		if (json_array_append_new(files, json_pack("[s, I, i, s]",
-		    e->path, (json_int_t)e->size, (int)e->id.alg, hex)))
-			return -ENOMEM;
-	}
+	files = files_read(stager, repo, path, &named);
+	if (!files)
+		return -ENOMEM;
 	all = json_pack("{s:i, s:s, s:i, s:s, s:s, s:s, s:O}",
 		"version", STAGER_VERSION, "blueprints", s->digest,
-		"opset", (int)s->opset, "stager", stager->name, "path", path,
+		"opset", (int)s->opset,
+		"stager", stager ? stager->name : "names", "path", path,
 		"revision", named || !revision ? "" : revision,
 		"files", files);
 	text = all ? json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
@@ -335,7 +431,7 @@ int stage_key(struct stage *s, const struct listing *repo,
 int stage_plan(struct stage *s, const struct stage_input *in,
 	const char *path, struct stage_recipe **ret, struct error *why)
 {
-	const struct stage_stager *stager = stager_of(in->listing, path);
+	const struct stage_stager *stager = stager_of(&in->repo, path);
 	struct stage_recipe *recipe = NULL;
 	int r;
 
@@ -355,7 +451,7 @@ int stage_plan(struct stage *s, const struct stage_input *in,
 int stage_input_json(const struct stage_input *in, const char *path,
 	json_t **ret, struct error *why)
 {
-	const struct listing_entry *e = listing_find(in->listing, path);
+	const struct listing_entry *e = listing_find(in->repo.listing, path);
 	cleanup_free void *text = NULL;
 	struct src *src;
 	int r;

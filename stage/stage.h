@@ -98,6 +98,14 @@ int stage_new(const struct stage_conf *conf, struct stage **ret,
 	struct error *why);
 void stage_free(struct stage *s);
 
+/* A repository at one revision. */
+struct stage_repo {
+	const char *hub;	/* directory in the mount: "huggingface",
+				 * "pytorch/torchvision" */
+	const char *repo;	/* as the hub calls it */
+	const struct listing *listing;	/* its own files */
+};
+
 /*
  * The names staging adds beside a repository's own files, from its listing
  * alone (no byte is read): directories, staged files with
@@ -105,29 +113,42 @@ void stage_free(struct stage *s);
  * ("pytorch/model.safetensors"), with their size. A path the repository has
  * itself is left out. *ret is sorted.
  */
-int stage_layout(struct stage *s, const struct listing *repo,
+int stage_layout(struct stage *s, const struct stage_repo *repo,
 	struct listing *ret);
-/* For a path of the layout that shows a repository file again: that file's
- * path, else NULL (it is staged). */
-const char *stage_layout_original(struct stage *s, const struct listing *repo,
-	const char *path);
+/* For a path that shows a repository file again: that file's path, else NULL
+ * (it is staged). */
+const char *stage_layout_original(struct stage *s,
+	const struct stage_repo *repo, const char *path);
+
+/* Does it take bytes of the repository to tell which staged files `dir` has?
+ * Then stage_names() says so; the layout has those most of its kind have. */
+bool stage_asks(struct stage *s, const struct stage_repo *repo,
+	const char *dir);
 
 /* How a planner gets at the repository. open returns a new reference. */
 struct stage_input {
-	const struct listing *listing;
+	struct stage_repo repo;
 	int (*open)(void *arg, const struct listing_entry *e, struct src **ret,
 		struct error *why);
 	void *arg;
 };
 
-/* The key of the plan behind a staged path: hex SHA-256 over stager version,
- * blueprints, options, and path, size and digest of every file a planner may
- * look at. Files without digest make it depend on `revision`. */
-int stage_key(struct stage *s, const struct listing *repo,
+/* All files staging adds to a directory that asks (none below its
+ * directories), as a layout has them. Reads little, and waits; an error is
+ * what reading gave. */
+int stage_names(struct stage *s, const struct stage_input *in,
+	const char *dir, struct listing *ret, struct error *why);
+
+/* The key of the plan behind a staged path, or of the names in a directory
+ * that asks: hex SHA-256 over stager version, blueprints, options, and path,
+ * size and digest of every file a planner may look at. Files without digest
+ * make it depend on `revision`. -ENOENT: `path` is neither. */
+int stage_key(struct stage *s, const struct stage_repo *repo,
 	const char *revision, const char *path, char ret[65]);
 
-/* Plan the staged file at `path`. -ENOTSUP: cannot be staged, with the reason;
- * -EBADMSG: a file contradicts its format; -EFBIG; or what reading gave. */
+/* Plan the staged file at `path`. -ENOENT: there is none; -ENOTSUP: cannot be
+ * staged, with the reason; -EBADMSG: a file contradicts its format; -EFBIG; or
+ * what reading gave. */
 int stage_plan(struct stage *s, const struct stage_input *in,
 	const char *path, struct stage_recipe **ret, struct error *why);
 

@@ -1,12 +1,15 @@
 /*
- * SavedModels of TensorFlow: one of a repository's root is frozen in
- * tensorflow/, one of a directory in its frozen/.
+ * SavedModels of TensorFlow: one of a directory is frozen in its frozen/, one
+ * of a repository's root in tensorflow/, unless the hub has nothing else than
+ * SavedModels: then in frozen/ too.
  *
+ *	DIR/frozen/SIGNATURE.pb		the graph of that signature
+ *	tensorflow/SIGNATURE.pb		the same
  *	tensorflow/model.pb		the graph of "serving_default", or of
  *					the only signature there is
- *	tensorflow/SIGNATURE.pb		of that signature; which there are
- *					stands in saved_model.pb, so that a
- *					layout does not list them
+ *
+ * Which signatures there are stands in saved_model.pb, so that a layout does
+ * not list them: both directories ask.
  */
 #include "config.h"
 
@@ -41,67 +44,98 @@ static bool is_model(const struct listing *repo, const char *dir)
 	return is_file(repo, model) && is_file(repo, index);
 }
 
-/* Where the frozen graphs of dir are. NULL: out of memory. */
-static char *frozen_dir(const char *dir)
+/* Is a SavedModel at the root frozen in tensorflow/? */
+static bool beside_others(const struct stage_repo *repo)
 {
-	return *dir ? path_join(dir, "frozen") : strdup("tensorflow");
+	return strcmp(repo->hub, "tensorflow") != 0 &&
+		strcmp(repo->hub, "kaggle") != 0;
 }
 
-/* The directory of the model of which path is a frozen graph, or NULL. */
-static char *model_dir(const struct listing *repo, const char *path)
+/* Where the frozen graphs of dir are. NULL: out of memory. */
+static char *frozen_dir(const struct stage_repo *repo, const char *dir)
 {
-	const char *base = path_base(path);
-	cleanup_free char *dir = base > path ? strndup(path,
-		(size_t)(base - path) - 1) : NULL;
-	size_t len = strlen(base);
+	return !*dir && beside_others(repo) ? strdup("tensorflow") :
+		path_join(dir, "frozen");
+}
+
+/* The directory of the model whose frozen graphs are in dir, or NULL. */
+static char *model_of(const struct stage_repo *repo, const char *dir)
+{
+	size_t len = strlen(dir);
+	cleanup_free char *frozen = NULL;
 	char *model;
 
-	if (!dir || len <= 3 || strcmp(base + len - 3, ".pb") != 0 ||
-	    listing_is_dir(repo, dir))
+	if (listing_find(repo->listing, dir) ||
+	    listing_is_dir(repo->listing, dir))
 		return NULL;
-	if (!strcmp(dir, "tensorflow")) {
-		model = strdup("");
-	} else {
-		len = strlen(dir);
-		if (len <= 7 || strcmp(dir + len - 7, "/frozen") != 0)
-			return NULL;
-		model = strndup(dir, len - 7);
-	}
-	if (model && is_model(repo, model))
+	model = len > 7 && !strcmp(dir + len - 7, "/frozen") ?
+		strndup(dir, len - 7) : strdup("");
+	frozen = model ? frozen_dir(repo, model) : NULL;
+	if (frozen && !strcmp(frozen, dir) && is_model(repo->listing, model))
 		return model;
 	free(model);
 	return NULL;
 }
 
+/* The directory of the model of which path is a frozen graph, or NULL. */
+static char *model_dir(const struct stage_repo *repo, const char *path)
+{
+	const char *base = path_base(path);
+	cleanup_free char *dir = base > path ? strndup(path,
+		(size_t)(base - path) - 1) : NULL;
+	size_t len = strlen(base);
+
+	if (!dir || len <= 3 || strcmp(base + len - 3, ".pb") != 0)
+		return NULL;
+	return model_of(repo, dir);
+}
+
 /* ---- layout ---------------------------------------------------------------- */
 
-static int lay_out(const struct listing *repo, const char *dir,
-	struct listing *ret)
+static int add_file(struct listing *l, const char *dir, const char *name)
 {
 	const struct objid none = { .alg = OBJID_NONE };
-	cleanup_free char *frozen = frozen_dir(dir);
-	cleanup_free char *path = frozen ? path_join(frozen, STAGED) : NULL;
-	int r;
+	cleanup_free char *path = path_join(dir, name);
+	int r = path ? listing_add(l, path, LISTING_FILE,
+		LISTING_SIZE_UNKNOWN, &none) : -ENOMEM;
 
-	if (!path)
-		return -ENOMEM;
-	if (listing_find(repo, frozen) || listing_is_dir(repo, frozen))
-		return 0;
-	r = listing_add(ret, frozen, LISTING_DIR, 0, &none);
-	if (!r)
-		r = listing_add(ret, path, LISTING_FILE, LISTING_SIZE_UNKNOWN,
-			&none);
 	/* A path that is too long is one we do not offer. */
 	return r == -EINVAL ? 0 : r;
 }
 
-static int savedmodel_layout(const struct listing *repo, struct listing *ret)
+/* What a directory has for nearly every SavedModel. */
+static const char *likely(const char *frozen)
 {
+	return strcmp(frozen, "tensorflow") ? SERVING ".pb" : STAGED;
+}
+
+static int lay_out(const struct stage_repo *repo, const char *dir,
+	struct listing *ret)
+{
+	const struct objid none = { .alg = OBJID_NONE };
+	cleanup_free char *frozen = frozen_dir(repo, dir);
+	int r;
+
+	if (!frozen)
+		return -ENOMEM;
+	if (listing_find(repo->listing, frozen) ||
+	    listing_is_dir(repo->listing, frozen))
+		return 0;
+	r = listing_add(ret, frozen, LISTING_DIR, 0, &none);
+	if (!r)
+		r = add_file(ret, frozen, likely(frozen));
+	return r == -EINVAL ? 0 : r;
+}
+
+static int savedmodel_layout(const struct stage_repo *repo,
+	struct listing *ret)
+{
+	const struct listing *l = repo->listing;
 	size_t models = 0;
 	int r = 0;
 
-	for (size_t i = 0; i < repo->n && !r && models < MODELS_MAX; i++) {
-		const char *path = repo->v[i].path;
+	for (size_t i = 0; i < l->n && !r && models < MODELS_MAX; i++) {
+		const char *path = l->v[i].path;
 		const char *base = path_base(path);
 		cleanup_free char *dir = NULL;
 
@@ -111,7 +145,7 @@ static int savedmodel_layout(const struct listing *repo, struct listing *ret)
 			strdup("");
 		if (!dir)
 			return -ENOMEM;
-		if (is_model(repo, dir)) {
+		if (is_model(l, dir)) {
 			models++;
 			r = lay_out(repo, dir, ret);
 		}
@@ -119,27 +153,26 @@ static int savedmodel_layout(const struct listing *repo, struct listing *ret)
 	return r;
 }
 
-static const char *savedmodel_original(const struct listing *repo,
-	const char *path)
-{
-	(void) repo;
-	(void) path;
-	return NULL;
-}
-
-static bool savedmodel_stages(const struct listing *repo, const char *path)
+static bool savedmodel_stages(const struct stage_repo *repo, const char *path)
 {
 	cleanup_free char *dir = model_dir(repo, path);
 
 	return dir != NULL;
 }
 
-static bool savedmodel_reads(const struct listing *repo, const char *path)
+static bool savedmodel_reads(const struct stage_repo *repo, const char *path)
 {
 	const char *base = path_base(path);
 
 	(void) repo;
 	return !strcmp(base, MODEL) || !strncmp(base, "variables.", 10);
+}
+
+static bool savedmodel_asks(const struct stage_repo *repo, const char *dir)
+{
+	cleanup_free char *model = model_of(repo, dir);
+
+	return model != NULL;
 }
 
 /* ---- planning -------------------------------------------------------------- */
@@ -204,7 +237,8 @@ static int open_model(const struct stage_input *in, const char *path,
 	struct plan *p, struct error *why)
 {
 	struct src *s;
-	int err = in->open(in->arg, listing_find(in->listing, path), &s, why);
+	int err = in->open(in->arg, listing_find(in->repo.listing, path), &s,
+		why);
 
 	if (err)
 		return err;
@@ -239,7 +273,7 @@ static int make(const struct stage_input *in, const char *dir,
 static int savedmodel_plan(const struct stage *s, const struct stage_input *in,
 	const char *path, struct stage_recipe **ret, struct error *why)
 {
-	cleanup_free char *dir = model_dir(in->listing, path);
+	cleanup_free char *dir = model_dir(&in->repo, path);
 	cleanup_free char *model = dir ? path_join(dir, MODEL) : NULL;
 	struct plan p = { 0 };
 	int err;
@@ -256,11 +290,61 @@ static int savedmodel_plan(const struct stage *s, const struct stage_input *in,
 	return err;
 }
 
+/* ---- which signatures ------------------------------------------------------ */
+
+static int add_signatures(const struct plan *p, const char *dir,
+	struct listing *ret)
+{
+	const struct stage_savedmodel *m = p->m;
+	const struct stage_tf_signature *any = NULL;
+	bool main = !strcmp(dir, "tensorflow");
+	int r = 0;
+
+	for (size_t i = 0; i < m->n_signatures && !r; i++) {
+		cleanup_free char *base = NULL;
+
+		if (is_hidden(&m->signatures[i]))
+			continue;
+		if (asprintf(&base, "%s.pb", m->signatures[i].name) < 0)
+			return -ENOMEM;
+		if (path_name_ok(base, strlen(base)))
+			r = add_file(ret, dir, base);
+	}
+	if (!r && main && !find_signature(p, STAGED, &any, NULL))
+		r = add_file(ret, dir, STAGED);
+	return r;
+}
+
+static int savedmodel_names(const struct stage *s,
+	const struct stage_input *in, const char *dir, struct listing *ret,
+	struct error *why)
+{
+	cleanup_free char *model = model_of(&in->repo, dir);
+	cleanup_free char *path = model ? path_join(model, MODEL) : NULL;
+	struct error bad = { 0 };
+	struct plan p = { 0 };
+	int r;
+
+	(void) s;
+	if (!path)
+		return -ENOMEM;
+	r = open_model(in, path, &p, &bad);
+	if (!r)
+		r = add_signatures(&p, dir, ret);
+	else if (r == -EBADMSG || r == -ENOTSUP || r == -EFBIG)
+		r = add_file(ret, dir, likely(dir)); /* whose plan says why */
+	else if (why)
+		*why = bad;
+	plan_done(&p);
+	return r;
+}
+
 const struct stage_stager stage_stager_savedmodel = {
 	.name = "savedmodel",
 	.layout = savedmodel_layout,
-	.original = savedmodel_original,
 	.stages = savedmodel_stages,
 	.reads = savedmodel_reads,
+	.asks = savedmodel_asks,
+	.names = savedmodel_names,
 	.plan = savedmodel_plan,
 };

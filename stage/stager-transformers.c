@@ -9,9 +9,14 @@
  *	pytorch/model_skeleton.onnx	the graph; its external data are
  *	pytorch/<weights>		the weight files, shown again beside it
  *	pytorch/weights.safetensors	the weights, when they have another form
+ *
+ * A task that takes several graphs has those of each in place of "model":
+ * encoder_model, decoder_model, decoder_with_past_model. Whether it is one
+ * stands in config.json, so that the directory asks.
  */
 #include "config.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -22,21 +27,21 @@
 #include "stage/stager.h"
 
 #define DIR_NAME "pytorch"
+#define SAFETENSORS DIR_NAME "/weights.safetensors"
+#define PART_MAX 128		/* bytes of a part's name */
 
-/* What is staged. */
+/* What is staged of each part. */
 enum what {
 	MODEL,
 	MODEL_F16,
 	SKELETON,
-	SAFETENSORS,
 	N_WHAT,
 };
 
-static const char *const names[N_WHAT] = {
-	[MODEL] = DIR_NAME "/model.onnx",
-	[MODEL_F16] = DIR_NAME "/model_fp16.onnx",
-	[SKELETON] = DIR_NAME "/model_skeleton.onnx",
-	[SAFETENSORS] = DIR_NAME "/weights.safetensors",
+static const char *const endings[N_WHAT] = {
+	[MODEL] = ".onnx",
+	[MODEL_F16] = "_fp16.onnx",
+	[SKELETON] = "_skeleton.onnx",
 };
 
 /* ---- which weights --------------------------------------------------------- */
@@ -97,29 +102,35 @@ static bool is_weights(const struct form *f, const char *path)
 
 /* ---- layout ---------------------------------------------------------------- */
 
-/* Is it staged from weights of this form? */
-static bool is_offered(enum what what, const struct form *f)
-{
-	return what != SAFETENSORS || !f->safetensors;
-}
-
-static int transformers_layout(const struct listing *repo,
-	struct listing *ret)
+static int add_file(struct listing *l, const char *path)
 {
 	const struct objid none = { .alg = OBJID_NONE };
-	const struct form *f = form_of(repo);
-	int r;
 
-	if (!f || is_file(repo, DIR_NAME))
-		return 0;
-	r = listing_add(ret, DIR_NAME, LISTING_DIR, 0, &none);
+	return listing_add(l, path, LISTING_FILE, LISTING_SIZE_UNKNOWN, &none);
+}
+
+/* What is staged of a part. */
+static int add_part(struct listing *l, const char *part)
+{
+	char path[sizeof(DIR_NAME) + PART_MAX + 32];
+	int r = 0;
+
 	for (enum what w = 0; w < N_WHAT && !r; w++) {
-		if (is_offered(w, f))
-			r = listing_add(ret, names[w], LISTING_FILE,
-				LISTING_SIZE_UNKNOWN, &none);
+		(void) snprintf(path, sizeof(path), DIR_NAME "/%.*s%s",
+			PART_MAX, part, endings[w]);
+		r = add_file(l, path);
 	}
-	for (size_t i = 0; i < repo->n && !r; i++) {
-		const struct listing_entry *e = &repo->v[i];
+	return r;
+}
+
+/* The weights, in their form and as safetensors. */
+static int add_weights(const struct listing *own, const struct form *f,
+	struct listing *ret)
+{
+	int r = f->safetensors ? 0 : add_file(ret, SAFETENSORS);
+
+	for (size_t i = 0; i < own->n && !r; i++) {
+		const struct listing_entry *e = &own->v[i];
 		cleanup_free char *path = NULL;
 
 		if (e->kind != LISTING_FILE || !is_weights(f, e->path))
@@ -131,42 +142,89 @@ static int transformers_layout(const struct listing *repo,
 	return r;
 }
 
-static const char *transformers_original(const struct listing *repo,
+static bool transformers_asks(const struct stage_repo *repo, const char *dir)
+{
+	return !strcmp(dir, DIR_NAME) && form_of(repo->listing) &&
+		!is_file(repo->listing, DIR_NAME);
+}
+
+static int transformers_layout(const struct stage_repo *repo,
+	struct listing *ret)
+{
+	const struct objid none = { .alg = OBJID_NONE };
+	int r;
+
+	if (!transformers_asks(repo, DIR_NAME))
+		return 0;
+	r = listing_add(ret, DIR_NAME, LISTING_DIR, 0, &none);
+	if (!r)
+		r = add_part(ret, "model");
+	return r ? r : add_weights(repo->listing, form_of(repo->listing),
+		ret);
+}
+
+static const char *transformers_original(const struct stage_repo *repo,
 	const char *path)
 {
-	const struct form *f = form_of(repo);
+	const struct form *f = form_of(repo->listing);
 	const struct listing_entry *e;
 	size_t len = strlen(DIR_NAME "/");
 
 	if (!f || strncmp(path, DIR_NAME "/", len) != 0 ||
 	    !is_weights(f, path + len))
 		return NULL;
-	e = listing_find(repo, path + len);
+	e = listing_find(repo->listing, path + len);
 	return e && e->kind == LISTING_FILE ? e->path : NULL;
 }
 
-/* N_WHAT: nothing that is staged. */
-static enum what what_of(const char *path)
+static bool is_part(const char *name, size_t len)
 {
-	enum what w = 0;
-
-	while (w < N_WHAT && strcmp(path, names[w]) != 0)
-		w++;
-	return w;
+	for (size_t i = 0; i < len; i++)
+		if (!(name[i] >= 'a' && name[i] <= 'z') && name[i] != '_')
+			return false;
+	return len > 0 && len <= PART_MAX;
 }
 
-static bool transformers_stages(const struct listing *repo, const char *path)
+/* pytorch/PART_fp16.onnx: which part, into ret of PART_MAX + 1 bytes. N_WHAT:
+ * nothing like it. */
+static enum what what_of(const char *path, char *ret)
 {
-	const struct form *f = form_of(repo);
-	enum what w = what_of(path);
+	const char *base = path + strlen(DIR_NAME "/");
+	size_t len;
 
-	return f && w < N_WHAT && is_offered(w, f) &&
-		!listing_find(repo, path);
+	if (strncmp(path, DIR_NAME "/", strlen(DIR_NAME "/")) != 0)
+		return N_WHAT;
+	len = strlen(base);
+	for (enum what w = N_WHAT; w-- > 0;) {
+		size_t tail = strlen(endings[w]);
+
+		if (len < tail || strcmp(base + len - tail, endings[w]) != 0)
+			continue;
+		if (!is_part(base, len - tail))
+			return N_WHAT;
+		memcpy(ret, base, len - tail);
+		ret[len - tail] = '\0';
+		return w;
+	}
+	return N_WHAT;
 }
 
-static bool transformers_reads(const struct listing *repo, const char *path)
+static bool transformers_stages(const struct stage_repo *repo,
+	const char *path)
 {
-	const struct form *f = form_of(repo);
+	const struct form *f = form_of(repo->listing);
+	char part[PART_MAX + 1];
+
+	if (!f || listing_find(repo->listing, path))
+		return false;
+	return what_of(path, part) < N_WHAT ||
+		(!f->safetensors && !strcmp(path, SAFETENSORS));
+}
+
+static bool transformers_reads(const struct stage_repo *repo,
+	const char *path)
+{
+	const struct form *f = form_of(repo->listing);
 
 	return !strcmp(path_base(path), "config.json") ||
 		!strcmp(path, "modules.json") ||
@@ -326,24 +384,32 @@ static int find_task(const struct stage *s, struct plan *p, struct error *why)
 	return 0;
 }
 
-static int make_graph(const struct stage *s, const struct stage_input *in,
+/* What config.json and modules.json say. */
+static int read_model(const struct stage *s, const struct stage_input *in,
 	struct plan *p, struct error *why)
 {
-	struct stage_blueprint_args args;
 	int r = stage_input_json(in, "config.json", &p->config, why);
 
 	if (!r)
 		r = read_sentence(in, &p->sentence, why);
+	return r ? r : find_task(s, p, why);
+}
+
+static int make_graph(const struct stage *s, const struct stage_input *in,
+	const char *part, struct plan *p, struct error *why)
+{
+	struct stage_blueprint_args args;
+	int r = read_model(s, in, p, why);
+
 	if (!r)
-		r = find_task(s, p, why);
-	if (!r)
-		r = stage_checkpoint_read(in, form_of(in->listing)->path,
+		r = stage_checkpoint_read(in, form_of(in->repo.listing)->path,
 			&p->weights, why);
 	if (r)
 		return r;
 	args = (struct stage_blueprint_args){
 		.weights = &p->weights, .config = p->config,
-		.sentence = p->sentence, .task = p->task, .opset = s->opset,
+		.sentence = p->sentence, .task = p->task, .part = part,
+		.opset = s->opset,
 	};
 	return stage_blueprint_run(p->bp, &args, &p->graph, why);
 }
@@ -352,7 +418,7 @@ static int make_graph(const struct stage *s, const struct stage_input *in,
 static int check_beside(const struct stage_input *in, const struct plan *p,
 	struct error *why)
 {
-	const struct form *f = form_of(in->listing);
+	const struct form *f = form_of(in->repo.listing);
 
 	for (unsigned i = 0; i < p->weights.n_files; i++) {
 		const char *file = p->weights.files[i];
@@ -363,7 +429,7 @@ static int check_beside(const struct stage_input *in, const struct plan *p,
 		if (!is_weights(f, file))
 			return error_set(why, -ENOTSUP, "%s: the name of a "
 				"shard is not handled", file);
-		if (listing_find(in->listing, shown))
+		if (listing_find(in->repo.listing, shown))
 			return error_set(why, -ENOTSUP, "the repository has a "
 				"file %s of its own", shown);
 	}
@@ -415,7 +481,7 @@ static int plan_safetensors(const struct stage_input *in,
 	struct stage_recipe **ret, struct error *why)
 {
 	struct stage_weights w = { 0 };
-	int r = stage_checkpoint_read(in, form_of(in->listing)->path, &w, why);
+	int r = stage_checkpoint_read(in, form_of(in->repo.listing)->path, &w, why);
 
 	if (!r)
 		r = stage_safetensors_write(&w, ret, why);
@@ -427,17 +493,45 @@ static int transformers_plan(const struct stage *s,
 	const struct stage_input *in, const char *path,
 	struct stage_recipe **ret, struct error *why)
 {
-	enum what what = what_of(path);
+	char part[PART_MAX + 1];
+	enum what what = what_of(path, part);
 	struct plan p = { 0 };
 	int r;
 
-	if (what == SAFETENSORS)
+	if (!strcmp(path, SAFETENSORS))
 		return plan_safetensors(in, ret, why);
-	r = make_graph(s, in, &p, why);
+	r = make_graph(s, in, part, &p, why);
 	if (!r)
 		r = write_model(s, in, &p, what, ret, why);
 	plan_done(&p);
 	return r;
+}
+
+/* Of a model that is not handled, "model" stays: its plan says why. */
+static int transformers_names(const struct stage *s,
+	const struct stage_input *in, const char *dir, struct listing *ret,
+	struct error *why)
+{
+	const char *const *parts, *one[] = { "model" };
+	struct error bad = { 0 };
+	struct plan p = { 0 };
+	size_t n = 1;
+	int r = read_model(s, in, &p, &bad);
+
+	(void) dir;
+	parts = one;
+	if (!r) {
+		n = stage_blueprint_parts(p.bp, p.task, &parts);
+	} else if (r == -EBADMSG || r == -ENOTSUP || r == -EFBIG) {
+		r = 0;
+	} else if (why) {
+		*why = bad;
+	}
+	for (size_t i = 0; i < n && !r; i++)
+		r = add_part(ret, parts[i]);
+	plan_done(&p);
+	return r ? r : add_weights(in->repo.listing,
+		form_of(in->repo.listing), ret);
 }
 
 const struct stage_stager stage_stager_transformers = {
@@ -446,5 +540,7 @@ const struct stage_stager stage_stager_transformers = {
 	.original = transformers_original,
 	.stages = transformers_stages,
 	.reads = transformers_reads,
+	.asks = transformers_asks,
+	.names = transformers_names,
 	.plan = transformers_plan,
 };

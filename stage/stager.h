@@ -25,13 +25,22 @@ struct stage {
 struct stage_stager {
 	const char *name;
 	/* Adds what it stages or shows again. Does not sort. */
-	int (*layout)(const struct listing *repo, struct listing *ret);
-	/* stage_layout_original() for a path of its layout, or NULL. */
-	const char *(*original)(const struct listing *repo, const char *path);
-	/* Is `path` a staged file of its layout of `repo`? */
-	bool (*stages)(const struct listing *repo, const char *path);
-	/* May a plan depend on this file? */
-	bool (*reads)(const struct listing *repo, const char *path);
+	int (*layout)(const struct stage_repo *repo, struct listing *ret);
+	/* stage_layout_original() for a path of its layout, or NULL. NULL: it
+	 * shows nothing again. */
+	const char *(*original)(const struct stage_repo *repo,
+		const char *path);
+	/* Is `path` a staged file of its layout of `repo`, or may it be one in
+	 * a directory that asks? */
+	bool (*stages)(const struct stage_repo *repo, const char *path);
+	/* May a plan depend on this file? On nothing else of a repository but
+	 * the path, as keys are made of these. */
+	bool (*reads)(const struct stage_repo *repo, const char *path);
+	/* stage_asks() and stage_names() of it alone; does not sort. NULL:
+	 * its layout is all there is. */
+	bool (*asks)(const struct stage_repo *repo, const char *dir);
+	int (*names)(const struct stage *s, const struct stage_input *in,
+		const char *dir, struct listing *ret, struct error *why);
 	int (*plan)(const struct stage *s, const struct stage_input *in,
 		const char *path, struct stage_recipe **ret,
 		struct error *why);

@@ -257,7 +257,7 @@ static int load_objects(struct finder *x, const struct stage_bundle *b,
 	data = malloc((size_t)p->len + 1);
 	if (!data)
 		return -ENOMEM;
-	err = in->open(in->arg, listing_find(in->listing, b->files[p->file]),
+	err = in->open(in->arg, listing_find(in->repo.listing, b->files[p->file]),
 		&s, x->why);
 	if (err)
 		return err;

@@ -390,7 +390,7 @@ static int find_shards(const struct stage_input *in, const char *prefix,
 			b->files[i] = NULL;
 			return -ENOMEM;
 		}
-		e = listing_find(in->listing, b->files[i]);
+		e = listing_find(in->repo.listing, b->files[i]);
 		b->file_sizes[i] = e && e->kind == LISTING_FILE ? e->size :
 			LISTING_SIZE_UNKNOWN;
 	}
@@ -418,7 +418,7 @@ static int check_ranges(const struct stage_bundle *b, struct error *why)
 static int read_index(const struct stage_input *in, const char *index,
 	struct reading *x, struct error *why)
 {
-	const struct listing_entry *e = listing_find(in->listing, index);
+	const struct listing_entry *e = listing_find(in->repo.listing, index);
 	struct src *s;
 	int err;
 

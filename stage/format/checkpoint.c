@@ -48,7 +48,7 @@ int stage_weights_read(struct src *s, unsigned file, struct stage_weights *w,
 static int open_file(const struct stage_input *in, const char *path,
 	struct src **ret, struct error *why)
 {
-	const struct listing_entry *e = listing_find(in->listing, path);
+	const struct listing_entry *e = listing_find(in->repo.listing, path);
 
 	if (!e || e->kind != LISTING_FILE)
 		return error_set(why, -ENOENT, "%s is not in the repository",

@@ -94,14 +94,14 @@ static int copy(struct src *src, const char *out, const char *path)
 static int open_staged(struct stage *s, const struct stage_input *in,
 	const char *path, struct src **ret, struct error *why)
 {
-	const char *original = stage_layout_original(s, in->listing, path);
+	const char *original = stage_layout_original(s, &in->repo, path);
 	struct src *sources[64] = { NULL };
 	struct stage_recipe *recipe;
 	unsigned n;
 	int r;
 
 	if (original)
-		return in->open(in->arg, listing_find(in->listing, original),
+		return in->open(in->arg, listing_find(in->repo.listing, original),
 			ret, why);
 	r = stage_plan(s, in, path, &recipe, why);
 	if (r)
@@ -110,7 +110,7 @@ static int open_staged(struct stage *s, const struct stage_input *in,
 	if (n > 64)
 		r = -EFBIG;
 	for (unsigned i = 0; i < n && !r; i++)
-		r = in->open(in->arg, listing_find(in->listing,
+		r = in->open(in->arg, listing_find(in->repo.listing,
 			stage_recipe_source_path(recipe, i)), &sources[i],
 			why);
 	if (!r)
@@ -121,13 +121,52 @@ static int open_staged(struct stage *s, const struct stage_input *in,
 	return r;
 }
 
+/* The layout, with the names for certain where directories ask. */
+static int all_names(struct stage *s, const struct stage_input *in,
+	struct listing *ret, struct error *why)
+{
+	struct listing layout = { 0 };
+	int r = stage_layout(s, &in->repo, &layout);
+
+	for (size_t i = 0; i < layout.n && !r; i++) {
+		const struct listing_entry *e = &layout.v[i];
+		cleanup_free char *dir = strdup(e->path);
+
+		if (e->kind == LISTING_DIR)
+			r = listing_add(ret, e->path, e->kind, 0, &e->id);
+		if (e->kind == LISTING_DIR && !r &&
+		    stage_asks(s, &in->repo, e->path)) {
+			struct listing names = { 0 };
+
+			r = stage_names(s, in, e->path, &names, why);
+			for (size_t k = 0; k < names.n && !r; k++)
+				r = listing_add(ret, names.v[k].path,
+					LISTING_FILE, names.v[k].size,
+					&names.v[k].id);
+			listing_done(&names);
+		}
+		if (e->kind == LISTING_DIR)
+			continue;
+		dir[path_base(dir) - dir - (path_base(dir) > dir)] = '\0';
+		if (!r && !stage_asks(s, &in->repo, dir))
+			r = listing_add(ret, e->path, e->kind, e->size,
+				&e->id);
+	}
+	listing_done(&layout);
+	listing_sort(ret);
+	return r;
+}
+
 static int stage_all(struct stage *s, struct repo *repo, const char *out,
 	struct error *why)
 {
-	struct stage_input in = { &repo->listing, open_file, repo };
+	struct stage_input in = {
+		{ "huggingface", "local/repo", &repo->listing }, open_file,
+		repo
+	};
 	struct listing layout = { 0 };
 	char key[65];
-	int r = stage_layout(s, &repo->listing, &layout);
+	int r = all_names(s, &in, &layout, why);
 
 	for (size_t i = 0; i < layout.n && !r; i++) {
 		const struct listing_entry *e = &layout.v[i];
@@ -148,8 +187,8 @@ static int stage_all(struct stage *s, struct repo *repo, const char *out,
 		if (r)
 			break;
 		r = copy(src, out, e->path);
-		if (!r && !stage_layout_original(s, &repo->listing, e->path))
-			r = stage_key(s, &repo->listing, "local", e->path,
+		if (!r && !stage_layout_original(s, &in.repo, e->path))
+			r = stage_key(s, &in.repo, "local", e->path,
 				key);
 		if (!r)
 			printf("%s %llu\n", e->path,

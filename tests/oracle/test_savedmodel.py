@@ -26,7 +26,7 @@ except ImportError:
 BOUND = 2e-5
 STAGE_DIR = os.path.join(os.environ["BUILDDIR"], "tests/oracle/stage-dir")
 RNG = np.random.default_rng(11)
-LABEL = {"root": "tensorflow/model.pb", "sub": "sub/frozen/model.pb"}
+LABEL = {"root": "tensorflow/model.pb", "sub": "sub/frozen/serving_default.pb"}
 
 
 def staged(repo, path=LABEL["root"]):

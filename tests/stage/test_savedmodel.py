@@ -63,8 +63,9 @@ def stage(model, index=None, data=(FLOATS,), base=""):
                               capture_output=True, check=False)
         if done.returncode:
             return done.returncode, done.stderr.strip()
-        name = os.path.join(base, "frozen") if base else "tensorflow"
-        with open(os.path.join(out, name, "model.pb"), "rb") as f:
+        name = os.path.join(base, "frozen/serving_default.pb") if base else \
+            "tensorflow/model.pb"
+        with open(os.path.join(out, name), "rb") as f:
             return 0, f.read()
 
 

@@ -194,6 +194,8 @@ static void answer_resolve(struct pool_job *job)
 	else if (commit && (!strcmp(q->repo, "org/model") ||
 				!strcmp(q->repo, "short")))
 		cb(q->arg, 0, NULL, snapshot("org/model", commit));
+	else if (commit && !strcmp(q->repo, "org/asks"))
+		cb(q->arg, 0, NULL, snapshot("org/asks", commit));
 	else
 		cb(q->arg, fail(&why, -ENOENT), &why, NULL);
 	done(q);
@@ -393,6 +395,12 @@ int cache_name_stat(struct cache *c, const struct cache_name *name,
 	return 0;
 }
 
+uint64_t cache_epochs(struct cache *c)
+{
+	(void) c;
+	return atomic_load(&epoch);
+}
+
 void cache_on_epoch(struct cache *c,
 	void (*fn)(void *arg, const struct src *s), void *arg)
 {
@@ -546,10 +554,11 @@ void stage_free(struct stage *s)
 	(void) s;
 }
 
-int stage_layout(struct stage *s, const struct listing *repo,
+int stage_layout(struct stage *s, const struct stage_repo *repo,
 	struct listing *ret)
 {
-	const struct listing_entry *e = listing_find(repo, "model.safetensors");
+	const struct listing_entry *e = listing_find(repo->listing,
+		"model.safetensors");
 	struct objid none = { .alg = OBJID_NONE };
 
 	(void) s;
@@ -565,8 +574,8 @@ int stage_layout(struct stage *s, const struct listing *repo,
 	return 0;
 }
 
-const char *stage_layout_original(struct stage *s, const struct listing *repo,
-	const char *path)
+const char *stage_layout_original(struct stage *s,
+	const struct stage_repo *repo, const char *path)
 {
 	(void) s;
 	(void) repo;
@@ -574,7 +583,35 @@ const char *stage_layout_original(struct stage *s, const struct listing *repo,
 		"model.safetensors";
 }
 
-int stage_key(struct stage *s, const struct listing *repo,
+bool stage_asks(struct stage *s, const struct stage_repo *repo,
+	const char *dir)
+{
+	(void) s;
+	return !strcmp(dir, "pytorch") && !strcmp(repo->repo, "org/asks");
+}
+
+int stage_names(struct stage *s, const struct stage_input *in,
+	const char *dir, struct listing *ret, struct error *why)
+{
+	const struct listing_entry *e = listing_find(in->repo.listing,
+		"model.safetensors");
+	struct objid none = { .alg = OBJID_NONE };
+
+	(void) s;
+	(void) dir;
+	wait_gate();
+	__atomic_add_fetch(&double_hub.named, 1, __ATOMIC_RELAXED);
+	if (double_hub.names_err)
+		return fail(why, double_hub.names_err);
+	(void) listing_add(ret, "pytorch/model.safetensors", LISTING_FILE,
+		e->size, &none);
+	(void) listing_add(ret, "pytorch/part.onnx", LISTING_FILE,
+		LISTING_SIZE_UNKNOWN, &none);
+	listing_sort(ret);
+	return 0;
+}
+
+int stage_key(struct stage *s, const struct stage_repo *repo,
 	const char *revision, const char *path, char ret[65])
 {
 	(void) s;
@@ -601,7 +638,7 @@ int stage_plan(struct stage *s, const struct stage_input *in,
 		return error_set(why, -ENOTSUP, "the double refuses");
 	if (double_hub.plan_err)
 		return fail(why, double_hub.plan_err);
-	e = listing_find(in->listing, "model.safetensors");
+	e = listing_find(in->repo.listing, "model.safetensors");
 	err = in->open(in->arg, e, &src, why);
 	if (!err)
 		err = src_read_wait(src, 0, &byte, 1);

@@ -7,7 +7,9 @@
  *
  *   config.json  model.safetensors  onnx/own.onnx
  *
- * and staging adds pytorch/{model.onnx,model.safetensors,refused.onnx}.
+ * and staging adds pytorch/{model.onnx,model.safetensors,refused.onnx}. In
+ * org/asks, which has the same, pytorch/ asks: it has part.onnx and
+ * model.safetensors.
  */
 #ifndef TESTS_UNIT_FS_DOUBLES_H
 #define TESTS_UNIT_FS_DOUBLES_H
@@ -20,6 +22,8 @@
 struct double_hub {
 	unsigned resolves, lists, owners;	/* questions asked */
 	unsigned plans;				/* stage_plan calls */
+	unsigned named;				/* stage_names calls */
+	int names_err;				/* what they fail with */
 	const char *main;			/* commit the branch is at */
 	int err;				/* answer of every question */
 	int plan_err;				/* of every planning */

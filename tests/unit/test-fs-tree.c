@@ -272,6 +272,67 @@ static void planning_fails(void)
 	close_fs(fs);
 }
 
+static bool shows(struct fs *fs, const char *path, const char *want,
+	bool fixed)
+{
+	struct fs_node *n = NULL;
+	struct fs_dir *d = NULL;
+	char text[256] = "";
+	bool same;
+
+	t_int(fs_walk_wait(fs, path, &n, NULL), 0);
+	t_int(fs_readdir_wait(fs, n, &d), 0);
+	for (size_t i = 0; i < fs_dir_count(d); i++) {
+		struct fs_dirent e;
+
+		fs_dir_at(d, i, &e);
+		(void) snprintf(text + strlen(text),
+			sizeof(text) - strlen(text), "%s%s", i ? " " : "",
+			e.name);
+	}
+	same = !strcmp(text, want) && fs_dir_fixed(d) == fixed;
+	fs_dir_free(d);
+	fs_node_unref(n);
+	return same;
+}
+
+/* Names that take reading: asked for once, when somebody looks inside. */
+static void names_asked(void)
+{
+	static const char dir[] = HF "org/asks/pytorch";
+	struct fs *fs = open_fs(NULL);
+	struct fs_attr a;
+
+	t_check(shows(fs, HF "org/asks", "config.json model.safetensors onnx "
+		"pytorch", false));
+	t_int(stat_path(fs, HF "org/asks/pytorch/model.safetensors", &a), 0);
+	t_int(double_hub.named, 0);
+
+	/* The road: what the layout has stands in, other names cannot be told;
+	 * tried again after a while. */
+	double_hub.names_err = -EHOSTUNREACH;
+	t_check(shows(fs, dir, "model.onnx model.safetensors refused.onnx",
+		false));
+	t_int(stat_path(fs, HF "org/asks/pytorch/part.onnx", &a),
+		-EHOSTUNREACH);
+	t_int(stat_path(fs, HF "org/asks/pytorch/model.onnx", &a), 0);
+	t_int(double_hub.named, 1);
+	double_hub.names_err = 0;
+	clock_advance(6000);
+	t_int(stat_path(fs, HF "org/asks/pytorch/part.onnx", &a), 0);
+	t_int(a.size, 62);
+	t_int(stat_path(fs, HF "org/asks/pytorch/model.onnx", &a), -ENOENT);
+	t_check(shows(fs, dir, "model.safetensors part.onnx", true));
+	t_int(double_hub.named, 2);
+
+	/* What told them was wrong. */
+	double_epoch(1);
+	t_check(shows(fs, dir, "model.safetensors part.onnx", true));
+	t_int(double_hub.named, 3);
+	double_epoch(0);
+	close_fs(fs);
+}
+
 struct many {
 	struct fs *fs;
 	pthread_t thread;
@@ -359,6 +420,7 @@ int main(void)
 	owners();
 	staged();
 	planning_fails();
+	names_asked();
 	single_flight();
 	offline();
 	refresh();

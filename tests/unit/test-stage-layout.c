@@ -19,6 +19,13 @@ static const char bert_like[] =
 	"task \"feature-extraction\" for \"TinyModel\" {\n"
 	"\toutput y : f32[batch, 2] = double(x) + @w\n"
 	"}\n";
+static const char in_parts[] =
+	"family \"Parts\" for \"parts\"\n"
+	"input x : f32[batch, 2]\n"
+	"task \"text2text-generation\" for \"TwoParts\" as \"first_part\", "
+	"\"second_part\" {\n"
+	"\toutput y : f32[batch, 2] = x + (part == \"first_part\" ? @a : @w)\n"
+	"}\n";
 static const char lib[] = "def double(x) { return x + x }\n";
 
 static void put(const char *path, const char *text)
@@ -46,6 +53,8 @@ static struct stage *stage_of(unsigned opset, const char *first,
 	return s;
 }
 
+#define REPO(l) ((struct stage_repo){ "huggingface", "a/b", (l) })
+
 /* "config.json model.safetensors:100": paths with sizes (1 unless told). */
 static void listing_of(const char *text, struct listing *ret)
 {
@@ -72,7 +81,7 @@ static void lays_out(struct stage *s, const char *repo, const char *want)
 	size_t n = 0;
 
 	listing_of(repo, &in);
-	t_int(stage_layout(s, &in, &out), 0);
+	t_int(stage_layout(s, &REPO(&in), &out), 0);
 	for (size_t i = 0; i < out.n; i++) {
 		const struct listing_entry *e = &out.v[i];
 
@@ -130,7 +139,7 @@ static void test_layout(void)
 	lays_out(s, "saved_model.pb variables/variables.index:2",
 		"tensorflow/ tensorflow/model.pb");
 	lays_out(s, "a/b/saved_model.pb a/b/variables/variables.index "
-		"saved_model.pb", "a/b/frozen/ a/b/frozen/model.pb");
+		"saved_model.pb", "a/b/frozen/ a/b/frozen/serving_default.pb");
 	lays_out(s, "saved_model.pb variables/variables.index "
 		"tensorflow/x.pb", "");
 	stage_free(s);
@@ -142,15 +151,20 @@ static void test_original(void)
 	struct listing in;
 
 	listing_of("config.json model.safetensors:5", &in);
-	t_str(stage_layout_original(s, &in, "pytorch/model.safetensors"),
+	t_str(stage_layout_original(s, &REPO(&in),
+		"pytorch/model.safetensors"),
 		"model.safetensors");
-	t_check(!stage_layout_original(s, &in, "pytorch/model.onnx"));
-	t_check(!stage_layout_original(s, &in, "pytorch/config.json"));
-	t_check(!stage_layout_original(s, &in, "model.safetensors"));
+	t_check(!stage_layout_original(s, &REPO(&in),
+		"pytorch/model.onnx"));
+	t_check(!stage_layout_original(s, &REPO(&in),
+		"pytorch/config.json"));
+	t_check(!stage_layout_original(s, &REPO(&in),
+		"model.safetensors"));
 	listing_done(&in);
 	listing_of("config.json model.safetensors:5 "
 		"pytorch/model.safetensors:6", &in);
-	t_check(!stage_layout_original(s, &in, "pytorch/model.safetensors"));
+	t_check(!stage_layout_original(s, &REPO(&in),
+		"pytorch/model.safetensors"));
 	listing_done(&in);
 	stage_free(s);
 }
@@ -161,7 +175,7 @@ static void key_of(struct stage *s, const char *repo, const char *revision,
 	struct listing in;
 
 	listing_of(repo, &in);
-	t_int(stage_key(s, &in, revision, path, ret), 0);
+	t_int(stage_key(s, &REPO(&in), revision, path, ret), 0);
 	t_int(strlen(ret), 64);
 	listing_done(&in);
 }
@@ -197,7 +211,7 @@ static void test_key(void)
 	key_of(user, repo, "r", "pytorch/model.onnx", other);
 	t_check(strcmp(key, other) != 0);
 	listing_of(repo, &in);
-	t_int(stage_key(s, &in, "r", "README.md", other), -ENOENT);
+	t_int(stage_key(s, &REPO(&in), "r", "README.md", other), -ENOENT);
 	listing_done(&in);
 	stage_free(s);
 	stage_free(s17);
@@ -216,8 +230,8 @@ static void test_key_digests(void)
 	t_int(listing_add(&in, "config.json", LISTING_FILE, 1, &id), 0);
 	t_int(listing_add(&in, "model.safetensors", LISTING_FILE, 5, &id), 0);
 	listing_sort(&in);
-	t_int(stage_key(s, &in, "a", "pytorch/model.onnx", key), 0);
-	t_int(stage_key(s, &in, "b", "pytorch/model.onnx", other), 0);
+	t_int(stage_key(s, &REPO(&in), "a", "pytorch/model.onnx", key), 0);
+	t_int(stage_key(s, &REPO(&in), "b", "pytorch/model.onnx", other), 0);
 	t_str(other, key);
 	listing_done(&in);
 	stage_free(s);
@@ -243,12 +257,12 @@ static int open_text(void *arg, const struct listing_entry *e,
 	return 0;
 }
 
-static int plan(struct stage *s, struct file *files, struct error *why,
-	struct stage_recipe **ret)
+static int plan(struct stage *s, struct file *files, const char *path,
+	struct error *why, struct stage_recipe **ret)
 {
 	const struct objid none = { .alg = OBJID_NONE };
 	struct listing in = { 0 };
-	struct stage_input input = { &in, open_text, files };
+	struct stage_input input = { REPO(&in), open_text, files };
 	int r;
 
 	for (struct file *f = files; f->path; f++) {
@@ -258,7 +272,7 @@ static int plan(struct stage *s, struct file *files, struct error *why,
 			0);
 	}
 	listing_sort(&in);
-	r = stage_plan(s, &input, "pytorch/model.onnx", ret, why);
+	r = stage_plan(s, &input, path, ret, why);
 	listing_done(&in);
 	return r;
 }
@@ -293,7 +307,7 @@ static void test_plan(void)
 	struct error why = { 0 };
 
 	t_int(sizeof(weights) - 1, 8 + 64 + 8);
-	t_int(plan(s, files, &why, &recipe), 0);
+	t_int(plan(s, files, "pytorch/model.onnx", &why, &recipe), 0);
 	t_int(stage_recipe_sources(recipe), 1);
 	t_str(stage_recipe_source_path(recipe, 0), "model.safetensors");
 	stage_recipe_unref(recipe);
@@ -302,12 +316,91 @@ static void test_plan(void)
 		files[0].text = bad[i].config;
 		files[0].len = 0;
 		memset(&why, 0, sizeof(why));
-		t_int(plan(s, files, &why, &recipe), bad[i].err);
+		t_int(plan(s, files, "pytorch/model.onnx", &why, &recipe),
+			bad[i].err);
 		if (!strstr(why.text, bad[i].why))
 			fprintf(stderr, "%s\n", why.text);
 		t_check(strstr(why.text, bad[i].why));
 		t_check(!recipe);
 	}
+	stage_free(s);
+}
+
+/* Two tensors "a" and "w" of two floats. */
+static const char two[] = "\200\0\0\0\0\0\0\0"
+	"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+	"\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}"
+	"                    " "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+static void names(const char *config, const char *want)
+{
+	struct stage *s = stage_of(13, "installed", NULL);
+	struct file files[] = {
+		{ "config.json", config, strlen(config) },
+		{ "model.safetensors", two, sizeof(two) - 1 },
+		{ NULL, NULL, 0 },
+	};
+	struct listing in, out = { 0 };
+	struct stage_input input = { REPO(&in), open_text, files };
+	struct error why = { 0 };
+	char text[1024] = "", key[65];
+
+	listing_of("config.json pytorch_model.bin:5 pytorch/second_part.onnx",
+		&in);
+	t_check(!stage_asks(s, &REPO(&in), ""));
+	t_check(stage_asks(s, &REPO(&in), "pytorch"));
+	t_int(stage_key(s, &REPO(&in), "r", "pytorch", key), 0);
+	t_int(stage_names(s, &input, "pytorch", &out, &why), 0);
+	t_check(!why.code);
+	for (size_t i = 0; i < out.n; i++)
+		(void) snprintf(text + strlen(text),
+			sizeof(text) - strlen(text), "%s%s", i ? " " : "",
+			out.v[i].path + strlen("pytorch/"));
+	t_str(text, want);
+	listing_done(&in);
+	listing_done(&out);
+	stage_free(s);
+}
+
+static void test_names(void)
+{
+	static const char one[] = "model.onnx model_fp16.onnx "
+		"model_skeleton.onnx pytorch_model.bin weights.safetensors";
+
+	names("{\"model_type\": \"tiny\"}", one);
+	/* What cannot be staged has a file that says why. */
+	names("{\"model_type\": \"odd\"}", one);
+	names("{", one);
+	names("{\"model_type\": \"parts\", \"architectures\": "
+		"[\"TwoParts\"]}", "first_part.onnx first_part_fp16.onnx "
+		"first_part_skeleton.onnx pytorch_model.bin "
+		"second_part_fp16.onnx second_part_skeleton.onnx "
+		"weights.safetensors");
+}
+
+/* Each part takes its own weights; together they must take all. */
+static void test_parts(void)
+{
+	struct stage *s = stage_of(13, "installed", NULL);
+	struct file files[] = {
+		{ "config.json", "{\"model_type\": \"parts\", "
+			"\"architectures\": [\"TwoParts\"]}", 0 },
+		{ "model.safetensors", two, sizeof(two) - 1 },
+		{ NULL, NULL, 0 },
+	};
+	struct stage_recipe *recipe = NULL;
+	struct error why = { 0 };
+
+	t_int(plan(s, files, "pytorch/second_part.onnx", &why, &recipe), 0);
+	stage_recipe_unref(recipe);
+	recipe = NULL;
+	t_int(plan(s, files, "pytorch/model.onnx", &why, &recipe), -ENOENT);
+	files[1].text = weights;
+	files[1].len = sizeof(weights) - 1;
+	t_int(plan(s, files, "pytorch/second_part.onnx", &why, &recipe),
+		-ENOTSUP);
+	t_check(strstr(why.text, "no weight \"a\""));
+	t_check(!recipe);
 	stage_free(s);
 }
 
@@ -354,7 +447,7 @@ static void test_big(void)
 	const struct objid none = { .alg = OBJID_NONE };
 	struct stage *s = stage_of(13, "installed", NULL);
 	struct listing in = { 0 };
-	struct stage_input input = { &in, open_big, config };
+	struct stage_input input = { REPO(&in), open_big, config };
 	struct stage_recipe *recipe = NULL;
 	struct error why = { 0 };
 	int n = snprintf(big.head + 8, sizeof(big.head) - 8,
@@ -439,6 +532,7 @@ int main(void)
 	put("installed/big.bp", "family \"Big\" for \"big\"\n"
 		"input i : i64[n]\ntask \"feature-extraction\" for \"B\" "
 		"{ output y : f32[n, 2] = Gather(@w, i) }\n");
+	put("installed/parts.bp", in_parts);
 	put("installed/.hidden.bp", "(");
 	put("installed/notes.txt", "(");
 	put("user/tiny.bp", "family \"Tiny of the user\" for \"tiny\"\n");
@@ -448,6 +542,8 @@ int main(void)
 	test_key();
 	test_key_digests();
 	test_plan();
+	test_names();
+	test_parts();
 	test_big();
 	test_dirs();
 	t_int(io_remove_tree(AT_FDCWD, top), 0);
