@@ -152,6 +152,92 @@ int stage_key(struct stage *s, const struct stage_repo *repo,
 int stage_plan(struct stage *s, const struct stage_input *in,
 	const char *path, struct stage_recipe **ret, struct error *why);
 
+/* ---- archives ---------------------------------------------------------------- */
+
+/* What is in an archive: zip (.zip .mar .war .keras) by its directory, tar and
+ * tar.gz in one pass over all of it. Which of them it is says the content, not
+ * the name. Which members are refused: stage/format/archive.h. */
+
+#define STAGE_ARCHIVE_MEMBERS 200000
+#define STAGE_ARCHIVE_NAMES (32u << 20)		/* bytes */
+#define STAGE_ARCHIVE_FREE (1ull << 30)		/* bytes */
+#define STAGE_ARCHIVE_RATIO 200
+#define STAGE_ARCHIVE_BYTES (1ull << 40)
+#define STAGE_ARCHIVE_REASONS 64		/* that are kept */
+
+enum stage_member_how {
+	STAGE_MEMBER_DIR,	/* a directory, empty or not */
+	STAGE_MEMBER_STORED,	/* a range of the archive */
+	STAGE_MEMBER_DEFLATED,	/* in a zip */
+	STAGE_MEMBER_STREAM,	/* comes by in stage_archive_read() */
+};
+
+struct stage_member {
+	char *path;		/* checked by path_rel_ok() */
+	enum stage_member_how how;
+	uint64_t size;		/* bytes */
+	struct objid id;	/* STREAM: what the sink said; else none */
+	/* STORED and DEFLATED: as struct stage_zip_member has them. */
+	uint32_t crc32;
+	uint16_t flags;
+	uint64_t packed, header, end;
+};
+
+struct stage_refused {
+	char *name;		/* printable, may be cut */
+	char *why;
+};
+
+struct stage_archive {
+	struct stage_member *v;		/* sorted by path (strcmp) */
+	size_t n, room;
+	size_t names;			/* bytes of all paths */
+	struct stage_refused *refused;	/* the first STAGE_ARCHIVE_REASONS */
+	size_t n_refused;		/* all of them */
+};
+
+/* Where members go as they are unpacked, one after the other. */
+struct stage_archive_sink {
+	/* Before the first byte of a member of so many. Not 0: end all. */
+	int (*begin)(void *arg, const char *path, uint64_t size);
+	int (*data)(void *arg, const void *buf, size_t len);
+	/* All bytes came. *ret: their SHA-256, or left alone. */
+	int (*end)(void *arg, struct objid *ret);
+	/* They did not: forget it. */
+	void (*drop)(void *arg);
+	void *arg;
+};
+
+/* Bytes of `name` before the ending that makes it an archive to be shown as a
+ * directory (.zip .mar .war .tar .tar.gz .tgz); 0: it has none. */
+size_t stage_archive_stem(const char *name);
+
+/* List it. A zip by its directory only; a tar goes through the sink (NULL: its
+ * bytes are thrown away). Waits. -EBADMSG: no archive, or damaged; -ENOTSUP;
+ * -EFBIG; what the sink or reading gave. */
+int stage_archive_read(struct src *s, const struct stage_archive_sink *sink,
+	struct stage_archive *ret, struct error *why);
+void stage_archive_done(struct stage_archive *a);
+
+const struct stage_member *stage_archive_find(const struct stage_archive *a,
+	const char *path);
+/* As a listing, sorted. */
+int stage_archive_listing(const struct stage_archive *a, struct listing *ret);
+
+/* Where the bytes of a member of a zip start. Waits. */
+int stage_member_place(struct src *s, const struct stage_member *m,
+	uint64_t *ret_off, struct error *why);
+/* A DEFLATED member through the sink; held to size and CRC-32. Waits. */
+int stage_member_inflate(struct src *s, const struct stage_member *m,
+	const struct stage_archive_sink *sink, struct objid *ret,
+	struct error *why);
+
+/* For the index. The caller frees the text. */
+char *stage_archive_to_json(const struct stage_archive *a);
+/* -EBADMSG: not what the above writes. */
+int stage_archive_from_json(const char *text, size_t len,
+	struct stage_archive *ret, struct error *why);
+
 /* ---- looking into a model (omnihub info) ----------------------------------- */
 
 /* From an ONNX file (staged or original), reading its structure only: a JSON

@@ -25,7 +25,10 @@
 #define LOCATOR_LEN 20
 #define COMMENT_MAX 65535
 #define EXTRA_ZIP64 1
+#define HOST_UNIX 3
+#define HOST_DARWIN 19
 #define FLAG_ENCRYPTED 0x0001
+#define FLAG_DESCRIPTOR 0x0008	/* sizes and CRC-32 follow the bytes */
 #define FLAG_DIR_ENCRYPTED 0x2000
 
 /* What the end records say. */
@@ -171,16 +174,34 @@ static bool read_extra(struct bytes extra, struct stage_zip_member *m)
 	return true;
 }
 
+static void keep_name(struct stage_zip_member *m, const uint8_t *name,
+	size_t len, char **names)
+{
+	char *to = *names;
+
+	for (size_t i = 0; i < len; i++)
+		to[i] = name[i] ? (char)name[i] : '?';
+	to[len] = 0;
+	if (!len || memchr(name, 0, len))
+		m->bad = "is no good name";
+	m->name = to;
+	*names += len + 1;
+}
+
 /* One directory entry; its name goes to *names. */
 static int read_entry(struct bytes *b, struct stage_zip_member *m,
 	char **names, struct error *why)
 {
 	uint16_t name_len, extra_len, comment_len, disk;
 	const uint8_t *name, *extra;
+	uint32_t attr;
+	uint8_t host;
 
 	if (bytes_le32(b) != SIG_ENTRY)
 		return bad(why, "the directory breaks off");
-	(void) bytes_take(b, 4);	/* versions */
+	(void) bytes_take(b, 1);	/* versions */
+	host = bytes_u8(b);
+	(void) bytes_take(b, 2);
 	m->flags = bytes_le16(b);
 	m->method = bytes_le16(b);
 	(void) bytes_take(b, 4);	/* time, date */
@@ -191,7 +212,8 @@ static int read_entry(struct bytes *b, struct stage_zip_member *m,
 	extra_len = bytes_le16(b);
 	comment_len = bytes_le16(b);
 	disk = bytes_le16(b);
-	(void) bytes_take(b, 6);	/* attributes */
+	(void) bytes_take(b, 2);	/* text or binary */
+	attr = bytes_le32(b);
 	m->header = bytes_le32(b);
 	name = bytes_take(b, name_len);
 	extra = bytes_take(b, extra_len);
@@ -202,21 +224,24 @@ static int read_entry(struct bytes *b, struct stage_zip_member *m,
 		return error_set(why, -ENOTSUP, "zip: several disks");
 	if (m->flags & FLAG_DIR_ENCRYPTED)
 		return error_set(why, -ENOTSUP, "zip: encrypted directory");
-	if (!name_len || memchr(name, 0, name_len))
-		return bad(why, "a member has no good name");
+	if (host == HOST_UNIX || host == HOST_DARWIN)
+		m->mode = attr >> 16;
 	if (!read_extra(bytes_of(extra, extra_len), m))
-		return bad(why, "a member's extra field breaks off");
-	m->name = memcpy(*names, name, name_len);
-	(*names)[name_len] = 0;
-	*names += name_len + 1;
+		m->bad = "has an extra field that breaks off";
+	keep_name(m, name, name_len, names);
 	return 0;
 }
 
+/* Those that are marked already stand nowhere: they come last. */
 static int by_header(const void *a, const void *b)
 {
 	const struct stage_zip_member *x = a, *y = b;
 
-	return x->header < y->header ? -1 : x->header > y->header;
+	if (!x->bad != !y->bad)
+		return x->bad ? 1 : -1;
+	if (x->header != y->header)
+		return x->header < y->header ? -1 : 1;
+	return strcmp(x->name, y->name);
 }
 
 static int by_name(const void *a, const void *b)
@@ -226,35 +251,35 @@ static int by_name(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
+static void check_place(const struct stage_zip *z, size_t i)
+{
+	struct stage_zip_member *m = &z->v[i];
+	uint64_t end;
+
+	m->end = z->dir_off;
+	if (i + 1 < z->n && !z->v[i + 1].bad && z->v[i + 1].header < m->end)
+		m->end = z->v[i + 1].header;
+	if (size_add(m->header, LOCAL_LEN + strlen(m->name), &end) ||
+		size_add(end, m->packed, &end) || end > m->end)
+		m->bad = "overlaps what follows it";
+	else if (m->method == STAGE_ZIP_STORED && m->packed != m->size &&
+		!(m->flags & FLAG_ENCRYPTED))
+		m->bad = "is stored in another length";
+}
+
 /* Members end before the next one begins, stored ones are as long as their
  * contents, no name comes twice. Leaves them sorted by name. */
-static int check_members(struct stage_zip *z, struct error *why)
+static void check_members(const struct stage_zip *z)
 {
-	if (z->n)
-		qsort(z->v, z->n, sizeof(*z->v), by_header);
-	for (size_t i = 0; i < z->n; i++) {
-		struct stage_zip_member *m = &z->v[i];
-		uint64_t end;
-
-		m->end = i + 1 < z->n ? z->v[i + 1].header : z->dir_off;
-		if (size_add(m->header, LOCAL_LEN + strlen(m->name), &end) ||
-		    size_add(end, m->packed, &end) || end > m->end)
-			return error_set(why, -EBADMSG,
-				"zip: %s overlaps what follows it", m->name);
-		if (m->method == STAGE_ZIP_STORED && m->packed != m->size &&
-		    !(m->flags & FLAG_ENCRYPTED))
-			return error_set(why, -EBADMSG,
-				"zip: %s is stored in another length",
-				m->name);
-	}
-	if (z->n)
-		qsort(z->v, z->n, sizeof(*z->v), by_name);
-	for (size_t i = 1; i < z->n; i++) {
+	if (!z->n)
+		return;
+	qsort(z->v, z->n, sizeof(*z->v), by_header);
+	for (size_t i = 0; i < z->n && !z->v[i].bad; i++)
+		check_place(z, i);
+	qsort(z->v, z->n, sizeof(*z->v), by_name);
+	for (size_t i = 1; i < z->n; i++)
 		if (!strcmp(z->v[i - 1].name, z->v[i].name))
-			return error_set(why, -EBADMSG,
-				"zip: %s comes twice", z->v[i].name);
-	}
-	return 0;
+			z->v[i - 1].bad = z->v[i].bad = "comes twice";
 }
 
 static int read_dir(struct stage_window *w, struct stage_zip *z,
@@ -285,10 +310,12 @@ static int read_dir(struct stage_window *w, struct stage_zip *z,
 		err = read_entry(&b, &z->v[z->n], &names, why);
 	if (!err && bytes_left(&b))
 		err = bad(why, "more in the directory than it counts");
-	return err ? err : check_members(z, why);
+	if (!err)
+		check_members(z);
+	return err;
 }
 
-int stage_zip_read(struct src *s, struct stage_zip *ret, struct error *why)
+int stage_zip_list(struct src *s, struct stage_zip *ret, struct error *why)
 {
 	struct stage_zip z = { 0 };
 	struct stage_window w;
@@ -300,6 +327,22 @@ int stage_zip_read(struct src *s, struct stage_zip *ret, struct error *why)
 		return err;
 	err = read_dir(&w, &z, why);
 	stage_window_done(&w);
+	if (err)
+		stage_zip_done(&z);
+	else
+		*ret = z;
+	return err;
+}
+
+int stage_zip_read(struct src *s, struct stage_zip *ret, struct error *why)
+{
+	struct stage_zip z = { 0 };
+	int err = stage_zip_list(s, &z, why);
+
+	for (size_t i = 0; i < z.n && !err; i++)
+		if (z.v[i].bad)
+			err = error_set(why, -EBADMSG, "zip: %s %s",
+				z.v[i].name, z.v[i].bad);
 	if (err)
 		stage_zip_done(&z);
 	else
@@ -319,7 +362,8 @@ int stage_zip_data(struct stage_window *w, const struct stage_zip_member *m,
 	uint64_t *ret_off, struct error *why)
 {
 	size_t len = strlen(m->name);
-	uint16_t method, name_len, extra_len;
+	uint16_t flags, method, name_len, extra_len;
+	uint32_t crc, packed, size;
 	const uint8_t *p, *name;
 	struct bytes b;
 	uint64_t off;
@@ -334,9 +378,13 @@ int stage_zip_data(struct stage_window *w, const struct stage_zip_member *m,
 	if (bytes_le32(&b) != SIG_LOCAL)
 		return error_set(why, -EBADMSG, "zip: %s has no header",
 			m->name);
-	(void) bytes_take(&b, 4);	/* version, flags */
+	(void) bytes_take(&b, 2);	/* version */
+	flags = bytes_le16(&b);
 	method = bytes_le16(&b);
-	(void) bytes_take(&b, 16);	/* time, date, crc32, sizes */
+	(void) bytes_take(&b, 4);	/* time, date */
+	crc = bytes_le32(&b);
+	packed = bytes_le32(&b);
+	size = bytes_le32(&b);
 	name_len = bytes_le16(&b);
 	extra_len = bytes_le16(&b);
 	name = bytes_take(&b, len);
@@ -344,6 +392,11 @@ int stage_zip_data(struct stage_window *w, const struct stage_zip_member *m,
 	    memcmp(name, m->name, len))
 		return error_set(why, -EBADMSG,
 			"zip: %s has a header of something else", m->name);
+	if (!(flags & FLAG_DESCRIPTOR) && (crc != m->crc32 ||
+		(packed != UINT32_MAX && packed != m->packed) ||
+		(size != UINT32_MAX && size != m->size)))
+		return error_set(why, -EBADMSG,
+			"zip: %s has another size in its header", m->name);
 	off = m->header + LOCAL_LEN + len + extra_len;
 	if (!size_inside(off, m->packed, m->end))
 		return error_set(why, -EBADMSG,

@@ -4,7 +4,9 @@
  * the whole directory of nearly every archive.
  *
  * The directory is untrusted: counts, sizes and offsets are checked against
- * the file, names are unique, and the stored members do not overlap.
+ * the file, names are unique, and members do not overlap. A directory that
+ * breaks off is an error; a member that contradicts the others or the file is
+ * marked, and an error only for stage_zip_read().
  *
  * Source: APPNOTE.TXT 6.3.10, sections 4.3.7 (local header), 4.3.12
  * (directory), 4.3.14-16 (end records), 4.5.3 (zip64 extra field).
@@ -32,6 +34,9 @@ struct stage_zip_member {
 	uint64_t size;		/* bytes unpacked */
 	uint64_t header;	/* offset of the local header */
 	uint64_t end;		/* where the next header or the directory is */
+	uint32_t mode;		/* st_mode of Unix archivers, or 0 */
+	const char *bad;	/* what is wrong with it, after its name; NULL:
+				 * nothing. Static */
 };
 
 struct stage_zip {
@@ -41,13 +46,17 @@ struct stage_zip {
 	char *names;			/* all of them, NUL-ended */
 };
 
-/* Waits. -EBADMSG; -ENOTSUP: several disks, encrypted directory; -EFBIG. */
+/* Waits. -EBADMSG; -ENOTSUP: several disks, encrypted directory; -EFBIG. A
+ * member's name has '?' for NULs, and is marked then. */
+int stage_zip_list(struct src *s, struct stage_zip *ret, struct error *why);
+/* The same; any member that is marked is -EBADMSG. */
 int stage_zip_read(struct src *s, struct stage_zip *ret, struct error *why);
 /* NULL: no such member. */
 const struct stage_zip_member *stage_zip_find(const struct stage_zip *z,
 	const char *name);
 /* Where the member's (packed) bytes start, from its local header, which has
- * to agree with the directory (name, method). Waits. */
+ * to agree with the directory (name, method, and what it says of sizes and
+ * CRC-32). Waits. */
 int stage_zip_data(struct stage_window *w, const struct stage_zip_member *m,
 	uint64_t *ret_off, struct error *why);
 /* The bytes of a stored member, NUL behind; the caller frees. -ENOTSUP: not

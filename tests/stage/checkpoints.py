@@ -151,8 +151,9 @@ class Zip:
             if self.align else b""
         flags |= 0x800 | (8 if self.descriptor else 0)
         size = len(data) if size is None else size
+        sizes = (0, 0) if self.descriptor else (len(data), size)
         self.out += struct.pack("<IHHHHHIIIHH", 0x04034b50, 0, flags, method,
-                                0, 0, 0, 0, 0, len(local), len(extra))
+                                0, 0, 0, *sizes, len(local), len(extra))
         self.out += local + extra + data
         if self.descriptor:
             self.out += struct.pack("<IIII", 0x08074b50, 0, len(data), size)
