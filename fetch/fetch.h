@@ -67,7 +67,8 @@ enum fetch_name fetch_name(const struct fetch_hub *h, const char *path,
 
 struct fetch_snapshot {		/* a moving name resolved once */
 	char *repo;		/* canonical: after renames and letter case */
-	char *revision;		/* immutable: commit */
+	char *revision;		/* immutable: commit, version; of FETCH_SINGLE
+				 * a name (digest) of what it lists */
 	int64_t mtime;		/* seconds since 1970 of that revision */
 	bool gated, disabled;	/* content may be refused */
 };
@@ -86,6 +87,8 @@ typedef void fetch_listing_cb(void *arg, int err, const struct error *why,
 
 /* Is `repo` a name this hub could have (syntax only)? -ENOENT if not. */
 int fetch_repo_check(const struct fetch_hub *h, const char *repo);
+/* Is `owner` one, of whom fetch_list_owner() could be asked? Likewise. */
+int fetch_owner_check(const struct fetch_hub *h, const char *owner);
 
 /* Resolve a branch, tag, commit or refs/pr/N ("" or NULL: the default branch)
  * to a snapshot. -ENOENT, -EACCES, -ETIMEDOUT, -EHOSTUNREACH, -EIO. */

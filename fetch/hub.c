@@ -156,6 +156,11 @@ int fetch_repo_check(const struct fetch_hub *h, const char *repo)
 	return h->ops->repo_ok(repo) ? 0 : -ENOENT;
 }
 
+int fetch_owner_check(const struct fetch_hub *h, const char *owner)
+{
+	return h->ops->owner_ok(owner) ? 0 : -ENOENT;
+}
+
 void fetch_resolve(struct fetch_hub *h, const char *repo, const char *rev,
 	fetch_snapshot_cb *cb, void *arg)
 {

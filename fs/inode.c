@@ -243,7 +243,7 @@ static uint64_t key_of(const struct fs_node *parent, enum fs_kind kind,
 	/* Below the first level inside a repository the parent's key already
 	 * holds the revision. */
 	in.parent = parent ? parent->key : 0;
-	if (snap && parent->kind == FS_REPO)
+	if (snap && fs_node_is_repo(parent))
 		in.revision = map_hash(snap->revision, strlen(snap->revision));
 	in.dir = kind;
 	memcpy(in.name, name, len);

@@ -38,14 +38,14 @@ char *fs_node_path(const struct fs_node *n)
 
 struct fs_node *fs_node_repo(struct fs_node *n)
 {
-	while (n && n->kind != FS_REPO)
+	while (n && !fs_node_is_repo(n))
 		n = n->parent;
 	return n;
 }
 
 char *fs_node_repo_path(const struct fs_node *n)
 {
-	while (n && n->kind != FS_REPO)
+	while (n && !fs_node_is_repo(n))
 		n = n->parent;
 	return n ? path_from(n, NULL) : NULL;
 }

@@ -2,16 +2,24 @@
  * A name in the tree. Nodes are made when somebody asks for them and vanish
  * with their last user; a child keeps its parent, nothing keeps the children.
  *
- *   FS_ROOT ── FS_CTL_DIR ── FS_CTL                     /.omnihub/status
- *      └────── FS_HUB ── FS_OWNER ── FS_REPO            /huggingface/ORG/REPO
- *                 └───────────────── FS_REPO            /huggingface/NAME
- *                                       ├── FS_DIR …
- *                                       ├── FS_FILE     of the repository
- *                                       └── FS_STAGED   made by a stager
+ *   FS_ROOT ── FS_CTL_DIR ── FS_CTL                  /.omnihub/status
+ *      ├────── FS_PLACE ── …                          /pytorch: of hubs
+ *      ├────── FS_HUB ── FS_OWNER ── FS_REPO          /huggingface/ORG/REPO
+ *      │          └───────────────── FS_REPO          /huggingface/NAME
+ *      ├──────────────── FS_OWNER ── FS_REPO          /pytorch/timm/MODEL
+ *      ├──────────────────────────── FS_REPO          /onnx, all of the hub
+ *      └────── FS_HUB ── FS_GROUP … ── FS_SERIES ── FS_REPO
+ *                                          │          /kaggle/OWNER/…/VERSION
+ *                                          └── what FS_REPO has, of the newest
+ *
+ *   FS_REPO or FS_SERIES ── FS_DIR …
+ *                        ├─ FS_FILE     of the repository
+ *                        └─ FS_STAGED   made by a stager
  *
  * FS_REPO is a name that may move (a branch): it holds no revision. What is
  * below it belongs to one snapshot and never changes; when the branch moves,
  * FS_REPO's children are found in another snapshot and are other nodes.
+ * FS_SERIES moves to the newest version in the same way.
  *
  * Locks of this room, outermost first. A thread that holds one takes only
  * those further down, calls no other room but base, and calls nobody back:
@@ -39,8 +47,8 @@ struct fs_ctl;
 struct listing_entry;
 
 enum fs_kind {
-	FS_ROOT, FS_CTL_DIR, FS_CTL, FS_HUB, FS_OWNER, FS_REPO, FS_DIR,
-	FS_FILE, FS_STAGED,
+	FS_ROOT, FS_CTL_DIR, FS_CTL, FS_PLACE, FS_HUB, FS_OWNER, FS_GROUP,
+	FS_SERIES, FS_REPO, FS_DIR, FS_FILE, FS_STAGED,
 };
 
 /* What the FUSE shell keeps with a file; fs itself never looks at it. */
@@ -65,17 +73,19 @@ struct fs_node {
 	struct fs_inodes *table;
 	struct fs_node *parent;		/* counted; NULL for the root */
 	enum fs_kind kind;
-	const struct fs_hub *hub;	/* from FS_HUB down, else NULL */
+	const struct fs_hub *hub;	/* from a hub.s place down */
 	struct fs_snap *snap;		/* DIR, FILE, STAGED: counted */
 	const struct listing_entry *entry; /* FILE: in snap's own listing */
 	const struct fs_ctl *ctl;	/* CTL */
 	struct fs_plan *plan;		/* STAGED: counted */
-	const char *repo, *rev;		/* REPO: as asked of the hub */
+	const char *repo;		/* as asked of the hub; REPO, SERIES;
+					 * OWNER, GROUP: what to list */
+	const char *rev;		/* REPO, SERIES: as asked of the hub */
 	const char *inner;		/* DIR, FILE, STAGED: path in snap */
 	const char *name;		/* last component */
 
-	atomic_bool touched;		/* REPO: written to the index;
-					 * OWNER: known to exist */
+	atomic_bool touched;		/* REPO, SERIES: written to the index;
+					 * OWNER, GROUP: known to exist */
 	struct fs_node_shell shell;
 	char text[];			/* name, repo, rev, inner */
 };
@@ -107,10 +117,23 @@ static inline bool fs_node_is_dir(const struct fs_node *n)
 	return n->kind != FS_FILE && n->kind != FS_STAGED && n->kind != FS_CTL;
 }
 
+/* Does it stand in the mount whatever a hub says? */
+static inline bool fs_node_is_place(const struct fs_node *n)
+{
+	return !n->parent || n->parent->kind == FS_ROOT ||
+		n->parent->kind == FS_PLACE;
+}
+
+/* Are its children those of one snapshot at a time? */
+static inline bool fs_node_is_repo(const struct fs_node *n)
+{
+	return n->kind == FS_REPO || n->kind == FS_SERIES;
+}
+
 /* Path in the mount, "" for the root. The caller frees; NULL: no memory. */
 char *fs_node_path(const struct fs_node *n);
 
-/* The FS_REPO above or at n, borrowed; NULL: none. */
+/* The FS_REPO or FS_SERIES above or at n, borrowed; NULL: none. */
 struct fs_node *fs_node_repo(struct fs_node *n);
 
 #endif

@@ -96,15 +96,34 @@ static void tidy(struct fs_dir *d)
 
 /* ---- what the kinds of directories show -------------------------------------------- */
 
-static int show_root(struct fs_dir *d)
+static enum fs_kind place_kind(const struct fs_place *p)
 {
-	int r = add(d, FS_CTL_DIR_NAME, strlen(FS_CTL_DIR_NAME), FS_CTL_DIR);
+	if (p->owner)
+		return FS_OWNER;
+	return p->hub->grammar == FETCH_SINGLE ? FS_REPO : FS_HUB;
+}
 
-	for (unsigned i = 0; i < d->fs->n_hubs && !r; i++) {
-		const char *name = d->fs->hubs[i].name;
+/* The next component of every place below. */
+static int show_place(struct fs_dir *d)
+{
+	char *path = fs_node_path(d->node);
+	size_t len = path ? strlen(path) : 0;
+	int r = path ? 0 : -ENOMEM;
 
-		r = add(d, name, strlen(name), FS_HUB);
+	if (!r && d->node->kind == FS_ROOT)
+		r = add(d, FS_CTL_DIR_NAME, strlen(FS_CTL_DIR_NAME),
+			FS_CTL_DIR);
+	for (unsigned i = 0; i < d->fs->n_places && !r; i++) {
+		const struct fs_place *p = &d->fs->places[i];
+		const char *name = p->path + len + (len != 0);
+		size_t n;
+
+		if (strncmp(p->path, path, len) || (len && name[-1] != '/'))
+			continue;
+		n = strcspn(name, "/");
+		r = add(d, name, n, name[n] ? FS_PLACE : place_kind(p));
 	}
+	free(path);
 	return r;
 }
 
@@ -117,50 +136,14 @@ static int show_ctl(struct fs_dir *d)
 	return r;
 }
 
-struct below {
-	struct fs_dir *dir;
-	size_t prefix;		/* bytes of key before the name */
-	int err;
-};
-
 /* "huggingface/org/repo": below the hub it is org, below org it is repo. */
-static int show_touched_one(void *arg, const char *key, const void *value,
-	size_t len, int64_t age)
+static int show_touched(void *arg, const char *name, size_t len, bool more)
 {
-	struct below *b = arg;
-	const char *name = key + b->prefix;
-	size_t n = strcspn(name, "/");
-	enum fs_kind kind = name[n] ? FS_OWNER : FS_REPO;
+	struct fs_dir *d = arg;
 
-	(void) value;
-	(void) len;
-	(void) age;
-	if (n && !(kind == FS_OWNER && b->dir->node->kind == FS_OWNER))
-		b->err = add(b->dir, name, n, kind);
-	return b->err;
-}
-
-static int show_touched(struct fs_dir *d)
-{
-	char *path = fs_node_path(d->node), *prefix = NULL;
-	struct below b = { .dir = d };
-
-	if (path)
-		prefix = path_join(path, "");
-	free(path);
-	if (!prefix)
-		return -ENOMEM;
-	b.prefix = strlen(prefix) + 1;
-	path = realloc(prefix, b.prefix + 1);
-	if (!path) {
-		free(prefix);
-		return -ENOMEM;
-	}
-	strcpy(path + b.prefix - 1, "/");
-	(void) cache_index_each(d->fs->cache, CACHE_KIND_TOUCHED, path,
-		show_touched_one, &b);
-	free(path);
-	return b.err;
+	if (more && d->node->kind == FS_OWNER)
+		return 0;
+	return add(d, name, len, more ? FS_OWNER : FS_REPO);
 }
 
 static int show_alias(void *arg, const char *key, const char *shown,
@@ -176,9 +159,11 @@ static int show_alias(void *arg, const char *key, const char *shown,
 
 static int show_hub(struct fs_dir *d)
 {
-	int r = show_touched(d);
+	int r = fs_touched_each(d->fs, d->node, show_touched, d);
 
-	return r ? r : conf_each(d->fs->conf, show_alias, d);
+	if (r || !d->node->hub->aliases)
+		return r;
+	return conf_each(d->fs->conf, show_alias, d);
 }
 
 static int show_owner(struct fs_dir *d, const struct fs_owner *o)
@@ -260,14 +245,17 @@ static void owner_listed(void *arg, int err, struct fs_owner *o)
 	struct reading *k = arg;
 	struct fs_dir *d = k->dir;
 
-	/* Unreachable, but something of it is here: show that. */
 	if (!err) {
-		err = d->n || o->repos.n || d->node->hub->has_token ?
-			show_owner(d, o) : -ENOENT;
+		err = show_owner(d, o);
+		if (!err && !d->n && !d->node->hub->has_token)
+			err = -ENOENT;
 		fs_owner_unref(&d->fs->resolver, o);
-	} else if (d->n && fs_unreachable(err)) {
-		err = 0;
 	}
+	/* Unreachable, but something of it is here: show that. */
+	if (d->n && fs_unreachable(err))
+		err = 0;
+	if (err == -ENOENT && fs_node_is_place(d->node))
+		err = 0;
 	done(k, err);
 }
 
@@ -356,7 +344,8 @@ void fs_readdir(struct fs *fs, struct fs_node *n, fs_dir_cb *cb, void *arg)
 	}
 	switch (n->kind) {
 	case FS_ROOT:
-		done(k, show_root(k->dir));
+	case FS_PLACE:
+		done(k, show_place(k->dir));
 		break;
 	case FS_CTL_DIR:
 		done(k, show_ctl(k->dir));
@@ -365,8 +354,8 @@ void fs_readdir(struct fs *fs, struct fs_node *n, fs_dir_cb *cb, void *arg)
 		done(k, show_hub(k->dir));
 		break;
 	case FS_OWNER:
-		(void) show_touched(k->dir);
-		fs_owner_list(&fs->resolver, n->hub, n->name, owner_listed, k);
+		(void) fs_touched_each(fs, n, show_touched, k->dir);
+		fs_owner_list(&fs->resolver, n->hub, n->repo, owner_listed, k);
 		break;
 	case FS_REPO:
 		fs_resolve(&fs->resolver, n->hub, n->repo, n->rev,
@@ -376,6 +365,8 @@ void fs_readdir(struct fs *fs, struct fs_node *n, fs_dir_cb *cb, void *arg)
 		k->dir->snap = fs_snap_ref(n->snap);
 		show_or_ask(k);
 		break;
+	case FS_GROUP:
+	case FS_SERIES:
 	case FS_CTL:
 	case FS_FILE:
 	case FS_STAGED:

@@ -8,6 +8,7 @@
 
 #include "fs/resolve.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,10 +221,16 @@ static void settle(struct asked_name *n, int err, struct fs_snap *snap,
 	fs_snap_unref(old);
 }
 
+/* Was it asked only to learn whether this is the name of an owner? */
+static bool perhaps_owner(const struct asked_name *n)
+{
+	return n->hub->grammar == FETCH_OWNERS && !strchr(n->repo, '/') &&
+		!*n->rev;
+}
+
 static uint64_t believe_refusal(const struct asked_name *n, int err)
 {
-	if ((err == -ENOENT || err == -EACCES) && !strchr(n->repo, '/') &&
-		!*n->rev)
+	if ((err == -ENOENT || err == -EACCES) && perhaps_owner(n))
 		return FS_NOT_A_REPO_MS;
 	return FS_NEGATIVE_MS;
 }
@@ -256,14 +263,28 @@ static void store_answer(struct asked_name *n, const struct fetch_snapshot *f)
 	free(json);
 }
 
-/* Under the name users write: no '@' for the default branch. */
+char *fs_shown_path(const struct fs_hub *hub, const char *repo,
+	const char *rev)
+{
+	char name[PATH_NAME_MAX + 1], *path = NULL;
+	int r;
+
+	if (hub->grammar == FETCH_SINGLE)
+		return strdup(hub->name);
+	if (hub->grammar == FETCH_VERSIONS || !*rev ||
+		fs_name_join("", rev, name))
+		r = asprintf(&path, "%s/%s%s%s", hub->name, repo,
+			*rev ? "/" : "", rev);
+	else
+		r = asprintf(&path, "%s/%s%s", hub->name, repo, name);
+	return r < 0 ? NULL : path;
+}
+
 static void note_error(const struct asked_name *n, int err,
 	const struct error *why)
 {
-	char *path = strdup(n->key);
+	char *path = fs_shown_path(n->hub, n->repo, n->rev);
 
-	if (path && !*n->rev)
-		path[strlen(path) - 1] = '\0';
 	if (path && err)
 		fs_errors_add(n->resolver->errors, path, fs_errno(err),
 			why->text);
@@ -289,8 +310,7 @@ static void take_answer(struct pool_job *job)
 			error_text(&a->why, a->err));
 		settle(n, a->err, s, FS_STALE_RETRY_MS);
 	} else {
-		/* That "org" is no repository is what we asked to learn. */
-		if (strchr(n->repo, '/') || *n->rev)
+		if (!perhaps_owner(n))
 			note_error(n, a->err, &a->why);
 		settle(n, a->err, NULL, believe_refusal(n, a->err));
 	}
@@ -311,6 +331,15 @@ static void got_answer(void *arg, int err, const struct error *why,
 	pool_add(a->name->resolver->work, &a->job);
 }
 
+/* May the hub be asked although there is no network? The one repository of a
+ * hub is often a catalogue that its adapter carries; the revision names its
+ * content, so that of an older version of this program is not mistaken for it.
+ * What does need the network is refused by the engine. */
+static bool ask_offline(const struct asked_name *n)
+{
+	return n->hub->grammar == FETCH_SINGLE;
+}
+
 /* Nobody else asks for n now, and none of the locks is held. */
 static void ask(struct asked_name *n, bool believe_disk)
 {
@@ -318,9 +347,10 @@ static void ask(struct asked_name *n, bool believe_disk)
 	struct fs_snap *s;
 	struct answer *a;
 	int64_t age = 0;
+	bool offline = r->offline && !ask_offline(n);
 
 	s = old_answer(n, &age);
-	if (s && (r->offline || fs_name_is_commit(n->rev) ||
+	if (s && (offline || fs_name_is_commit(n->rev) ||
 			(believe_disk && age < FS_BRANCH_FRESH_S))) {
 		uint64_t left = FS_BRANCH_FRESH_S;
 
@@ -330,7 +360,7 @@ static void ask(struct asked_name *n, bool believe_disk)
 		return;
 	}
 	fs_snap_unref(s);
-	if (r->offline) {
+	if (offline) {
 		settle(n, -EHOSTUNREACH, NULL, FS_NEGATIVE_MS);
 		return;
 	}

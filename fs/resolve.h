@@ -32,9 +32,12 @@
 #define FS_STALE_RETRY_MS 10000		/* after a failure, with an old answer */
 
 struct fs_hub {
-	const char *name;		/* directory below the root; index key */
+	const char *name;		/* path in the mount; names its bytes in
+					 * the cache and its index entries */
 	struct fetch_hub *fetch;
+	enum fetch_grammar grammar;
 	bool has_token;
+	bool aliases;			/* alias.NAME is a name of this hub */
 };
 
 struct fs_snap {
@@ -118,6 +121,9 @@ struct fs_waiter {
 
 /* 0 or -ENOMEM. Under the resolver lock. */
 int fs_waiter_add(struct fs_waiter **list, void (*cb)(void), void *arg);
+/* Where in the mount users find that name. The caller frees; NULL: no memory. */
+char *fs_shown_path(const struct fs_hub *hub, const char *repo,
+	const char *rev);
 /* Is this failure the road's, not the hub's answer? */
 bool fs_unreachable(int err);
 /* Find or make the snapshot of `f`; a reference. Takes the resolver lock. */

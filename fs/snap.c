@@ -147,6 +147,17 @@ static void lay_out(struct loading *l)
 	loaded(l, 0);
 }
 
+static void note_error(const struct loading *l)
+{
+	const struct fs_snap *s = l->snap;
+	char *path = fs_shown_path(s->hub, s->repo, s->revision);
+
+	if (path)
+		fs_errors_add(s->resolver->errors, path, fs_errno(l->err),
+			l->why.text);
+	free(path);
+}
+
 static void take_listing(struct pool_job *job)
 {
 	struct loading *l = (struct loading *)job;
@@ -154,8 +165,7 @@ static void take_listing(struct pool_job *job)
 	char *json;
 
 	if (l->err) {
-		fs_errors_add(r->errors, l->snap->key, fs_errno(l->err),
-			l->why.text);
+		note_error(l);
 		loaded(l, l->err);
 		return;
 	}
@@ -200,7 +210,7 @@ static void load(struct pool_job *job)
 	if (!err) {
 		listing_sort(&l->got);
 		lay_out(l);
-	} else if (r->offline) {
+	} else if (r->offline && s->hub->grammar != FETCH_SINGLE) {
 		loaded(l, -EHOSTUNREACH);
 	} else {
 		fetch_list(s->hub->fetch, s->repo, s->revision, got_listing, l);

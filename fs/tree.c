@@ -15,13 +15,6 @@
 /* Each may wait for a header of a checkpoint; they share nothing else. */
 #define PLANNERS 8
 
-/* Directory below the root, and the kind of hub behind it. */
-static const struct {
-	const char *name, *kind;
-} hub_table[] = {
-	{ "huggingface", "huggingface" },
-};
-
 static void bytes_were_wrong(struct pool_job *job)
 {
 	struct fs *fs;
@@ -81,33 +74,6 @@ static int open_cache(struct fs *fs, struct error *why)
 	if (!r)
 		cache_on_epoch(fs->cache, epoch_changed, fs);
 	free(hf);
-	return r;
-}
-
-/* The ones of Hugging Face have theirs in many places. */
-static bool has_token(const struct conf *conf, const char *kind)
-{
-	char *token = strcmp(kind, "huggingface") ? NULL : conf_hf_token(conf);
-	bool has = token != NULL;
-
-	free(token);
-	return has;
-}
-
-static int open_hubs(struct fs *fs, struct error *why)
-{
-	int r = fetch_new(fs->conf, &fs->fetch, why);
-
-	for (size_t i = 0; i < sizeof(hub_table) / sizeof(hub_table[0]) && !r;
-		i++) {
-		struct fs_hub *h = &fs->hubs[fs->n_hubs];
-
-		h->name = hub_table[i].name;
-		h->has_token = has_token(fs->conf, hub_table[i].kind);
-		r = fetch_hub_open(fs->fetch, hub_table[i].kind, fs->conf,
-			&h->fetch, why);
-		fs->n_hubs += !r;
-	}
 	return r;
 }
 
@@ -175,7 +141,7 @@ int fs_new(const struct conf *conf, struct fs **ret, struct error *why)
 	if (!r)
 		r = open_stage(fs, why);
 	if (!r)
-		r = open_hubs(fs, why);
+		r = fs_hubs_open(fs, why);
 	if (r) {
 		fs_free(fs);
 		return r;

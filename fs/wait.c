@@ -195,7 +195,7 @@ int fs_refresh_wait(struct fs *fs, struct fs_node *dir)
 		fs_resolve_expire(&fs->resolver, repo->hub, repo->repo,
 			repo->rev);
 	else if (dir->kind == FS_OWNER)
-		fs_owner_expire(&fs->resolver, dir->hub, dir->name);
+		fs_owner_expire(&fs->resolver, dir->hub, dir->repo);
 	r = fs_readdir_wait(fs, repo ? repo : dir, &d);
 	fs_dir_free(d);
 	return r;

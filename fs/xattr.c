@@ -91,7 +91,7 @@ static struct fs_snap *snap_of(struct fs *fs, struct fs_node *n)
 {
 	if (n->snap)
 		return fs_snap_ref(n->snap);
-	if (n->kind == FS_REPO)
+	if (fs_node_is_repo(n))
 		return fs_resolve_known(&fs->resolver, n->hub, n->repo,
 			n->rev);
 	return NULL;

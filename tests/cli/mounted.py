@@ -96,8 +96,8 @@ def up(rig):
     at = os.path.join(rig.dir("new"), "made")
     rig.run(lib.OMNIHUB, "mount", "--demo", "--cache", rig.dir("cache"), at)
     check(os.path.ismount(at), "not mounted")
-    equal(rig.run(lib.OMNIHUB, "ls", at).split(), [".omnihub/",
-                                                   "huggingface/"])
+    shown = rig.run(lib.OMNIHUB, "ls", at).split()
+    check({".omnihub/", "huggingface/"} <= set(shown), "ls shows", shown)
     rig.run(lib.OMNIHUB, "umount", at)
     check(not os.path.ismount(at), "still mounted")
 

@@ -50,11 +50,23 @@ struct fetch {
 };
 
 struct fetch_hub {
+	const char *kind;
+	enum fetch_grammar grammar;
+	bool words;		/* it has repositories of one word */
 	struct fetch *fetch;
 };
 
+static struct fetch_hub hubs[] = {
+	{ .kind = "huggingface", .grammar = FETCH_OWNERS, .words = true },
+	{ .kind = "torchhub", .grammar = FETCH_OWNERS },
+	{ .kind = "torchvision", .grammar = FETCH_SINGLE },
+};
+
+#define HUBS (sizeof(hubs) / sizeof(hubs[0]))
+
 struct question {
 	struct pool_job job;
+	struct fetch_hub *hub;
 	char *repo, *rev;
 	void (*cb)(void);
 	void *arg;
@@ -83,20 +95,25 @@ void fetch_free(struct fetch *f)
 int fetch_hub_open(struct fetch *f, const char *kind, const struct conf *conf,
 	struct fetch_hub **ret, struct error *why)
 {
-	static struct fetch_hub h;
-
-	(void) kind;
 	(void) conf;
-	(void) why;
-	h.fetch = f;
-	*ret = &h;
-	return 0;
+	for (size_t i = 0; i < HUBS; i++) {
+		if (strcmp(hubs[i].kind, kind))
+			continue;
+		hubs[i].fetch = f;
+		*ret = &hubs[i];
+		return 0;
+	}
+	return error_set(why, -ENOENT, "%s", kind);
 }
 
 const char *fetch_hub_name(const struct fetch_hub *h)
 {
-	(void) h;
-	return "huggingface";
+	return h->kind;
+}
+
+enum fetch_grammar fetch_grammar(const struct fetch_hub *h)
+{
+	return h->grammar;
 }
 
 void fetch_snapshot_free(struct fetch_snapshot *s)
@@ -139,8 +156,15 @@ int fetch_snapshot_from_json(const char *text, size_t len,
 
 int fetch_repo_check(const struct fetch_hub *h, const char *repo)
 {
-	(void) h;
+	if (!h->words && !strchr(repo, '/'))
+		return -ENOENT;
 	return strpbrk(repo, " \\?") ? -ENOENT : 0;
+}
+
+int fetch_owner_check(const struct fetch_hub *h, const char *owner)
+{
+	(void) h;
+	return strpbrk(owner, " \\?/") ? -ENOENT : 0;
 }
 
 static void wait_gate(void)
@@ -157,6 +181,7 @@ static void ask(struct fetch_hub *h, const char *repo, const char *rev,
 	struct question *q = calloc(1, sizeof(*q));
 
 	q->job.run = run;
+	q->hub = h;
 	q->repo = strdup(repo);
 	q->rev = strdup(rev ? rev : "");
 	q->cb = cb;
@@ -191,11 +216,15 @@ static void answer_resolve(struct pool_job *job)
 		commit = DOUBLE_COMMIT_1;
 	if (double_hub.err)
 		cb(q->arg, fail(&why, double_hub.err), &why, NULL);
+	else if (q->hub->grammar == FETCH_SINGLE &&
+		!strcmp(q->repo, FETCH_THE_REPO) && !*q->rev)
+		cb(q->arg, 0, NULL, snapshot(q->repo, double_hub.main));
 	else if (commit && (!strcmp(q->repo, "org/model") ||
 				!strcmp(q->repo, "short")))
 		cb(q->arg, 0, NULL, snapshot("org/model", commit));
-	else if (commit && !strcmp(q->repo, "org/asks"))
-		cb(q->arg, 0, NULL, snapshot("org/asks", commit));
+	else if (commit && (!strcmp(q->repo, "org/asks") ||
+				!strcmp(q->repo, "timm/net")))
+		cb(q->arg, 0, NULL, snapshot(q->repo, commit));
 	else
 		cb(q->arg, fail(&why, -ENOENT), &why, NULL);
 	done(q);
@@ -238,6 +267,8 @@ static void answer_owner(struct pool_job *job)
 		(void) listing_add(&l, "org/model", LISTING_DIR, 0, &none);
 		(void) listing_add(&l, "org/other", LISTING_DIR, 0, &none);
 	}
+	if (!strcmp(q->repo, "timm"))
+		(void) listing_add(&l, "timm/net", LISTING_DIR, 0, &none);
 	if (double_hub.err) {
 		listing_done(&l);
 		cb(q->arg, fail(&why, double_hub.err), &why, NULL);

@@ -101,6 +101,80 @@ static void no_question(void)
 	close_fs(fs);
 }
 
+static void places(void)
+{
+	static const char *const shown[] = { "hub", "timm", "torchvision" };
+	struct fs *fs = open_fs(NULL);
+	struct fs_node *n = NULL;
+	struct fs_dir *d = NULL;
+	struct fs_dirent e;
+	struct fs_attr a, b;
+
+	t_int(fs_walk_wait(fs, "pytorch", &n, &a), 0);
+	t_check(a.dir && a.bound && !a.unsure);
+	t_int(fs_readdir_wait(fs, n, &d), 0);
+	t_int(fs_dir_count(d), 3);
+	for (size_t i = 0; i < fs_dir_count(d); i++) {
+		fs_dir_at(d, i, &e);
+		t_str(e.name, shown[i]);
+		t_check(e.dir);
+		t_int(fs_dir_node(d, i, &n, &a), 0);
+		t_check(a.bound && !a.unsure && a.ino == e.ino);
+		fs_node_unref(n);
+	}
+	fs_dir_free(d);
+	t_int(stat_path(fs, "pytorch/none", &a), -ENOENT);
+	t_int(stat_path(fs, "pytorch/torch", &a), -ENOENT);
+	t_int(stat_path(fs, "torchvision", &a), -ENOENT);
+	/* An owner is one without a question; nick is Hugging Face's. */
+	t_int(fs_walk_wait(fs, "pytorch/hub/nick", &n, &a), 0);
+	t_check(a.unsure);
+	fs_node_unref(n);
+	t_int(stat_path(fs, "pytorch/hub/org@main", &a), -ENOENT);
+	t_int(double_hub.resolves + double_hub.lists + double_hub.owners, 0);
+	t_int(stat_path(fs, "pytorch/hub/org/model/config.json", &a), 0);
+	t_int(double_hub.resolves, 1);
+
+	/* The same snapshot and the same listing by both ways. */
+	t_int(stat_path(fs, "pytorch/timm/net/config.json", &a), 0);
+	t_int(double_hub.lists, 2);
+	t_int(stat_path(fs, HF "timm/net/config.json", &b), 0);
+	t_int(double_hub.lists, 2);
+	t_check(a.ino != b.ino);
+	close_fs(fs);
+}
+
+static void single(void)
+{
+	struct fs *fs = open_fs(NULL);
+	struct fs_attr a, b;
+
+	t_int(stat_path(fs, "pytorch/torchvision/config.json", &a), 0);
+	t_check(a.fixed && !a.bound);
+	t_int(a.mtime, 1000);
+	t_int(double_hub.resolves, 1);
+	t_int(double_hub.lists, 1);
+	/* What it holds can move like any branch. */
+	double_hub.main = DOUBLE_COMMIT_2;
+	clock_advance(61000);
+	t_int(stat_path(fs, "pytorch/torchvision/config.json", &b), 0);
+	t_check(a.ino != b.ino);
+	t_int(b.mtime, 2000);
+	double_hub.err = -ENOENT;
+	clock_advance(61000);
+	t_int(stat_path(fs, "pytorch/torchvision/config.json", &b), -ENOENT);
+	double_hub.err = 0;
+	clock_advance(6000);
+	t_int(stat_path(fs, "pytorch/torchvision/config.json", &b), 0);
+	close_fs(fs);
+
+	/* An adapter that carries its catalogue needs no network. */
+	fs = open_fs("offline=1");
+	t_int(stat_path(fs, "pytorch/torchvision/config.json", &b), 0);
+	t_int(stat_path(fs, HF "org/model", &b), -EHOSTUNREACH);
+	close_fs(fs);
+}
+
 static void branch_moves(void)
 {
 	struct fs *fs = open_fs(NULL);
@@ -416,6 +490,8 @@ int main(void)
 {
 	names();
 	no_question();
+	places();
+	single();
 	branch_moves();
 	owners();
 	staged();

@@ -1,0 +1,196 @@
+/*
+ * Attributes of a node. Most are known; a staged file's need a plan, a control
+ * file's its text, and whether an owner exists at all only the hub can say.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/name.h"
+#include "fs/tree.h"
+
+/* One question for the attributes of a node that only a pool can give. */
+struct asking_attr {
+	struct pool_job job;
+	struct fs *fs;
+	struct fs_node *node;	/* a reference, later the callee's */
+	fs_node_cb *cb;
+	void *arg;
+};
+
+static bool bound(const struct fs_node *n)
+{
+	const struct fs_node *p = n->parent;
+
+	if (fs_node_is_place(n) || p->kind == FS_CTL_DIR || p->kind == FS_DIR)
+		return true;
+	return p->kind == FS_REPO && fs_name_is_commit(p->rev);
+}
+
+static int attr_of_repo(struct fs *fs, struct fs_node *n, struct fs_attr *a)
+{
+	struct fs_snap *s = fs_resolve_known(&fs->resolver, n->hub, n->repo,
+		n->rev);
+
+	a->mtime = s ? s->mtime : 0;
+	a->fixed = s && fs_name_is_commit(n->rev);
+	fs_snap_unref(s);
+	return 0;
+}
+
+static bool owner_seen(struct fs *fs, struct fs_node *n)
+{
+	if (!atomic_load(&n->touched) && (fs_node_is_place(n) ||
+		fs_word_known(fs, n->parent, n->name) == FS_WORD_OWNER))
+		atomic_store(&n->touched, true);
+	return atomic_load(&n->touched);
+}
+
+int fs_attr_now(struct fs *fs, struct fs_node *n, struct fs_attr *ret)
+{
+	struct fs_attr a = { .ino = n->ino, .dir = fs_node_is_dir(n),
+		.mtime = n->snap ? n->snap->mtime : fs->started,
+		.fixed = n->snap, .bound = bound(n) };
+	int r = 0;
+
+	switch (n->kind) {
+	case FS_REPO:
+		r = attr_of_repo(fs, n, &a);
+		break;
+	case FS_FILE:
+		a.size = n->entry->size == LISTING_SIZE_UNKNOWN ? 0 :
+			n->entry->size;
+		break;
+	case FS_STAGED:
+		r = fs_plan_known(n->plan, &a.size);
+		if (r && r != -EAGAIN) {
+			a.fixed = false;
+			r = 0;
+		}
+		break;
+	case FS_OWNER:
+		a.unsure = !owner_seen(fs, n);
+		break;
+	case FS_CTL:
+		r = -EAGAIN;
+		break;
+	case FS_ROOT:
+	case FS_CTL_DIR:
+	case FS_PLACE:
+	case FS_HUB:
+	case FS_GROUP:
+	case FS_SERIES:
+	case FS_DIR:
+		break;
+	}
+	if (!r)
+		*ret = a;
+	return r;
+}
+
+static void answer_attr(struct asking_attr *k, int err, uint64_t size,
+	bool fixed)
+{
+	struct fs_node *n = k->node;
+	struct fs_attr a = { .ino = n->ino, .size = size, .fixed = fixed,
+		.mtime = n->snap ? n->snap->mtime : k->fs->started,
+		.bound = bound(n) };
+
+	if (err)
+		fs_node_unref(n);
+	k->cb(k->arg, err, err ? NULL : n, &a);
+	free(k);
+}
+
+static void planned(void *arg, int err, uint64_t size)
+{
+	/* What can never be made is a file all the same: its open says why. */
+	bool refused = err == -ENOTSUP || err == -EFBIG;
+
+	answer_attr(arg, refused ? 0 : err, refused ? 0 : size, !err);
+}
+
+static void measure_ctl(struct pool_job *job)
+{
+	struct asking_attr *k = (struct asking_attr *)job;
+	struct buf b = BUF_INIT(FS_CTL_MAX);
+	int r = k->node->ctl->show(k->fs, &b);
+	size_t len = b.len;
+
+	buf_done(&b);
+	answer_attr(k, r, len, false);
+}
+
+void fs_attr_answer(struct fs *fs, struct fs_node *n, fs_node_cb *cb,
+	void *arg)
+{
+	struct fs_attr a;
+	struct asking_attr *k;
+	int r = fs_attr_now(fs, n, &a);
+
+	if (!r) {
+		cb(arg, 0, n, &a);
+		return;
+	}
+	k = calloc(1, sizeof(*k));
+	if (!k) {
+		fs_node_unref(n);
+		cb(arg, -ENOMEM, NULL, NULL);
+		return;
+	}
+	*k = (struct asking_attr){ .fs = fs, .node = n, .cb = cb, .arg = arg };
+	if (n->kind == FS_STAGED) {
+		char *path = fs_node_path(n);
+		struct fs_plan_for whom = { n->snap, n->inner, path };
+
+		if (path)
+			fs_plan_want(n->plan, &whom, planned, k);
+		else
+			answer_attr(k, -ENOMEM, 0, false);
+		free(path);
+	} else {
+		k->job.run = measure_ctl;
+		pool_add(fs->work, &k->job);
+	}
+}
+
+/* Who has nothing does not exist; unless the hub cannot say so, or a token may
+ * open what no listing shows. */
+static void owner_listed(void *arg, int err, struct fs_owner *o)
+{
+	struct asking_attr *k = arg;
+	struct fs_node *n = k->node;
+	struct fs_attr a = { 0 };
+	bool none = err == -ENOENT || (!err && !o->repos.n);
+
+	if (!err && o->repos.n)
+		atomic_store(&n->touched, true);
+	if (!err)
+		fs_owner_unref(&k->fs->resolver, o);
+	err = none && !n->hub->has_token ? -ENOENT :
+		fs_attr_now(k->fs, n, &a);
+	if (err)
+		fs_node_unref(n);
+	k->cb(k->arg, err, err ? NULL : n, &a);
+	free(k);
+}
+
+void fs_getattr(struct fs *fs, struct fs_node *n, fs_node_cb *cb, void *arg)
+{
+	struct asking_attr *k;
+
+	if (n->kind != FS_OWNER || owner_seen(fs, n)) {
+		fs_attr_answer(fs, fs_node_ref(n), cb, arg);
+		return;
+	}
+	k = calloc(1, sizeof(*k));
+	if (!k) {
+		cb(arg, -ENOMEM, NULL, NULL);
+		return;
+	}
+	*k = (struct asking_attr){ .fs = fs, .node = fs_node_ref(n), .cb = cb,
+		.arg = arg };
+	fs_owner_list(&fs->resolver, n->hub, n->repo, owner_listed, k);
+}

@@ -1,0 +1,83 @@
+/* Which hubs there are, and where in the mount each stands. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/tree.h"
+
+/* Several rows may be of one hub: then they share whatever is known of it, and
+ * the first is its name. */
+static const struct hub_row {
+	const char *path, *kind;
+	const char *owner;	/* only what this owner has */
+	bool aliases;
+} hub_table[] = {
+	{ .path = "huggingface", .kind = "huggingface", .aliases = true },
+	{ .path = "onnx", .kind = "onnx" },
+	{ .path = "tensorflow", .kind = "tensorflow" },
+	{ .path = "kaggle", .kind = "kaggle" },
+	{ .path = "pytorch/torchvision", .kind = "torchvision" },
+	{ .path = "pytorch/torchserve", .kind = "torchserve" },
+	{ .path = "pytorch/hub", .kind = "torchhub" },
+	{ .path = "pytorch/timm", .kind = "huggingface", .owner = "timm" },
+	{ .path = "keras", .kind = "keras" },
+};
+
+#define ROWS (sizeof(hub_table) / sizeof(hub_table[0]))
+_Static_assert(ROWS <= FS_HUBS_MAX, "a place for every row");
+
+/* The ones of Hugging Face have theirs in many places. */
+static bool has_token(const struct conf *conf, const char *kind)
+{
+	char *token = strcmp(kind, "huggingface") ? NULL : conf_hf_token(conf);
+	bool has = token != NULL;
+
+	free(token);
+	return has;
+}
+
+static const struct fs_hub *hub_of_kind(const struct fs *fs, const char *kind)
+{
+	for (unsigned i = 0; i < fs->n_hubs; i++)
+		if (!strcmp(fetch_hub_name(fs->hubs[i].fetch), kind))
+			return &fs->hubs[i];
+	return NULL;
+}
+
+static int open_hub(struct fs *fs, const struct hub_row *row,
+	const struct fs_hub **ret, struct error *why)
+{
+	struct fs_hub *h = &fs->hubs[fs->n_hubs];
+	int r = fetch_hub_open(fs->fetch, row->kind, fs->conf, &h->fetch, why);
+
+	if (r)
+		return r;
+	h->name = row->path;
+	h->grammar = fetch_grammar(h->fetch);
+	h->has_token = has_token(fs->conf, row->kind);
+	h->aliases = row->aliases;
+	fs->n_hubs++;
+	*ret = h;
+	return 0;
+}
+
+int fs_hubs_open(struct fs *fs, struct error *why)
+{
+	int r = fetch_new(fs->conf, &fs->fetch, why);
+
+	for (size_t i = 0; i < ROWS && !r; i++) {
+		const struct hub_row *row = &hub_table[i];
+		const struct fs_hub *h = hub_of_kind(fs, row->kind);
+
+		if (!h)
+			r = open_hub(fs, row, &h, why);
+		if (!r)
+			fs->places[fs->n_places++] = (struct fs_place){
+				row->path, h, row->owner };
+		if (r == -ENOENT) /* this build has no adapter for it */
+			r = 0;
+	}
+	return r;
+}
