@@ -92,18 +92,55 @@ static char *hf_home(void)
 	return dir ? conf_absolute(dir) : xdg_cache("huggingface");
 }
 
-char *conf_hf_cache(const struct conf *c)
+static char *hf_cache(void)
 {
 	const char *dir = env("HF_HUB_CACHE");
 	cleanup_free char *base = NULL;
 
-	(void) c;
 	if (!dir)
 		dir = env("HUGGINGFACE_HUB_CACHE");
 	if (dir)
 		return conf_absolute(dir);
 	base = hf_home();
 	return base ? path_join(base, "hub") : NULL;
+}
+
+/* $VARIABLE/below, else below `xdg` in the user's cache directory, or below
+ * `fixed` for tools that do not know of that. */
+static char *tool_home(const char *variable, const char *fixed,
+	const char *xdg, const char *below)
+{
+	const char *dir = env(variable);
+	cleanup_free char *base = dir || !xdg ?
+		conf_absolute(dir ? dir : fixed) : xdg_cache(xdg);
+
+	return base ? path_join(base, below) : NULL;
+}
+
+char *conf_tool_cache(enum conf_tool tool)
+{
+	const char *tmp = env("TMPDIR");
+
+	switch (tool) {
+	case CONF_TOOL_HUGGINGFACE_HUB:
+		return hf_cache();
+	case CONF_TOOL_TORCH_HUB:
+		return tool_home("TORCH_HOME", NULL, "torch", "hub");
+	case CONF_TOOL_KERAS:
+		return tool_home("KERAS_HOME", "~/.keras", NULL, "models");
+	case CONF_TOOL_TENSORFLOW_HUB:
+		if (env("TFHUB_CACHE_DIR"))
+			return conf_absolute(env("TFHUB_CACHE_DIR"));
+		return path_join(tmp && *tmp == '/' ? tmp : "/tmp",
+			"tfhub_modules");
+	case CONF_TOOL_KAGGLEHUB:
+		return tool_home("KAGGLEHUB_CACHE", "~/.cache/kagglehub", NULL,
+			"models");
+	case CONF_TOOL_ONNX_HUB:
+		return tool_home("ONNX_HOME", NULL, "onnx", "hub");
+	default:
+		return NULL;
+	}
 }
 
 /* A token goes into a header line: printable, no blanks. NULL otherwise. */

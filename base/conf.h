@@ -73,7 +73,19 @@ const char *conf_datadir(void);
  * HUGGING_FACE_HUB_TOKEN, the file HF_TOKEN_PATH or $HF_HOME/token; trimmed.
  * NULL: none. The caller frees. */
 char *conf_hf_token(const struct conf *c);
-/* HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, $HF_HOME/hub, … The caller frees. */
-char *conf_hf_cache(const struct conf *c);
+
+/* Other tools that keep what they downloaded. */
+enum conf_tool {
+	CONF_TOOL_HUGGINGFACE_HUB,	/* HF_HUB_CACHE, $HF_HOME/hub, … */
+	CONF_TOOL_TORCH_HUB,		/* $TORCH_HOME/hub, … */
+	CONF_TOOL_KERAS,		/* $KERAS_HOME/models, ~/.keras/models */
+	CONF_TOOL_TENSORFLOW_HUB,	/* TFHUB_CACHE_DIR, /tmp/tfhub_modules */
+	CONF_TOOL_KAGGLEHUB,		/* $KAGGLEHUB_CACHE/models, … */
+	CONF_TOOL_ONNX_HUB,		/* $ONNX_HOME/hub, … */
+	CONF_TOOLS
+};
+/* Where the tool would keep it in this environment (hubs.md 1.13, 2.3, 3.3,
+ * 3.6, 4.2, 5.2), there or not. The caller frees; NULL: out of memory. */
+char *conf_tool_cache(enum conf_tool tool);
 
 #endif

@@ -137,3 +137,13 @@ void digest_sha256(const void *data, size_t len, struct objid *ret)
 	*ret = (struct objid){ .alg = OBJID_SHA256, .digits = 64 };
 	(void) EVP_Digest(data, len, ret->raw, NULL, EVP_sha256(), NULL);
 }
+
+void digest_sha1(const void *data, size_t len, char ret[DIGEST_SHA1_HEX])
+{
+	uint8_t raw[EVP_MAX_MD_SIZE];
+
+	memset(raw, 0, sizeof(raw));
+	(void) EVP_Digest(data, len, raw, NULL, EVP_sha1(), NULL);
+	for (unsigned i = 0; i < DIGEST_SHA1_HEX / 2; i++)
+		(void) snprintf(ret + 2 * i, 3, "%02x", raw[i]);
+}

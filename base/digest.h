@@ -51,4 +51,8 @@ void digest_free(struct digest *d);
 /* SHA-256 of one buffer, as full objid. */
 void digest_sha256(const void *data, size_t len, struct objid *ret);
 
+/* Plain SHA-1 in hex: some tools name files by it. No check of bytes. */
+#define DIGEST_SHA1_HEX 41	/* with the NUL */
+void digest_sha1(const void *data, size_t len, char ret[DIGEST_SHA1_HEX]);
+
 #endif

@@ -16,7 +16,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "cache/fill.h"
-#include "cache/foreign.h"
 
 #define TOUCHED_MAX (8UL << 20)	/* bytes */
 
@@ -40,6 +39,7 @@ static void free_blob(struct blob *b)
 		(void) munmap((void *)(uintptr_t)b->mem, (size_t)b->size);
 	if (b->fd >= 0)
 		(void) close(b->fd);
+	cache_foreign_unref(b->there);
 	(void) src_unref(b->up);
 	pthread_mutex_destroy(&b->lock);
 	free(b->doubt);
@@ -183,8 +183,16 @@ static void load_empty(struct blob *b)
 	cache_blob_set_whole(b, -1, objid_match(&b->id, &got));
 }
 
+struct cache_name cache_blob_name(const struct blob *b)
+{
+	return (struct cache_name){ .hub = b->hub, .repo = b->repo,
+		.revision = b->revision, .path = b->path, .size = b->size,
+		.id = b->id };
+}
+
 static int load(struct blob *b)
 {
+	struct cache_name n = cache_blob_name(b);
 	int r;
 
 	if (!b->size) {
@@ -193,15 +201,13 @@ static int load(struct blob *b)
 	}
 	if (cache_blob_find_object(b))
 		return 0;
-	r = cache_foreign_find(b->c, b->hub, b->repo, b->revision, b->path,
-		b->size, &b->id, &b->fd);
+	r = cache_foreign_find(b->c, &n, &b->next_there, &b->there);
 	if (r > 0) {
-		cache_blob_set_whole(b, -1, true);
+		cache_adopt_known(b);
 		return 0;
 	}
 	if (!r) {
-		atomic_store(&b->state, BLOB_CHECKING);
-		cache_settle_foreign(b);
+		cache_adopt_check(b);
 		return 0;
 	}
 	r = cache_partial_open(b->c, b->key, b->what, b->size, b->c->chunk,
@@ -299,6 +305,10 @@ void cache_blob_stat(struct blob *b, struct src_stat *ret)
 		st.state = b->verified ? SRC_VERIFIED : SRC_CACHED;
 		st.cached_bytes = b->size;
 		break;
+	case BLOB_THERE:
+		st.state = b->id.alg != OBJID_NONE ? SRC_VERIFIED : SRC_CACHED;
+		st.cached_bytes = b->size;
+		break;
 	case BLOB_CHECKING:
 		st.state = SRC_CACHED;
 		st.cached_bytes = b->size;
@@ -322,9 +332,11 @@ int cache_name_look(struct cache *c, const struct cache_name *name,
 {
 	struct src_stat st = { .state = SRC_REMOTE, .id = name->id };
 	struct objid id = name->id;
+	struct foreign_file *there;
+	struct foreign_at at = { 0, 0 };
 	char rel[CACHE_REL_MAX];
 	struct stat file;
-	int fd = -1, r;
+	int r;
 
 	if (id.alg == OBJID_SHA256 && id.digits == 64)
 		r = 0;
@@ -338,12 +350,10 @@ int cache_name_look(struct cache *c, const struct cache_name *name,
 		st.state = name->id.alg == OBJID_NONE ? SRC_CACHED :
 			SRC_VERIFIED;
 		st.cached_bytes = name->size;
-	} else if ((r = cache_foreign_find(c, name->hub, name->repo,
-			    name->revision, name->path, name->size, &name->id,
-			    &fd)) >= 0) {
+	} else if ((r = cache_foreign_find(c, name, &at, &there)) >= 0) {
 		st.state = r ? SRC_VERIFIED : SRC_CACHED;
 		st.cached_bytes = name->size;
-		(void) close(fd);
+		cache_foreign_unref(there);
 	} else if (!cache_partial_peek(c, key, name->size,
 			   &st.cached_bytes) && st.cached_bytes) {
 		st.state = SRC_PARTIAL;

@@ -5,6 +5,7 @@
  *
  *   FILLING   chunk by chunk; part may be NULL until the first is wanted
  *   CHECKING  another tool's file, while its digest is being compared
+ *   THERE     another tool's file is right, and is read where it lies
  *   WHOLE     every byte is here and right: mem, or fd when it is not mapped
  *   FAILED    twice the wrong bytes: -EIO until a later open starts anew
  */
@@ -16,13 +17,16 @@
 
 #include "base/pool.h"
 #include "base/src.h"
+#include "cache/foreign.h"
 #include "cache/partial.h"
 #include "cache/store.h"
 
 #define BLOB_HINTS 16	/* ranges remembered; more push out the oldest */
 #define BLOB_SETBACKS 8	/* the same */
 
-enum blob_state { BLOB_FILLING, BLOB_CHECKING, BLOB_WHOLE, BLOB_FAILED };
+enum blob_state {
+	BLOB_FILLING, BLOB_CHECKING, BLOB_THERE, BLOB_WHOLE, BLOB_FAILED,
+};
 
 struct cached_src {
 	struct src s;
@@ -77,6 +81,10 @@ struct blob {
 	uint64_t doubt_n;
 	uint32_t doubt_chunk;
 
+	struct foreign_file *there;	/* CHECKING, THERE; a reference */
+	struct foreign_at next_there;	/* where to look for another */
+	unsigned there_changes;		/* how often one changed under us */
+
 	struct fill_waiter *waiters;	/* in the order they came */
 	struct blob_range hints[BLOB_HINTS];
 	unsigned n_hints;
@@ -91,6 +99,8 @@ struct blob {
 	bool job_runs;
 };
 
+/* What the blob is called; its strings are the blob's. */
+struct cache_name cache_blob_name(const struct blob *b);
 /* A reference and a place in the table. Fills in what the disk knows. */
 int cache_blob_open(struct cache *c, const struct cache_name *name,
 	struct blob **ret, struct error *why);

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/conf.h"
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/src.h"
@@ -33,7 +34,10 @@ struct cache_conf {
 	uint32_t chunk;		/* bytes, a power of two of 64 KiB … 4 MiB */
 	bool before_read;	/* cache.verify = before-read */
 	unsigned connections;	/* pulls at once for one file */
-	const char *hf_cache;	/* huggingface_hub's cache, or NULL */
+	/* Where other tools keep their downloads; NULL: not looked at. */
+	const char *tools[CONF_TOOLS];
+	const char *tfhub;	/* tfhub.endpoint, in the names of modules; or
+				 * NULL */
 };
 
 /* Opens or makes the cache; repairs what a crash left. Disk. -ENOTSUP: made
@@ -137,15 +141,22 @@ int cache_clear(struct cache *c, uint64_t *ret_freed);
 int cache_pin(struct cache *c, const char *hub, const char *repo,
 	const char *revision, bool pinned);
 
-/* What other tools' caches hold that would be used, file by file. */
+/*
+ * What other tools' caches hold that would be used, file by file: the names as
+ * in struct cache_name, as far as a tool keeps them. torch.hub and Keras keep
+ * the last part of the path only; torch.hub keeps a branch or tag where we
+ * have the commit, huggingface_hub perhaps a name from before a renaming.
+ */
 struct cache_foreign {
 	const char *tool;	/* "huggingface_hub" */
-	const char *repo, *revision, *path;
+	const char *hub, *repo, *revision, *path;
 	const char *file;	/* where it lies */
 	uint64_t size;		/* bytes */
 };
+/* Stops when fn returns not 0, and returns that. Disk. */
 int cache_foreign_each(struct cache *c,
 	int (*fn)(void *arg, const struct cache_foreign *f), void *arg);
+const char *cache_foreign_tool(enum conf_tool tool);
 
 struct cache_stats {	/* counters since cache_open, for /.omnihub */
 	uint64_t hits, misses;		/* reads */

@@ -57,11 +57,19 @@ static uint64_t cached_present(struct src *s, uint64_t off, uint64_t len)
 	uint64_t n = 0;
 
 	pthread_mutex_lock(&b->lock);
-	if (atomic_load(&b->state) == BLOB_WHOLE ||
-	    atomic_load(&b->state) == BLOB_CHECKING)
+	switch (atomic_load(&b->state)) {
+	case BLOB_WHOLE:
+	case BLOB_THERE:
+	case BLOB_CHECKING:
 		n = len;
-	else if (atomic_load(&b->state) == BLOB_FILLING && b->part)
-		n = cache_partial_present(b->part, off, len);
+		break;
+	case BLOB_FILLING:
+		if (b->part)
+			n = cache_partial_present(b->part, off, len);
+		break;
+	default:
+		break;
+	}
 	pthread_mutex_unlock(&b->lock);
 	return n;
 }

@@ -143,6 +143,7 @@ static int step(struct blob *b, struct src *up, uint64_t off, size_t len,
 		cache_settle_look(b);
 	switch (atomic_load(&b->state)) {
 	case BLOB_WHOLE:
+	case BLOB_THERE:
 		return 0;
 	case BLOB_FAILED:
 		return -EIO;
@@ -205,56 +206,93 @@ static void note(struct blob *b, int err)
 
 /* ---- waiters ---------------------------------------------------------------- */
 
-static const uint8_t *give_from(struct blob *b)
+/* With b->lock held. */
+static struct fill_gift gift_of(struct blob *b)
 {
-	if (atomic_load(&b->state) == BLOB_WHOLE)
-		return cache_blob_mem(b);
-	return b->part->mem;
+	struct fill_gift g = { NULL, NULL };
+
+	if (atomic_load(&b->state) == BLOB_THERE)
+		g.there = cache_foreign_ref(b->there);
+	else if (atomic_load(&b->state) == BLOB_WHOLE)
+		g.mem = cache_blob_mem(b);
+	else
+		g.mem = b->part->mem;
+	return g;
 }
 
-static void copy_out(struct blob *b, struct src_read *r, const uint8_t *mem,
-	int *err)
+/* Takes the gift. -ESTALE: another tool has changed its file; the blob knows,
+ * and the read has to be looked at again. */
+static int take(struct blob *b, struct src_read *r, struct fill_gift *g)
 {
-	if (*err)
-		return;
-	if (mem) {
-		memcpy(r->buf, mem + r->off, r->len);
-		cache_blob_touched(b, mem, r->len);
-	} else {
-		*err = io_pread(b->fd, r->buf, r->len, r->off);
-	}
-}
-
-int cache_fill_read(struct blob *b, struct src *up, struct src_read *r)
-{
-	struct fill_todo todo = { NULL, NULL };
-	struct fill_waiter *w = calloc(1, sizeof(*w)), **at;
-	const uint8_t *mem = NULL;
 	int err;
 
-	if (!w)
-		return -ENOMEM;
+	if (g->mem) {
+		memcpy(r->buf, g->mem + r->off, r->len);
+		cache_blob_touched(b, g->mem, r->len);
+		return 0;
+	}
+	if (!g->there)
+		return io_pread(b->fd, r->buf, r->len, r->off);
+	err = cache_foreign_read(g->there, r->buf, r->len, r->off);
+	if (err) {
+		pthread_mutex_lock(&b->lock);
+		cache_adopt_changed(b, g->there);
+		pthread_mutex_unlock(&b->lock);
+	}
+	cache_foreign_unref(g->there);
+	g->there = NULL;
+	return err ? -ESTALE : 0;
+}
+
+/* With b->lock held. */
+static void wait_for(struct blob *b, struct fill_waiter *w)
+{
+	struct fill_waiter **at = &b->waiters;
+
+	while (*at)
+		at = &(*at)->next;
+	w->next = NULL;
+	*at = w;
+}
+
+static int try_read(struct blob *b, struct src *up, struct src_read *r,
+	struct fill_waiter **w, struct fill_todo *todo)
+{
+	struct fill_gift gift;
+	int err;
+
 	pthread_mutex_lock(&b->lock);
-	err = step(b, up, r->off, r->len, &todo);
+	err = step(b, up, r->off, r->len, todo);
 	if (!err) {
-		mem = give_from(b);
+		gift = gift_of(b);
 		atomic_fetch_add(&b->c->hits, 1);
 	} else {
 		atomic_fetch_add(&b->c->misses, 1);
 	}
 	if (err == -EINPROGRESS) {
-		w->r = r;
-		w->up = up;
-		for (at = &b->waiters; *at; at = &(*at)->next)
-			;
-		*at = w;
-		w = NULL;
+		(*w)->r = r;
+		(*w)->up = up;
+		wait_for(b, *w);
+		*w = NULL;
 	} else if (err) {
 		note(b, err);
 	}
 	pthread_mutex_unlock(&b->lock);
+	return err ? err : take(b, r, &gift);
+}
+
+int cache_fill_read(struct blob *b, struct src *up, struct src_read *r)
+{
+	struct fill_todo todo = { NULL, NULL };
+	struct fill_waiter *w = calloc(1, sizeof(*w));
+	int err;
+
+	if (!w)
+		return -ENOMEM;
+	do
+		err = try_read(b, up, r, &w, &todo);
+	while (err == -ESTALE);
 	free(w);
-	copy_out(b, r, mem, &err);
 	cache_fill_run(b, &todo);
 	return err;
 }
@@ -291,7 +329,8 @@ static void finish(struct blob *b, struct fill_waiter **at, int err,
 
 	*at = w->next;
 	w->err = err;
-	w->mem = err ? NULL : give_from(b);
+	if (!err)
+		w->gift = gift_of(b);
 	w->next = todo->done;
 	todo->done = w;
 }
@@ -336,7 +375,15 @@ void cache_fill_run(struct blob *b, struct fill_todo *todo)
 		int err = w->err;
 
 		todo->done = w->next;
-		copy_out(b, w->r, w->mem, &err);
+		if (!err)
+			err = take(b, w->r, &w->gift);
+		if (err == -ESTALE) {
+			pthread_mutex_lock(&b->lock);
+			wait_for(b, w);
+			cache_fill_kick(b, todo);
+			pthread_mutex_unlock(&b->lock);
+			continue;
+		}
 		w->r->done(w->r, err);
 		free(w);
 	}

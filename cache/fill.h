@@ -19,11 +19,18 @@
 #define FILL_HINT_PULLS 48		/* of all blobs, at once */
 #define FILL_SMALL (4UL << 20)		/* bytes; one request, then verdict */
 
+/* What a read is answered from: mapped memory, else another tool's file (a
+ * reference), else the blob's own. */
+struct fill_gift {
+	const uint8_t *mem;
+	struct foreign_file *there;
+};
+
 struct fill_waiter {
 	struct fill_waiter *next;
 	struct src_read *r;
 	struct src *up;			/* borrowed: the reader keeps its src */
-	const uint8_t *mem;		/* to copy from, when err is 0 */
+	struct fill_gift gift;		/* when err is 0 */
 	int err;
 };
 
@@ -77,10 +84,17 @@ int cache_pull_start(struct blob *b, struct src *up, uint64_t *at,
 
 /* With b->lock held. Hash on, and give the verdict when all is here. */
 void cache_settle_more(struct blob *b);
-/* Compare another tool's file (b->fd) with the name's digest. */
-void cache_settle_foreign(struct blob *b);
 /* See whether another process has settled or discarded b->part. */
 void cache_settle_look(struct blob *b);
+
+/* ---- adopt.c ------------------------------------------------------------------- */
+
+/* With b->lock held. b->there was found, and compared before. */
+void cache_adopt_known(struct blob *b);
+/* With b->lock held. Compare b->there with the name's digest. */
+void cache_adopt_check(struct blob *b);
+/* With b->lock held. `f`, given out as right, is not what it was. */
+void cache_adopt_changed(struct blob *b, const struct foreign_file *f);
 
 /* ---- watch.c ------------------------------------------------------------------- */
 

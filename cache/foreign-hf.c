@@ -13,8 +13,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -41,53 +39,25 @@ static int folder(const char *repo, char ret[PATH_NAME_MAX + 1])
 	return 0;
 }
 
-static int open_below(struct cache *c, const char *name, const char *kind,
-	const char *rest)
+static int hf_place(struct cache *c, const char *root,
+	const struct cache_name *n, unsigned nth, char **ret)
 {
-	cleanup_free char *path = NULL;
-	int fd;
-
-	if (asprintf(&path, "%s/%s/%s/%s", c->hf_cache, name, kind, rest) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	return fd < 0 ? -errno : fd;
-}
-
-static int try_folder(struct cache *c, const char *repo,
-	const char *revision, const char *path, const struct objid *id)
-{
+	const char *slash = strchr(n->repo, '/');
 	char name[PATH_NAME_MAX + 1], hex[OBJID_HEX_MAX];
-	cleanup_free char *in = NULL;
-	int fd, r;
+	int r;
 
-	r = folder(repo, name);
+	(void) c;
+	(void) root;
+	if (strcmp(n->hub, "huggingface") || nth >= (slash ? 4 : 2))
+		return -ENODATA;
+	r = folder(nth < 2 ? n->repo : slash + 1, name);
 	if (r)
 		return r;
-	objid_hex(id, hex);
-	fd = open_below(c, name, "blobs", hex);
-	if (fd >= 0)
-		return fd;
-	in = path_join(revision, path);
-	if (!in)
-		return -ENOMEM;
-	return path_rel_ok(in) ? open_below(c, name, "snapshots", in) :
-		-ENOENT;
-}
-
-static int hf_open(struct cache *c, const char *repo, const char *revision,
-	const char *path, const struct objid *id)
-{
-	const char *slash = strchr(repo, '/');
-	int fd;
-
-	if (!c->hf_cache)
-		return -ENOENT;
-	fd = try_folder(c, repo, revision, path, id);
-	if (fd < 0 && slash)
-		fd = try_folder(c, slash + 1, revision, path, id);
-	return fd;
+	if (nth % 2)
+		return cache_foreign_path(ret, "%s/snapshots/%s/%s", name,
+			n->revision, n->path);
+	objid_hex(&n->id, hex);
+	return cache_foreign_path(ret, "%s/blobs/%s", name, hex);
 }
 
 struct walk {
@@ -184,14 +154,16 @@ static char *repo_of(const char *name)
 		NULL : s;
 }
 
-static int hf_each(struct cache *c,
+static int hf_each(struct cache *c, const char *root,
 	int (*fn)(void *arg, const struct cache_foreign *f), void *arg)
 {
-	struct walk w = { fn, arg, { .tool = "huggingface_hub" } };
-	DIR *d = c->hf_cache ? opendir(c->hf_cache) : NULL;
+	struct walk w = { fn, arg, { .tool = cache_foreign_hf.name,
+		.hub = "huggingface" } };
+	DIR *d = opendir(root);
 	struct dirent *e;
 	int r = 0;
 
+	(void) c;
 	if (!d)
 		return 0;
 	while (!r && (e = readdir(d))) {
@@ -200,8 +172,7 @@ static int hf_each(struct cache *c,
 
 		if (!repo)
 			continue;
-		if (asprintf(&dir, "%s/%s/snapshots", c->hf_cache,
-			    e->d_name) < 0) {
+		if (asprintf(&dir, "%s/%s/snapshots", root, e->d_name) < 0) {
 			dir = NULL;
 			r = -ENOMEM;
 			break;
@@ -215,7 +186,8 @@ static int hf_each(struct cache *c,
 
 const struct foreign_tool cache_foreign_hf = {
 	.name = "huggingface_hub",
-	.hub = "huggingface",
-	.open = hf_open,
+	.links = true,
+	.digests = true,
+	.place = hf_place,
 	.each = hf_each,
 };

@@ -33,7 +33,7 @@ static const char schema[] =
 	" PRIMARY KEY(revision, key)) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS foreign_files("
 	" dev INTEGER NOT NULL, ino INTEGER NOT NULL, size INTEGER NOT NULL,"
-	" mtime INTEGER NOT NULL, id TEXT NOT NULL, good INTEGER NOT NULL,"
+	" ctime INTEGER NOT NULL, id TEXT NOT NULL, good INTEGER NOT NULL,"
 	" PRIMARY KEY(dev, ino)) WITHOUT ROWID;"
 	"PRAGMA user_version=1;";
 
@@ -47,7 +47,7 @@ static const char *const sql[S_N] = {
 		" WHERE kind=?1 AND key>=?2 ORDER BY key",
 	[S_USE] = "INSERT OR IGNORE INTO uses VALUES(?1, ?2)",
 	[S_FGET] = "SELECT good FROM foreign_files WHERE dev=?1 AND ino=?2"
-		" AND size=?3 AND mtime=?4 AND id=?5",
+		" AND size=?3 AND ctime=?4 AND id=?5",
 	[S_FPUT] = "REPLACE INTO foreign_files VALUES(?1,?2,?3,?4,?5,?6)",
 };
 
@@ -375,13 +375,14 @@ int cache_index_use(struct cache_index *x, const char *revision,
 
 static void bind_file(sqlite3_stmt *s, const struct stat *st, const char *hex)
 {
-	int64_t mtime = (int64_t)st->st_mtim.tv_sec * 1000000000 +
-		st->st_mtim.tv_nsec;
+	/* Unlike the time of modification nobody can set it back. */
+	int64_t ctime = (int64_t)st->st_ctim.tv_sec * 1000000000 +
+		st->st_ctim.tv_nsec;
 
 	(void) sqlite3_bind_int64(s, 1, (sqlite3_int64)st->st_dev);
 	(void) sqlite3_bind_int64(s, 2, (sqlite3_int64)st->st_ino);
 	(void) sqlite3_bind_int64(s, 3, st->st_size);
-	(void) sqlite3_bind_int64(s, 4, mtime);
+	(void) sqlite3_bind_int64(s, 4, ctime);
 	(void) sqlite3_bind_text(s, 5, hex, -1, SQLITE_STATIC);
 }
 

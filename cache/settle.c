@@ -17,10 +17,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
@@ -31,7 +29,6 @@
 #include "cache/lock.h"
 
 #define SLICE (16UL << 20)	/* bytes hashed before other jobs get a turn */
-#define HASH_BLOCK (1UL << 20)
 
 static struct blob *blob_of(struct pool_job *job)
 {
@@ -404,147 +401,6 @@ void cache_settle_more(struct blob *b)
 		return;
 	b->job_runs = true;
 	b->job.run = run_hash;
-	(void) cache_blob_ref(b);
-	pool_add(b->c->pool, &b->job);
-}
-
-/* ---- another tool's file ---------------------------------------------------------- */
-
-static int hash_file(int fd, uint64_t size, const struct objid *want,
-	struct objid *ret_sha256)
-{
-	struct digest *sha = digest_new(OBJID_SHA256, size);
-	struct digest *own = want->alg == OBJID_SHA256 ? NULL :
-		digest_new(want->alg, size);
-	uint8_t *block = malloc(HASH_BLOCK);
-	struct objid got;
-	int r = sha && block && (own || want->alg == OBJID_SHA256) ? 0 :
-		-ENOMEM;
-
-	for (uint64_t off = 0; !r && off < size; off += HASH_BLOCK) {
-		size_t n = size - off < HASH_BLOCK ? (size_t)(size - off) :
-			HASH_BLOCK;
-
-		r = io_pread(fd, block, n, off);
-		if (r)
-			break;
-		digest_update(sha, block, n);
-		if (own)
-			digest_update(own, block, n);
-	}
-	if (!r) {
-		digest_final(sha, ret_sha256);
-		got = *ret_sha256;
-		if (own)
-			digest_final(own, &got);
-		r = objid_match(want, &got) ? 1 : 0;
-	}
-	digest_free(sha);
-	digest_free(own);
-	free(block);
-	return r;
-}
-
-/* A copy that shares its blocks, if the file system can; else -1. */
-static int clone_file(struct cache *c, int from, uint64_t size,
-	const char *tmp)
-{
-	int fd;
-
-	if (cache_reserve(c, size))
-		return -1;
-	fd = openat(c->dir, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd >= 0 && !ioctl(fd, FICLONE, from))
-		return fd;
-	if (fd >= 0) {
-		(void) close(fd);
-		(void) unlinkat(c->dir, tmp, 0);
-	}
-	cache_release(c, size);
-	return -1;
-}
-
-/* The clone becomes an object; returns it opened, or negative. */
-static int keep_clone(struct blob *b, int fd, const char *tmp,
-	const struct objid *sha256)
-{
-	char rel[CACHE_REL_MAX];
-	struct cache *c = b->c;
-	int r = 0;
-
-	cache_object_rel(sha256, rel);
-	if (fsync(fd) < 0 || fchmod(fd, 0444) < 0)
-		r = -errno;
-	if (!r)
-		r = cache_store_parents(c, rel);
-	if (!r && renameat(c->dir, tmp, c->dir, rel) < 0)
-		r = -errno;
-	if (!r)
-		r = cache_link_put(c, b->key, sha256);
-	return r ? r : cache_object_open(c, sha256, b->size);
-}
-
-/* 1: right (*ret_fd: an object, or -1 to stay in place). */
-static int compare_foreign(struct blob *b, int *ret_fd)
-{
-	struct cache *c = b->c;
-	char tmp[CACHE_REL_MAX];
-	struct stat before, after;
-	struct objid sha256;
-	cleanup_fd int clone = -1;
-	int r;
-
-	if (fstat(b->fd, &before) < 0)
-		return -errno;
-	cache_store_tmp(c, tmp);
-	clone = clone_file(c, b->fd, b->size, tmp);
-	r = hash_file(clone >= 0 ? clone : b->fd, b->size, &b->id, &sha256);
-	if (clone >= 0 && r == 1)
-		*ret_fd = keep_clone(b, clone, tmp, &sha256);
-	if (clone >= 0 && *ret_fd < 0) {
-		(void) unlinkat(c->dir, tmp, 0);
-		cache_release(c, b->size);
-	}
-	if (r >= 0 && !fstat(b->fd, &after) &&
-	    !memcmp(&before.st_mtim, &after.st_mtim, sizeof(after.st_mtim)))
-		(void) cache_index_foreign_put(c->index, &before, &b->id,
-			r == 1);
-	else
-		r = -ESTALE;
-	return r;
-}
-
-static void run_foreign(struct pool_job *job)
-{
-	struct fill_todo todo = { NULL, NULL };
-	struct blob *b = blob_of(job);
-	int fd = -1, r;
-
-	r = compare_foreign(b, &fd);
-	pthread_mutex_lock(&b->lock);
-	b->job_runs = false;
-	if (r == 1) {
-		atomic_fetch_add(&b->c->adopted_bytes, b->size);
-		cache_blob_set_whole(b, fd, true);
-	} else {
-		if (fd >= 0)
-			(void) close(fd);
-		(void) close(b->fd);
-		b->fd = -1;
-		atomic_store(&b->state, BLOB_FILLING);
-		(void) cache_partial_open(b->c, b->key, b->what, b->size,
-			b->c->chunk, false, false, &b->part);
-	}
-	cache_fill_kick(b, &todo);
-	pthread_mutex_unlock(&b->lock);
-	cache_fill_run(b, &todo);
-	cache_blob_unref(b);
-}
-
-void cache_settle_foreign(struct blob *b)
-{
-	b->job_runs = true;
-	b->job.run = run_foreign;
 	(void) cache_blob_ref(b);
 	pool_add(b->c->pool, &b->job);
 }

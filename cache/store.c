@@ -406,8 +406,27 @@ static void free_cache(struct cache *c)
 	pthread_cond_destroy(&c->empty);
 	pthread_cond_destroy(&c->noted_all);
 	pthread_cond_destroy(&c->watch_more);
-	free(c->hf_cache);
+	for (size_t i = 0; i < CONF_TOOLS; i++)
+		free(c->tools[i]);
+	free(c->tfhub);
 	free(c);
+}
+
+static int copy_places(struct cache *c, const struct cache_conf *conf)
+{
+	for (size_t i = 0; i < CONF_TOOLS; i++) {
+		if (!conf->tools[i])
+			continue;
+		c->tools[i] = strdup(conf->tools[i]);
+		if (!c->tools[i])
+			return -ENOMEM;
+	}
+	if (conf->tfhub) {
+		c->tfhub = strdup(conf->tfhub);
+		if (!c->tfhub)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 static struct cache *new_cache(const struct cache_conf *conf)
@@ -451,11 +470,8 @@ int cache_open(const struct cache_conf *conf, struct cache **ret,
 	r = open_root(c, conf->dir, why);
 	if (!r)
 		r = open_index(c, conf->dir, why);
-	if (!r && conf->hf_cache) {
-		c->hf_cache = strdup(conf->hf_cache);
-		if (!c->hf_cache)
-			r = -ENOMEM;
-	}
+	if (!r)
+		r = copy_places(c, conf);
 	if (!r) {
 		c->pool = pool_new(POOL_THREADS, "cache");
 		c->keepers = pool_new(KEEPER_THREADS, "keep");

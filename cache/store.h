@@ -35,7 +35,8 @@ struct cache {
 	uint32_t chunk;			/* bytes */
 	unsigned connections;
 	bool before_read;
-	char *hf_cache;			/* or NULL */
+	char *tools[CONF_TOOLS];	/* other tools' caches, or NULL */
+	char *tfhub;			/* or NULL */
 	struct cache_index *index;
 	struct pool *pool;		/* digests */
 	struct pool *keepers;		/* fsync and rename */

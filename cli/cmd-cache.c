@@ -192,7 +192,8 @@ static int adopt_row(void *arg, const struct cache_foreign *f)
 	a->n++;
 	if (a->json)
 		return json_array_append_new(a->json, json_pack(
-			"{ss ss ss ss ss sI}", "tool", f->tool, "repo", f->repo,
+			"{ss ss ss ss ss ss sI}", "tool", f->tool,
+			"hub", f->hub, "repo", f->repo,
 			"revision", f->revision, "path", f->path,
 			"file", f->file, "size", (json_int_t)f->size)) ?
 			-ENOMEM : 0;

@@ -49,12 +49,14 @@ static void epoch_changed(void *arg, const struct src *s)
 static int open_cache(struct fs *fs, struct error *why)
 {
 	const char *verify = conf_get(fs->conf, "cache.verify");
-	char *hf = conf_hf_cache(fs->conf);
-	struct cache_conf c = { .chunk = CACHE_CHUNK_DEFAULT, .hf_cache = hf };
+	struct cache_conf c = { .chunk = CACHE_CHUNK_DEFAULT,
+		.tfhub = conf_get(fs->conf, "tfhub.endpoint") };
+	bool demo = conf_flag(fs->conf, "demo");
+	char *tools[CONF_TOOLS] = { NULL };
 	int r = -ENOMEM;
 
 	fs->cache_dir = conf_cache_dir(fs->conf);
-	if (fs->cache_dir && conf_flag(fs->conf, "demo") &&
+	if (fs->cache_dir && demo &&
 		conf_where(fs->conf, "cache.dir") != CONF_ARG) {
 		/* What the demo's hubs say must not outlive the demo. */
 		char *below = path_join(fs->cache_dir, "demo");
@@ -62,6 +64,9 @@ static int open_cache(struct fs *fs, struct error *why)
 		free(fs->cache_dir);
 		fs->cache_dir = below;
 	}
+	/* The demo's hubs only have names in common with the real ones. */
+	for (unsigned i = 0; i < CONF_TOOLS && !demo; i++)
+		c.tools[i] = tools[i] = conf_tool_cache((enum conf_tool)i);
 	if (fs->cache_dir) {
 		c.dir = fs->cache_dir;
 		if (conf_get(fs->conf, "cache.size"))
@@ -73,7 +78,8 @@ static int open_cache(struct fs *fs, struct error *why)
 	}
 	if (!r)
 		cache_on_epoch(fs->cache, epoch_changed, fs);
-	free(hf);
+	for (unsigned i = 0; i < CONF_TOOLS; i++)
+		free(tools[i]);
 	return r;
 }
 

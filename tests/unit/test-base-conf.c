@@ -278,6 +278,43 @@ static void place(char *got, const char *want)
 	free(got);
 }
 
+#define HF CONF_TOOL_HUGGINGFACE_HUB
+
+static void tools(void)
+{
+	static const struct {
+		enum conf_tool tool;
+		const char *plain, *xdg, *variable, *set;
+	} v[] = {
+		{ CONF_TOOL_TORCH_HUB, "~/.cache/torch/hub", "/xdg/torch/hub",
+			"TORCH_HOME", "~/t/hub" },
+		{ CONF_TOOL_KERAS, "~/.keras/models", "~/.keras/models",
+			"KERAS_HOME", "~/t/models" },
+		{ CONF_TOOL_TENSORFLOW_HUB, "/tmp/tfhub_modules",
+			"/tmp/tfhub_modules", "TFHUB_CACHE_DIR", "~/t" },
+		{ CONF_TOOL_KAGGLEHUB, "~/.cache/kagglehub/models",
+			"~/.cache/kagglehub/models", "KAGGLEHUB_CACHE",
+			"~/t/models" },
+		{ CONF_TOOL_ONNX_HUB, "~/.cache/onnx/hub", "/xdg/onnx/hub",
+			"ONNX_HOME", "~/t/hub" },
+	};
+
+	unsetenv("TMPDIR");
+	for (size_t i = 0; i < sizeof(v) / sizeof(*v); i++) {
+		place(conf_tool_cache(v[i].tool), v[i].plain);
+		setenv("XDG_CACHE_HOME", "/xdg", 1);
+		place(conf_tool_cache(v[i].tool), v[i].xdg);
+		setenv(v[i].variable, "~/t", 1);
+		place(conf_tool_cache(v[i].tool), v[i].set);
+		unsetenv("XDG_CACHE_HOME");
+		unsetenv(v[i].variable);
+	}
+	setenv("TMPDIR", "/elsewhere", 1);
+	place(conf_tool_cache(CONF_TOOL_TENSORFLOW_HUB),
+		"/elsewhere/tfhub_modules");
+	unsetenv("TMPDIR");
+}
+
 static void places(void)
 {
 	struct conf *c = fresh();
@@ -286,19 +323,19 @@ static void places(void)
 	t_int(chdir("/"), 0);
 	place(conf_mountpoint(), "~/.modelhub");
 	place(conf_cache_dir(c), "~/.cache/omnihub");
-	place(conf_hf_cache(c), "~/.cache/huggingface/hub");
+	place(conf_tool_cache(HF), "~/.cache/huggingface/hub");
 	t_str(conf_datadir(), OH_PKGDATADIR);
 	setenv("OMNIHUB_HOME", "rel", 1);
 	setenv("XDG_CACHE_HOME", "/xdg", 1);
 	place(conf_mountpoint(), "/rel");
 	place(conf_cache_dir(c), "/xdg/omnihub");
-	place(conf_hf_cache(c), "/xdg/huggingface/hub");
+	place(conf_tool_cache(HF), "/xdg/huggingface/hub");
 	setenv("MODELHUB_PATH", "~/hub", 1);
 	setenv("HF_HOME", "/hf", 1);
 	place(conf_mountpoint(), "~/hub");
-	place(conf_hf_cache(c), "/hf/hub");
+	place(conf_tool_cache(HF), "/hf/hub");
 	setenv("HF_HUB_CACHE", "~/c", 1);
-	place(conf_hf_cache(c), "~/c");
+	place(conf_tool_cache(HF), "~/c");
 	conf_free(c);
 	setenv("OMNIHUB_CACHE", "~/own", 1);
 	c = fresh();
@@ -411,6 +448,7 @@ int main(void)
 	sizes();
 	demo();
 	places();
+	tools();
 	tokens();
 	secrets();
 	unknown_keys_abort();

@@ -56,7 +56,7 @@ static struct cache *open_with(const char *dir, const char *hf)
 		.dir = dir,
 		.chunk = 64 * 1024,
 		.connections = 2,
-		.hf_cache = hf,
+		.tools = { [CONF_TOOL_HUGGINGFACE_HUB] = hf },
 	};
 	struct error why;
 	struct cache *c;
@@ -90,11 +90,12 @@ static void test_use(enum objid_alg alg, const char *folder)
 	s = t_open_src(c, &n, NULL);
 	t_expect(s, bytes, 0, size);
 	t_wait_state(s, SRC_VERIFIED);
-	t_check(src_fd(s) >= 0);
-	src_unref(s);
 	cache_stats(c, &st);
 	t_int(st.adopted_bytes, size);
 	t_int(cache_totals(c, &t), 0);
+	/* What is not ours may change: no descriptor of it gets out. */
+	t_int(src_fd(s) >= 0, t.objects > 0);
+	src_unref(s);
 	/* In place: the verdict is remembered, no second comparison. Where the
 	 * file system can share blocks, an object instead. */
 	s = t_open_src(c, &n, NULL);

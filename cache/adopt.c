@@ -1,0 +1,237 @@
+/*
+ * Another tool's file: compared once with what the hub says, then cloned into
+ * an object where the file system can share blocks, else read where it lies.
+ *
+ * It is not ours, and may be written to, cut or replaced at any time. So it is
+ * never mapped and its descriptor never given away: every read looks at the
+ * file's times afterwards (cache_foreign_read()). A change makes it a file
+ * that has to be compared again; one that only its size spoke for is left
+ * alone from then on.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "cache/fill.h"
+
+#define HASH_BLOCK (1UL << 20)
+/* A file's times may stand still for a tick of the kernel's clock. */
+#define TICK_NS 20000000
+#define CHANGES_MAX 3
+
+/* After this, whoever writes to the file changes its times. */
+static void let_clock_move(const struct stat *st)
+{
+	struct timespec now, pause = { .tv_nsec = TICK_NS };
+	int64_t age;
+
+	(void) clock_gettime(CLOCK_REALTIME, &now);
+	age = (int64_t)(now.tv_sec - st->st_ctim.tv_sec) * 1000000000 +
+		(now.tv_nsec - st->st_ctim.tv_nsec);
+	if (age < TICK_NS)
+		(void) nanosleep(&pause, NULL);
+}
+
+static int hash_on(int fd, uint64_t size, uint8_t *block, struct digest *sha,
+	struct digest *own)
+{
+	for (uint64_t off = 0; off < size; off += HASH_BLOCK) {
+		size_t n = size - off < HASH_BLOCK ? (size_t)(size - off) :
+			HASH_BLOCK;
+		int r = io_pread(fd, block, n, off);
+
+		if (r)
+			return r;
+		digest_update(sha, block, n);
+		if (own)
+			digest_update(own, block, n);
+	}
+	return 0;
+}
+
+/* 1: as the hub says, as far as it says anything. */
+static int hash_file(int fd, uint64_t size, const struct objid *want,
+	struct objid *ret_sha256)
+{
+	bool other = want->alg != OBJID_SHA256 && want->alg != OBJID_NONE;
+	struct digest *sha = digest_new(OBJID_SHA256, size);
+	struct digest *own = other ? digest_new(want->alg, size) : NULL;
+	uint8_t *block = malloc(HASH_BLOCK);
+	struct objid got;
+	int r = sha && block && (own || !other) ? 0 : -ENOMEM;
+
+	if (!r)
+		r = hash_on(fd, size, block, sha, own);
+	if (!r) {
+		digest_final(sha, ret_sha256);
+		got = *ret_sha256;
+		if (own)
+			digest_final(own, &got);
+		r = want->alg == OBJID_NONE || objid_match(want, &got);
+	}
+	digest_free(sha);
+	digest_free(own);
+	free(block);
+	return r;
+}
+
+/* A copy that shares its blocks, if the file system can; else -1. */
+static int clone_file(struct cache *c, int from, uint64_t size,
+	const char *tmp)
+{
+	int fd;
+
+	if (cache_reserve(c, size))
+		return -1;
+	fd = openat(c->dir, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd >= 0 && !ioctl(fd, FICLONE, from))
+		return fd;
+	if (fd >= 0) {
+		(void) close(fd);
+		(void) unlinkat(c->dir, tmp, 0);
+	}
+	cache_release(c, size);
+	return -1;
+}
+
+/* The clone becomes an object; returns it opened, or negative. */
+static int keep_clone(struct blob *b, int fd, const char *tmp,
+	const struct objid *sha256)
+{
+	char rel[CACHE_REL_MAX];
+	struct cache *c = b->c;
+	int r = 0;
+
+	cache_object_rel(sha256, rel);
+	if (fsync(fd) < 0 || fchmod(fd, 0444) < 0)
+		r = -errno;
+	if (!r)
+		r = cache_store_parents(c, rel);
+	if (!r && renameat(c->dir, tmp, c->dir, rel) < 0)
+		r = -errno;
+	if (!r)
+		r = cache_link_put(c, b->key, sha256);
+	return r ? r : cache_object_open(c, sha256, b->size);
+}
+
+/* 1: right (*ret_fd: an object, or -1 to stay in place); 0: wrong. */
+static int compare(struct blob *b, struct foreign_file *f, int *ret_fd)
+{
+	struct cache *c = b->c;
+	char tmp[CACHE_REL_MAX];
+	struct objid sha256;
+	cleanup_fd int clone = -1;
+	int r;
+
+	let_clock_move(&f->st);
+	if (!cache_foreign_same(f))
+		return -ESTALE;
+	cache_store_tmp(c, tmp);
+	clone = clone_file(c, f->fd, b->size, tmp);
+	/* Of a file that nothing but its size speaks for there is nothing to
+	 * learn; an object has to have its digest. */
+	if (clone < 0 && b->id.alg == OBJID_NONE)
+		return 1;
+	r = hash_file(clone >= 0 ? clone : f->fd, b->size, &b->id, &sha256);
+	if (clone >= 0 && r == 1)
+		*ret_fd = keep_clone(b, clone, tmp, &sha256);
+	if (clone >= 0 && *ret_fd < 0) {
+		(void) unlinkat(c->dir, tmp, 0);
+		cache_release(c, b->size);
+	}
+	if (*ret_fd >= 0)
+		return r;
+	if (r >= 0 && !cache_foreign_same(f))
+		r = -ESTALE;
+	if (r >= 0 && b->id.alg != OBJID_NONE)
+		(void) cache_index_foreign_put(c->index, &f->st, &b->id,
+			r == 1);
+	return r;
+}
+
+/* What is here of it already is of use. */
+static void fill_instead(struct blob *b)
+{
+	atomic_store(&b->state, BLOB_FILLING);
+	(void) cache_partial_open(b->c, b->key, b->what, b->size, b->c->chunk,
+		false, false, &b->part);
+}
+
+static void run(struct pool_job *job)
+{
+	struct fill_todo todo = { NULL, NULL };
+	struct blob *b = (struct blob *)(void *)((char *)job -
+		offsetof(struct blob, job));
+	struct cache_name n = cache_blob_name(b);
+	int fd = -1, r;
+
+	/* Nobody else touches these while the state is CHECKING. */
+	while ((r = compare(b, b->there, &fd)) <= 0) {
+		cache_foreign_unref(b->there);
+		b->there = NULL;
+		r = cache_foreign_find(b->c, &n, &b->next_there, &b->there);
+		if (r)
+			break;
+	}
+	pthread_mutex_lock(&b->lock);
+	b->job_runs = false;
+	if (r == 1) {
+		atomic_fetch_add(&b->c->adopted_bytes, b->size);
+		if (fd >= 0)
+			cache_blob_set_whole(b, fd, b->id.alg != OBJID_NONE);
+		else
+			cache_adopt_known(b);
+	} else {
+		fill_instead(b);
+	}
+	cache_fill_kick(b, &todo);
+	pthread_mutex_unlock(&b->lock);
+	cache_fill_run(b, &todo);
+	cache_blob_unref(b);
+}
+
+void cache_adopt_known(struct blob *b)
+{
+	b->n_hints = 0;
+	b->want_all = false;
+	atomic_store(&b->state, BLOB_THERE);
+}
+
+void cache_adopt_check(struct blob *b)
+{
+	atomic_store(&b->state, BLOB_CHECKING);
+	b->job_runs = true;
+	b->job.run = run;
+	(void) cache_blob_ref(b);
+	pool_add(b->c->pool, &b->job);
+}
+
+void cache_adopt_changed(struct blob *b, const struct foreign_file *f)
+{
+	struct cache_name n = cache_blob_name(b);
+	int r = -ENOENT;
+
+	if (b->there != f || atomic_load(&b->state) != BLOB_THERE)
+		return;
+	cache_foreign_unref(b->there);
+	b->there = NULL;
+	b->next_there = (struct foreign_at){ 0, 0 };
+	/* What was read so far may have been of other bytes than what would
+	 * be read now, when no digest holds them together. */
+	if (b->id.alg != OBJID_NONE && b->there_changes++ < CHANGES_MAX)
+		r = cache_foreign_find(b->c, &n, &b->next_there, &b->there);
+	if (r > 0)
+		cache_adopt_known(b);
+	else if (!r)
+		cache_adopt_check(b);
+	else
+		fill_instead(b);
+}
