@@ -87,6 +87,23 @@ void cache_on_epoch(struct cache *c,
  * also when nobody has it open any more. */
 uint64_t cache_epochs(struct cache *c);
 
+/* ---- bytes that are made here ------------------------------------------- */
+
+/* An object that is written while its bytes are made (what is in an archive,
+ * unpacked), in order. size bytes are reserved before the first is written;
+ * who is killed meanwhile leaves nothing that is ever read. Disk. -ENOSPC. */
+struct cache_put;
+int cache_put_begin(struct cache *c, uint64_t size, struct cache_put **ret);
+/* -EINVAL: past the size. */
+int cache_put_data(struct cache_put *p, const void *buf, size_t len);
+/* Every byte was there: now it is an object. p is gone either way. */
+int cache_put_end(struct cache_put *p, struct objid *ret_sha256);
+void cache_put_drop(struct cache_put *p);	/* NULL is fine */
+/* As cache_src_open() without upstream, and -ENOENT unless it is all here; it
+ * stays here until the src is gone. */
+int cache_whole_open(struct cache *c, const struct cache_name *name,
+	struct src **ret);
+
 /* ---- index: small facts, by kind and key --------------------------------- */
 
 enum cache_kind {
@@ -96,6 +113,8 @@ enum cache_kind {
 	CACHE_KIND_PLAN,	/* plan key → "ok", or why it cannot be staged */
 	CACHE_KIND_TOUCHED,	/* hub/name that somebody opened */
 	CACHE_KIND_PIN,		/* hub/repo@commit kept by the user */
+	CACHE_KIND_ARCHIVE,	/* hub/repo@commit/path → what is in it (JSON);
+				 * and "!", a member → its SHA-256 */
 };
 
 /* Append the value to `ret`; *ret_age (may be NULL) is in seconds. -ENOENT. */

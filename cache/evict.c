@@ -170,6 +170,7 @@ int cache_gc(struct cache *c, uint64_t target, uint64_t *ret_freed)
 	int r;
 
 	cache_ref_settle(c);
+	cache_put_sweep(c);
 	r = cache_evict_count(c, &used);
 
 	if (r)
@@ -183,8 +184,12 @@ int cache_gc(struct cache *c, uint64_t target, uint64_t *ret_freed)
 
 int cache_clear(struct cache *c, uint64_t *ret_freed)
 {
-	uint64_t freed = cache_evict(c, UINT64_MAX, true);
-	int r = cache_index_clear(c->index);
+	uint64_t freed;
+	int r;
+
+	cache_put_sweep(c);
+	freed = cache_evict(c, UINT64_MAX, true);
+	r = cache_index_clear(c->index);
 
 	if (!r && ret_freed)
 		*ret_freed = freed;

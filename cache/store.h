@@ -147,4 +147,9 @@ int cache_evict_count(struct cache *c, uint64_t *ret);
 /* Free at least `want` bytes of what is least recently used. */
 uint64_t cache_evict(struct cache *c, uint64_t want, bool pinned_too);
 
+/* ---- objects made here (put.c) ------------------------------------------------ */
+
+/* Remove what killed processes left half written. */
+void cache_put_sweep(struct cache *c);
+
 #endif
