@@ -84,6 +84,15 @@ const char *conf_datadir(void)
 	return dir ? dir : OH_PKGDATADIR;
 }
 
+char *conf_own_dir(void)
+{
+	const char *xdg = env("XDG_CONFIG_HOME");
+
+	/* The XDG specification: a relative path there is to be ignored. */
+	return xdg && *xdg == '/' ? path_join(xdg, "omnihub") :
+				    conf_absolute("~/.config/omnihub");
+}
+
 /* $HF_HOME, else below the cache directory. */
 static char *hf_home(void)
 {

@@ -36,6 +36,8 @@ const struct conf_key conf_table[] = {
 		.demo = "torchvision" },
 	{ KEY("torchserve.endpoint", URL, "https://torchserve.pytorch.org"),
 		.demo = "torchserve" },
+	{ KEY("torchserve.s3", URL, "https://torchserve.s3.amazonaws.com"),
+		.demo = "torchserve" },
 	{ KEY("torchhub.endpoint", URL, "https://github.com"),
 		.demo = "torchhub" },
 	{ KEY("torchhub.api", URL, "https://api.github.com"),

@@ -69,6 +69,9 @@ char *conf_cache_dir(const struct conf *c);
 /* Where blueprints/ and demo/ lie: $OMNIHUB_DATADIR, else where `make install`
  * put them. Static or the environment's memory: not freed. */
 const char *conf_datadir(void);
+/* Where the user's own blueprints/ and catalogues/ lie:
+ * $XDG_CONFIG_HOME/omnihub, else ~/.config/omnihub. The caller frees. */
+char *conf_own_dir(void);
 /* The token for Hugging Face: huggingface.token, HF_TOKEN,
  * HUGGING_FACE_HUB_TOKEN, the file HF_TOKEN_PATH or $HF_HOME/token; trimmed.
  * NULL: none. The caller frees. */

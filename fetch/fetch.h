@@ -35,6 +35,11 @@ int fetch_hub_open(struct fetch *f, const char *kind, const struct conf *conf,
 	struct fetch_hub **ret, struct error *why);
 const char *fetch_hub_name(const struct fetch_hub *h);
 
+/* Does it answer fetch_resolve() and fetch_list() from what is on this disk?
+ * Then at once, also offline, and what it said need not be kept: a revision of
+ * such a hub may gain files from one start of the program to the next. */
+bool fetch_is_local(const struct fetch_hub *h);
+
 /* How the directories below a hub's own are to be read. */
 enum fetch_grammar {
 	FETCH_OWNERS,	/* OWNER/REPO[@REVISION]; some have one-word NAMEs */
@@ -118,6 +123,19 @@ typedef void fetch_measure_cb(void *arg, int err, const struct error *why,
 void fetch_measure(struct fetch_hub *h, const char *repo,
 	const char *revision, const char *path, const struct objid *id,
 	fetch_measure_cb *cb, void *arg);
+
+/* What a catalogue says of a file beside its name and digest. The strings live
+ * as long as the hub. */
+struct fetch_known {
+	const char *what;	/* words; NULL: none */
+	const char *cached_as;	/* its name in the cache of the tool that
+				 * usually fetches it; NULL: that in its path */
+	uint64_t about;		/* bytes, not exact; 0: not told */
+	bool preferred;		/* meant by who names only the model */
+};
+/* false: nothing. */
+bool fetch_known(const struct fetch_hub *h, const char *path,
+	struct fetch_known *ret);
 
 /* A src over one file of a snapshot: it has read, pull and stat, and makes no
  * request before the first of them. Retries, signed URLs and their renewal are

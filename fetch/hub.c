@@ -13,6 +13,9 @@
 
 static const struct fetch_hub_ops *const hub_table[] = {
 	&fetch_hub_huggingface,
+	&fetch_hub_keras,
+	&fetch_hub_torchserve,
+	&fetch_hub_torchvision,
 };
 
 struct fetch {
@@ -40,6 +43,8 @@ int fetch_new(const struct conf *conf, struct fetch **ret, struct error *why)
 
 static void hub_free(struct fetch_hub *h)
 {
+	if (h->ops->close)
+		h->ops->close(h);
 	pthread_mutex_destroy(&h->lock);
 	map_done(&h->queries);
 	for (unsigned i = 0; i < FETCH_ENDPOINTS_MAX; i++) {
@@ -96,6 +101,8 @@ static int hub_new(struct fetch *f, const struct fetch_hub_ops *ops,
 	h->engine = f->engine;
 	while (!r && ops->endpoint_keys[h->n_endpoints])
 		r = endpoint_open(h, conf, why);
+	if (!r && ops->open)
+		r = ops->open(h, why);
 	if (r) {
 		hub_free(h);
 		return r;
@@ -129,6 +136,17 @@ int fetch_hub_open(struct fetch *f, const char *kind, const struct conf *conf,
 const char *fetch_hub_name(const struct fetch_hub *h)
 {
 	return h->ops->kind;
+}
+
+bool fetch_is_local(const struct fetch_hub *h)
+{
+	return h->ops->local;
+}
+
+bool fetch_known(const struct fetch_hub *h, const char *path,
+	struct fetch_known *ret)
+{
+	return h->ops->known && h->ops->known(h, path, ret);
 }
 
 enum fetch_grammar fetch_grammar(const struct fetch_hub *h)

@@ -12,6 +12,7 @@
 #include "base/map.h"
 #include "fetch/auth.h"
 #include "fetch/engine.h"
+#include "fetch/fetch.h"
 #include "fetch/query.h"
 
 /* What is known of a file before its first byte. */
@@ -28,6 +29,12 @@ struct fetch_hub_ops {
 	enum fetch_grammar grammar;
 	/* Of the configuration; NULL-ended. The first is the hub's own. */
 	const char *endpoint_keys[FETCH_ENDPOINTS_MAX + 1];
+	/* Resolve and list are answered from what is on this disk. */
+	bool local;
+	/* MAY. Once the endpoints are there; what it makes is h->own. -EINVAL
+	 * and the like with words. */
+	int (*open)(struct fetch_hub *h, struct error *why);
+	void (*close)(struct fetch_hub *h);	/* with open */
 	/* MAY. What to show the nth endpoint, "Bearer …" or "Basic …", or
 	 * NULL; the caller frees. */
 	char *(*credentials)(const struct conf *c, unsigned nth);
@@ -53,6 +60,9 @@ struct fetch_hub_ops {
 	/* MAY. A digest of the file's bytes in the headers of a reply;
 	 * fetch_digest_goog() for what lies in Google's storage. */
 	bool (*digest)(const struct fetch_reply *r, struct objid *ret);
+	/* MAY. As fetch_known(). */
+	bool (*known)(const struct fetch_hub *h, const char *path,
+		struct fetch_known *ret);
 	/* MAY. What a status of 400 and more for a file means here, where that
 	 * is not what status.c says. */
 	struct fetch_status (*meaning)(unsigned status, const char *words,
@@ -65,6 +75,7 @@ struct fetch_hub {
 	char *endpoints[FETCH_ENDPOINTS_MAX];	/* no trailing slash */
 	struct fetch_auth auths[FETCH_ENDPOINTS_MAX];
 	unsigned n_endpoints;
+	void *own;			/* the adapter's, constant */
 	struct fetch_hub *next;
 	pthread_mutex_t lock;
 	struct map queries;		/* lock; key → struct fetch_query */
@@ -78,5 +89,8 @@ const struct fetch_auth *fetch_hub_auth(const struct fetch_hub *h,
 	const char *url);
 
 extern const struct fetch_hub_ops fetch_hub_huggingface;
+extern const struct fetch_hub_ops fetch_hub_keras;
+extern const struct fetch_hub_ops fetch_hub_torchserve;
+extern const struct fetch_hub_ops fetch_hub_torchvision;
 
 #endif

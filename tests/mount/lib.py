@@ -164,7 +164,8 @@ def bulky_bert(megabytes):
 # Where a mount must not go by itself: nobody listens here.
 NOWHERE = {key: "http://127.0.0.1:9" for key in (
     "onnx.endpoint", "tfhub.endpoint", "kaggle.endpoint",
-    "torchvision.endpoint", "torchserve.endpoint", "torchhub.endpoint",
+    "torchvision.endpoint", "torchserve.endpoint",
+    "torchserve.s3", "torchhub.endpoint",
     "torchhub.api", "keras.endpoint")}
 
 
@@ -379,6 +380,8 @@ def share(top):
     os.mkdir(out)
     os.symlink(os.path.join(SRCDIR, "stage", "blueprints"),
                os.path.join(out, "blueprints"))
+    os.symlink(os.path.join(SRCDIR, "fetch", "catalogues"),
+               os.path.join(out, "catalogues"))
     os.symlink(os.path.join(BUILDDIR, "share", "demo"),
                os.path.join(out, "demo"))
 
