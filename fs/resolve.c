@@ -332,9 +332,9 @@ static void got_answer(void *arg, int err, const struct error *why,
 }
 
 /* May the hub be asked although there is no network? The one repository of a
- * hub is often a catalogue that its adapter carries; the revision names its
- * content, so that of an older version of this program is not mistaken for it.
- * What does need the network is refused by the engine. */
+ * hub is often a catalogue that its adapter carries; if its revision does not
+ * name its content, its listing is not kept (fetch_is_local). What does need
+ * the network is refused by the engine. */
 static bool ask_offline(const struct asked_name *n)
 {
 	return n->hub->grammar == FETCH_SINGLE;

@@ -169,7 +169,8 @@ static void take_listing(struct pool_job *job)
 		loaded(l, l->err);
 		return;
 	}
-	json = listing_to_json(&l->got);
+	json = fetch_is_local(l->snap->hub->fetch) ? NULL :
+		listing_to_json(&l->got);
 	if (json)
 		(void) cache_index_put(r->cache, CACHE_KIND_LISTING,
 			l->snap->key, json, strlen(json));
@@ -200,8 +201,12 @@ static void load(struct pool_job *job)
 	struct fs_snap *s = l->snap;
 	struct fs_resolver *r = s->resolver;
 	struct buf json = BUF_INIT(LISTING_JSON_MAX);
-	int err = cache_index_get(r->cache, CACHE_KIND_LISTING, s->key, &json,
-		NULL);
+	int err = -ENOENT;
+
+	/* what is on this disk anyhow is not kept, it may have grown since */
+	if (!fetch_is_local(s->hub->fetch))
+		err = cache_index_get(r->cache, CACHE_KIND_LISTING, s->key,
+			&json, NULL);
 
 	if (!err)
 		err = listing_from_json((const char *)json.data, json.len,

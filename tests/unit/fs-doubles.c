@@ -111,6 +111,12 @@ const char *fetch_hub_name(const struct fetch_hub *h)
 	return h->kind;
 }
 
+bool fetch_is_local(const struct fetch_hub *h)
+{
+	(void) h;
+	return false;
+}
+
 enum fetch_grammar fetch_grammar(const struct fetch_hub *h)
 {
 	return h->grammar;
