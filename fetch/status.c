@@ -111,6 +111,46 @@ static void put_line(char *ret, size_t room, const char *s, size_t len)
 	ret[n] = '\0';
 }
 
+/* What stands between <NAME> and the next '<' of an XML text. */
+static size_t element(const char *text, size_t len, const char *name,
+	const char **ret)
+{
+	char open[16];
+	size_t n = (size_t)snprintf(open, sizeof(open), "<%s>", name);
+	const char *p = memmem(text, len, open, n), *end;
+
+	if (!p)
+		return 0;
+	p += n;
+	end = memchr(p, '<', len - (size_t)(p - text));
+	*ret = p;
+	return end ? (size_t)(end - p) : 0;
+}
+
+/* <Error><Code>…</Code><Message>…</Message> of S3 and Google's storage. */
+static bool put_xml(char *ret, size_t room, const char *text, size_t len)
+{
+	const char *code = "", *message = "";
+	size_t n_code, n_message;
+	char both[BODY_SHOWN + 64];
+	int n;
+
+	if (!memmem(text, len, "<Error>", 7))
+		return false;
+	n_code = element(text, len, "Code", &code);
+	n_message = element(text, len, "Message", &message);
+	if (!n_code)
+		return false;
+	n = snprintf(both, sizeof(both), "%.*s%s%.*s",
+		(int)(n_code < 64 ? n_code : 64), code,
+		n_message ? ": " : "",
+		(int)(n_message < BODY_SHOWN ? n_message : BODY_SHOWN),
+		message);
+	put_line(ret, room, both, (size_t)n < sizeof(both) ? (size_t)n :
+		sizeof(both) - 1);
+	return true;
+}
+
 void fetch_status_words(const struct fetch_reply *r, const void *body,
 	size_t len, char *ret, size_t room)
 {
@@ -122,6 +162,8 @@ void fetch_status_words(const struct fetch_reply *r, const void *body,
 		v = json_str(j, "error");
 	if (v)
 		put_line(ret, room, v, strlen(v));
+	else if (len && put_xml(ret, room, body, len))
+		return;
 	else if (len && len <= BODY_SHOWN && !fetch_header_is_html(type))
 		put_line(ret, room, body, len);
 	else

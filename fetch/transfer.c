@@ -362,9 +362,10 @@ static void http_failed(struct fetch_transfer *t)
 		fetch_reply_get(r, HEADER_ERROR_CODE), words);
 	if (t->meaning)
 		s = t->meaning(r->status, words, s);
-	error_set(&t->why, s.err, "%s: HTTP %u%s%s",
+	error_set(&t->why, s.err, "%s: HTTP %u%s%s%s",
 		fetch_url_show(asked(t), shown, sizeof(shown)), r->status,
-		*words ? ": " : "", words);
+		*words ? ": " : "", words, r->status == 403 &&
+		s.err == -ENOENT ? ", which there means: no such file" : "");
 	if (s.again == FETCH_AGAIN_NEVER && t->remembered &&
 	    t->renewed++ < RENEW_MAX) {
 		forget(t->place, asked(t));

@@ -55,6 +55,9 @@ static const struct {
 static void words(void)
 {
 	static const char json[] = "{\"error\":\"Repository\\nnot found\"}";
+	static const char xml[] = "<?xml version='1.0'?><Error>"
+		"<Code>NoSuchKey</Code><Message>The key is\nnot there</Message>"
+		"</Error>";
 	struct fetch_reply r = { 0 };
 	char v[32], big[300];
 
@@ -66,6 +69,16 @@ static void words(void)
 	fetch_status_words(&r, big, sizeof(big), v, sizeof(v));
 	t_str(v, "");
 	fetch_status_words(&r, big, 100, v, sizeof(v));
+	t_int(strlen(v), sizeof(v) - 1);
+	fetch_status_words(&r, xml, strlen(xml), v, sizeof(v));
+	t_str(v, "NoSuchKey: The key is not there");
+	fetch_status_words(&r, xml, strlen(xml) - 30, v, sizeof(v));
+	t_str(v, "NoSuchKey");
+	fetch_status_words(&r, "<Error><Code>", 13, v, sizeof(v));
+	t_str(v, "<Error><Code>");
+	memcpy(big, "<Error><Code>", 13);
+	big[200] = '<';
+	fetch_status_words(&r, big, sizeof(big), v, sizeof(v));
 	t_int(strlen(v), sizeof(v) - 1);
 	fetch_status_words(&r, NULL, 0, v, sizeof(v));
 	t_str(v, "");
