@@ -178,7 +178,8 @@ class Storage(Static):
                 f"</Code><Message>{say}</Message>"
                 f"<Details>{details}</Details></Error>")
         return Reply(status, body.encode(), [
-            ("Server", "UploadServer"), ("Cache-Control", "private, max-age=0"),
+            ("Server", "UploadServer"),
+            ("Cache-Control", "private, max-age=0"),
             ("X-GUploader-UploadID", os.urandom(24).hex())],
             "application/xml; charset=UTF-8")
 
