@@ -23,7 +23,12 @@ const struct conf_key conf_table[] = {
 	{ KEY("huggingface.token", SECRET, NULL),
 		.foreign = { "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN" } },
 	{ KEY("onnx.endpoint", URL, HF), .demo = "onnx" },
-	{ KEY("onnx.manifest", TEXT, NULL) },
+	{ KEY("onnx.manifest", URL, "https://raw.githubusercontent.com/onnx/"
+		"models/main/ONNX_HUB_MANIFEST.json"),
+		.demo = "onnx/ONNX_HUB_MANIFEST.json" },
+	{ KEY("onnx.media", URL, "https://media.githubusercontent.com"),
+		.demo = "onnx" },
+	{ KEY("onnx.lfs", URL, "https://github.com"), .demo = "onnx" },
 	{ KEY("tfhub.endpoint", URL, "https://tfhub.dev"), .demo = "tfhub" },
 	{ KEY("kaggle.endpoint", URL, "https://www.kaggle.com"),
 		.demo = "kaggle" },

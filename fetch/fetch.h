@@ -19,12 +19,16 @@
 #include "base/error.h"
 #include "base/listing.h"
 #include "base/src.h"
+#include "cache/cache.h"
 
 struct fetch;		/* the engine */
 struct fetch_hub;	/* one hub as configured: endpoint, token */
 
 /* Starts the thread. The conf is read during the call only (fetch.* keys). */
 int fetch_new(const struct conf *conf, struct fetch **ret, struct error *why);
+/* What adapters saw of catalogues that change is kept there from one run to the
+ * next. Before the hubs are opened; the cache outlives f. */
+void fetch_keep_in(struct fetch *f, struct cache *cache);
 /* Fails what is in flight with -ECANCELED, joins. Every src made from its
  * hubs must be gone. NULL is fine. */
 void fetch_free(struct fetch *f);

@@ -16,13 +16,20 @@ static const struct fetch_hub_ops *const hub_table[] = {
 	&fetch_hub_keras,
 	&fetch_hub_torchserve,
 	&fetch_hub_torchvision,
+	&fetch_hub_onnx,
 };
 
 struct fetch {
 	struct fetch_engine *engine;
+	struct cache *cache;
 	pthread_mutex_t lock;
 	struct fetch_hub *hubs;		/* lock */
 };
+
+void fetch_keep_in(struct fetch *f, struct cache *cache)
+{
+	f->cache = cache;
+}
 
 int fetch_new(const struct conf *conf, struct fetch **ret, struct error *why)
 {
@@ -99,6 +106,7 @@ static int hub_new(struct fetch *f, const struct fetch_hub_ops *ops,
 	pthread_mutex_init(&h->lock, NULL);
 	h->ops = ops;
 	h->engine = f->engine;
+	h->cache = f->cache;
 	while (!r && ops->endpoint_keys[h->n_endpoints])
 		r = endpoint_open(h, conf, why);
 	if (!r && ops->open)

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/conf.h"
 #include "base/map.h"
+#include "cache/cache.h"
 #include "fetch/auth.h"
 #include "fetch/engine.h"
 #include "fetch/fetch.h"
@@ -23,6 +24,19 @@ struct fetch_file {
 };
 
 #define FETCH_ENDPOINTS_MAX 4	/* hosts of one hub that have a key */
+#define FETCH_ADDRESSES_MAX 8	/* places one file may lie in */
+
+/* Where a file lies for a while. */
+struct fetch_located {
+	char *url;
+	char *lines;		/* header lines for its origin, as request.h;
+				   NULL: none */
+	uint64_t life_ms;	/* from when it was told */
+};
+void fetch_located_done(struct fetch_located *l);
+/* err 0: found is the callee's to free, moved out. */
+typedef void fetch_locate_cb(void *arg, int err, const struct error *why,
+	struct fetch_located *found);
 
 struct fetch_hub_ops {
 	const char *kind;		/* what fetch_hub_open() knows it by */
@@ -34,7 +48,8 @@ struct fetch_hub_ops {
 	/* MAY. Once the endpoints are there; what it makes is h->own. -EINVAL
 	 * and the like with words. */
 	int (*open)(struct fetch_hub *h, struct error *why);
-	void (*close)(struct fetch_hub *h);	/* with open */
+	/* With open; also after it failed, and after the engine has ended. */
+	void (*close)(struct fetch_hub *h);
 	/* MAY. What to show the nth endpoint, "Bearer …" or "Basic …", or
 	 * NULL; the caller frees. */
 	char *(*credentials)(const struct conf *c, unsigned nth);
@@ -53,6 +68,10 @@ struct fetch_hub_ops {
 	int (*url)(const struct fetch_hub *h, const char *repo,
 		const char *revision, const char *path, unsigned nth,
 		struct buf *ret);
+	/* MAY. Engine thread. Ask where else the file lies, once all addresses
+	 * of url() have failed. Never calls cb from inside. */
+	void (*locate)(struct fetch_hub *h, const struct fetch_file *f,
+		fetch_locate_cb *cb, void *arg);
 	/* MAY. Does a reply (of any hop, below 400) speak of this very file?
 	 * Engine thread. -EIO, -ESTALE with words: no. */
 	int (*vet)(const struct fetch_file *f, const struct fetch_reply *r,
@@ -75,7 +94,8 @@ struct fetch_hub {
 	char *endpoints[FETCH_ENDPOINTS_MAX];	/* no trailing slash */
 	struct fetch_auth auths[FETCH_ENDPOINTS_MAX];
 	unsigned n_endpoints;
-	void *own;			/* the adapter's, constant */
+	void *own;			/* the adapter's */
+	struct cache *cache;		/* NULL: nothing can be kept */
 	struct fetch_hub *next;
 	pthread_mutex_t lock;
 	struct map queries;		/* lock; key → struct fetch_query */
@@ -92,5 +112,6 @@ extern const struct fetch_hub_ops fetch_hub_huggingface;
 extern const struct fetch_hub_ops fetch_hub_keras;
 extern const struct fetch_hub_ops fetch_hub_torchserve;
 extern const struct fetch_hub_ops fetch_hub_torchvision;
+extern const struct fetch_hub_ops fetch_hub_onnx;
 
 #endif

@@ -29,7 +29,7 @@ static void query_free(struct fetch_query *q)
 	free(q);
 }
 
-static int listing_copy(const struct listing *from, struct listing *ret)
+int fetch_listing_copy(const struct listing *from, struct listing *ret)
 {
 	struct listing l = { 0 };
 	int r = 0;
@@ -62,7 +62,7 @@ static void tell(struct fetch_waiter *w, int err, const struct error *why,
 	if (!err && last)
 		copy = *l;
 	else if (!err)
-		err = listing_copy(l, &copy);
+		err = fetch_listing_copy(l, &copy);
 	w->listing(w->arg, err, why, err ? NULL : &copy);
 }
 

@@ -35,4 +35,7 @@ void fetch_query_answer(struct fetch_query *q, int err,
 	const struct error *why, struct fetch_snapshot *snap,
 	struct listing *l);
 
+/* 0 or -ENOMEM. */
+int fetch_listing_copy(const struct listing *from, struct listing *ret);
+
 #endif

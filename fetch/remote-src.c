@@ -1,6 +1,13 @@
 /*
  * A source over one file of a hub. Nothing is kept but where the file was last
- * found; each read and each pull is a transfer of its own.
+ * found; each read and each pull is a job of its own.
+ *
+ * A file may lie in several places. A job begins where bytes came from last and
+ * goes on to the next place when one has it not, or has something else; what is
+ * delivered already is not asked for again. Where the failure may pass (a host
+ * that is down), the others are asked first, and then that one once more with
+ * all patience. The last place may be one that only a question can tell
+ * (hub.h, locate): its address is shared by the jobs until it has run out.
  */
 #include "config.h"
 
@@ -11,27 +18,52 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/path.h"
 #include "fetch/fetch.h"
 #include "fetch/hub.h"
 #include "fetch/transfer.h"
 #include "fetch/url.h"
 
+struct address {
+	char *url;			/* constant; NULL: to be located */
+	struct fetch_place place;	/* the engine thread's */
+};
+
 struct remote_src {
 	struct src src;
 	struct fetch_hub *hub;
-	char *url;			/* constant */
 	struct fetch_file file;		/* constant */
-	struct fetch_place place;	/* the engine thread's */
+	struct address at[FETCH_ADDRESSES_MAX];
+	unsigned n;			/* constant */
+
+	/* the engine thread's */
+	unsigned best;			/* where bytes came from last */
+	struct fetch_located located;	/* url NULL: not known */
+	uint64_t located_until;		/* ms */
+	bool locating;
+	struct remote_job *waiting;	/* for it */
+
 	pthread_mutex_t lock;
 	struct error last;		/* lock */
 };
 
 struct remote_job {
 	struct fetch_transfer transfer;
+	struct fetch_task task;
 	struct remote_src *from;
 	struct src_pull *pull;		/* one of the two */
 	struct src_read *read;
+	unsigned first, tried;		/* places: began at, failed so far */
+	unsigned nth;			/* asked now */
+	unsigned sick;			/* the first that may recover */
+	bool any_sick, patient;
+	bool fresh;			/* located for this very try */
+	struct fetch_located located;	/* its own copy, while it is asked */
+	struct fetch_auth auth;		/* of it */
+	struct error why;		/* the most telling failure so far */
+	unsigned weight;		/* of why */
+	struct remote_job *next;	/* in waiting */
 };
 
 static struct remote_src *remote_of(struct src *s)
@@ -44,6 +76,13 @@ static struct remote_job *job_of(struct fetch_transfer *t)
 {
 	return (struct remote_job *)(void *)((char *)t -
 		offsetof(struct remote_job, transfer));
+}
+
+void fetch_located_done(struct fetch_located *l)
+{
+	free(l->url);
+	free(l->lines);
+	*l = (struct fetch_located){ 0 };
 }
 
 static int on_vet(struct fetch_transfer *t, const struct fetch_reply *r,
@@ -66,25 +105,205 @@ static int on_data(struct fetch_transfer *t, const void *data, size_t len)
 	return 0;
 }
 
+/* ---- the end of a job ---- */
+
+static void drop_located(struct remote_job *j)
+{
+	fetch_located_done(&j->located);
+	fetch_auth_done(&j->auth);
+}
+
+static void end(struct remote_job *j, int err, const struct error *why)
+{
+	struct remote_src *s = j->from;
+	struct src_pull *pull = j->pull;
+	struct src_read *read = j->read;
+	struct error said = { 0 };
+
+	if (err)
+		error_set(&said, err, "%s", error_text(why, err));
+	pthread_mutex_lock(&s->lock);
+	s->last = said;
+	pthread_mutex_unlock(&s->lock);
+	drop_located(j);
+	free(j);
+	if (pull)
+		pull->done(pull, err, err ? &said : NULL);
+	else
+		read->done(read, err);
+}
+
+/* ---- from place to place ---- */
+
+static void ask(struct remote_job *j);
+
+/* What a reader should learn of several failures: that one may pass, then
+ * that a place has something else, that it refuses us, that it has nothing. */
+static unsigned weight_of(int err, bool lost)
+{
+	if (!lost)
+		return 4;
+	if (err == -ENOENT)
+		return 1;
+	return err == -EACCES ? 2 : 3;
+}
+
+static void note_failure(struct remote_job *j, int err, bool lost,
+	const struct error *why)
+{
+	unsigned weight = weight_of(err, lost);
+
+	if (weight > j->weight || j->patient) {
+		j->weight = weight;
+		error_set(&j->why, err, "%s", error_text(why, err));
+	}
+	if (!lost && !j->any_sick) {
+		j->any_sick = true;
+		j->sick = j->nth;
+	}
+}
+
+static void failed(struct remote_job *j, int err, bool lost,
+	const struct error *why)
+{
+	struct remote_src *s = j->from;
+
+	if (s->n == 1) {
+		end(j, err, why);
+		return;
+	}
+	note_failure(j, err, lost, why);
+	if (!j->patient && ++j->tried < s->n) {
+		j->nth = (j->first + j->tried) % s->n;
+		ask(j);
+	} else if (!j->patient && j->any_sick) {
+		j->patient = true;
+		j->nth = j->sick;
+		ask(j);
+	} else {
+		error_wrap(&j->why, "none of %u places gives it", s->n);
+		end(j, j->why.code, &j->why);
+	}
+}
+
 static void on_done(struct fetch_transfer *t, int err,
 	const struct error *why)
 {
 	struct remote_job *j = job_of(t);
 	struct remote_src *s = j->from;
-	struct src_pull *pull = j->pull;
-	struct src_read *read = j->read;
+	bool ours = err == -ECANCELED || err == -ENOMEM ||
+		(t->final && !t->lost);
 
-	pthread_mutex_lock(&s->lock);
-	if (err)
-		error_set(&s->last, err, "%s", error_text(why, err));
-	else
-		s->last = (struct error){ 0 };
-	pthread_mutex_unlock(&s->lock);
-	free(j);
-	if (pull)
-		pull->done(pull, err, err ? why : NULL);
-	else
-		read->done(read, err);
+	if (!err)
+		s->best = j->nth;
+	if (!err || ours) {
+		end(j, err, why);
+		return;
+	}
+	if (!s->at[j->nth].url && t->lost && !j->fresh) {
+		/* what was located has run out early: ask anew */
+		if (s->located.url && j->located.url &&
+		    !strcmp(s->located.url, j->located.url))
+			fetch_located_done(&s->located);
+		ask(j);
+		return;
+	}
+	failed(j, err, t->lost, why);
+}
+
+/* ---- a place that only a question can tell ---- */
+
+static int take_located(struct remote_job *j)
+{
+	const struct fetch_located *l = &j->from->located;
+	int r;
+
+	drop_located(j);
+	j->located.url = strdup(l->url);
+	if (!j->located.url)
+		return -ENOMEM;
+	r = fetch_auth_init(&j->auth, l->url, NULL, NULL);
+	if (!r && l->lines) {
+		j->auth.header = strdup(l->lines);
+		r = j->auth.header ? 0 : -ENOMEM;
+	}
+	return r;
+}
+
+static void on_located(void *arg, int err, const struct error *why,
+	struct fetch_located *found)
+{
+	struct remote_src *s = arg;
+	struct remote_job *list = s->waiting, *next;
+
+	s->locating = false;
+	s->waiting = NULL;
+	if (!err) {
+		fetch_located_done(&s->located);
+		s->located = *found;
+		s->located_until = clock_ms() + found->life_ms;
+	}
+	for (; list; list = next) {
+		next = list->next;
+		list->fresh = true;
+		if (!err)
+			ask(list);
+		else if (err == -ECANCELED)
+			end(list, err, why);
+		else
+			failed(list, err, err == -ENOENT || err == -EACCES ||
+				err == -EIO, why);
+	}
+}
+
+static void locate(struct remote_job *j)
+{
+	struct remote_src *s = j->from;
+
+	j->next = s->waiting;
+	s->waiting = j;
+	if (s->locating)
+		return;
+	s->locating = true;
+	fetch_located_done(&s->located);
+	s->hub->ops->locate(s->hub, &s->file, on_located, s);
+}
+
+static void ask(struct remote_job *j)
+{
+	struct remote_src *s = j->from;
+	struct address *a = &s->at[j->nth];
+	struct fetch_transfer *t = &j->transfer;
+	int r = 0;
+
+	t->url = a->url;
+	t->auth = a->url ? fetch_hub_auth(s->hub, a->url) : &j->auth;
+	if (!a->url) {
+		if (!s->located.url ||
+		    (!j->fresh && clock_ms() >= s->located_until)) {
+			locate(j);
+			return;
+		}
+		r = take_located(j);
+		t->url = j->located.url;
+	}
+	if (r) {
+		end(j, r, NULL);
+		return;
+	}
+	/* a place of its own for what is signed: each job has a copy */
+	t->place = a->url ? &a->place : NULL;
+	t->hasty = s->n > 1 && !j->patient;
+	fetch_transfer_start(t);
+}
+
+static void begin(struct fetch_task *task)
+{
+	struct remote_job *j = (struct remote_job *)(void *)((char *)task -
+		offsetof(struct remote_job, task));
+
+	j->first = j->nth = j->from->best;
+	ask(j);
 }
 
 static int start(struct remote_src *s, uint64_t off, uint64_t len,
@@ -98,20 +317,20 @@ static int start(struct remote_src *s, uint64_t off, uint64_t len,
 	j->pull = pull;
 	j->read = read;
 	j->transfer.engine = s->hub->engine;
-	j->transfer.url = s->url;
-	j->transfer.auth = fetch_hub_auth(s->hub, s->url);
 	j->transfer.klass = FETCH_BULK;
 	j->transfer.ranged = true;
 	j->transfer.want = (struct fetch_range){ off, off + len,
 		s->src.size, 0 };
-	j->transfer.place = &s->place;
 	j->transfer.vet = on_vet;
 	j->transfer.meaning = s->hub->ops->meaning;
 	j->transfer.data = on_data;
 	j->transfer.done = on_done;
-	fetch_transfer_start(&j->transfer);
+	j->task.run = begin;
+	fetch_engine_post(s->hub->engine, &j->task);
 	return 0;
 }
+
+/* ---- the source ---- */
 
 static int remote_read(struct src *s, struct src_read *r)
 {
@@ -143,9 +362,12 @@ static void remote_free(struct src *s)
 {
 	struct remote_src *r = remote_of(s);
 
-	fetch_place_done(&r->place);
+	for (unsigned i = 0; i < r->n; i++) {
+		fetch_place_done(&r->at[i].place);
+		free(r->at[i].url);
+	}
+	fetch_located_done(&r->located);
 	pthread_mutex_destroy(&r->lock);
-	free(r->url);
 	free(r->file.revision);
 	free(r);
 }
@@ -158,19 +380,39 @@ static const struct src_ops remote_ops = {
 	.free = remote_free,
 };
 
+static int add_addresses(struct remote_src *s, const char *repo,
+	const char *revision, const char *path)
+{
+	const struct fetch_hub_ops *ops = s->hub->ops;
+	struct buf url cleanup_buf = BUF_INIT(URL_MAX);
+	int r = 0;
+
+	while (s->n < FETCH_ADDRESSES_MAX - 1) {
+		buf_clear(&url);
+		r = ops->url(s->hub, repo, revision, path, s->n, &url);
+		if (r)
+			break;
+		s->at[s->n].url = strdup((const char *)url.data);
+		if (!s->at[s->n].url)
+			return -ENOMEM;
+		s->n++;
+	}
+	if (r && (r != -ENOENT || !s->n))
+		return r;
+	if (ops->locate)
+		s->n++;
+	return 0;
+}
+
 int fetch_src_new(struct fetch_hub *h, const char *repo, const char *revision,
 	const char *path, uint64_t size, const struct objid *id,
 	struct src **ret)
 {
-	struct buf url cleanup_buf = BUF_INIT(URL_MAX);
 	struct remote_src *s;
 	int r;
 
 	if (!path_rel_ok(path) || !h->ops->repo_ok(repo) || size > INT64_MAX)
 		return -EINVAL;
-	r = h->ops->url(h, repo, revision, path, 0, &url);
-	if (r)
-		return r;
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
@@ -180,10 +422,11 @@ int fetch_src_new(struct fetch_hub *h, const char *repo, const char *revision,
 	s->file.size = size;
 	s->file.id = *id;
 	s->file.revision = strdup(revision);
-	s->url = strdup((const char *)url.data);
-	if (!s->url || !s->file.revision) {
+	r = s->file.revision ? add_addresses(s, repo, revision, path) :
+		-ENOMEM;
+	if (r) {
 		remote_free(&s->src);
-		return -ENOMEM;
+		return r;
 	}
 	*ret = &s->src;
 	return 0;

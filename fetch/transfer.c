@@ -517,6 +517,8 @@ void fetch_transfer_start(struct fetch_transfer *t)
 	};
 	t->why = (struct error){ 0 };
 	t->unchanged = t->lost = false;
+	t->final = 0;
+	t->renewed = 0;
 	t->request.fd = -1;
 	t->timer.fire = on_timer;
 	t->task.run = begin;

@@ -67,6 +67,8 @@ int fs_hubs_open(struct fs *fs, struct error *why)
 {
 	int r = fetch_new(fs->conf, &fs->fetch, why);
 
+	if (!r)
+		fetch_keep_in(fs->fetch, fs->cache);
 	for (size_t i = 0; i < ROWS && !r; i++) {
 		const struct hub_row *row = &hub_table[i];
 		const struct fs_hub *h = hub_of_kind(fs, row->kind);
