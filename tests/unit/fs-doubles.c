@@ -85,6 +85,12 @@ int fetch_new(const struct conf *conf, struct fetch **ret, struct error *why)
 	return 0;
 }
 
+void fetch_keep_in(struct fetch *f, struct cache *cache)
+{
+	(void) f;
+	(void) cache;
+}
+
 void fetch_free(struct fetch *f)
 {
 	if (f)

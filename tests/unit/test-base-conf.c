@@ -200,11 +200,11 @@ static void files(void)
 
 	write_file("# a comment\n\n  fetch.rate=1M  # ours\r\n"
 		"cache.dir = \"/a b#c\" # quoted\n"
-		"onnx.manifest = 'x # y'\n\tkaggle.username =  joe#1");
+		"alias.x = 'x # y'\n\tkaggle.username =  joe#1");
 	t_int(conf_load(c, path, &why), 0);
 	t_int(conf_u64(c, "fetch.rate"), 1 << 20);
 	t_str(conf_get(c, "cache.dir"), "/a b#c");
-	t_str(conf_get(c, "onnx.manifest"), "x # y");
+	t_str(conf_get(c, "alias.x"), "x # y");
 	t_str(conf_get(c, "kaggle.username"), "joe#1");
 	t_int(conf_load(c, "/no/such/file", &why), -ENOENT);
 	t_int(conf_load(c, dir, &why), -EISDIR);
