@@ -53,12 +53,15 @@ const struct conf_key conf_table[] = {
 	{ KEY("cache.size", SIZE, NULL), .max = INT64_MAX },
 	{ KEY("cache.verify", CHOICE, "complete"),
 		.choices = "complete before-read" },
+	{ KEY("cache.fresh", COUNT, "60"), .min = 1, .max = 31536000 },
 	{ KEY("fetch.connections", COUNT, "4"), .min = 1, .max = 64 },
 	{ KEY("fetch.chunk", SIZE, "128K"), .min = 4096, .max = 64 << 20 },
 	{ KEY("fetch.rate", SIZE, "0"), .max = INT64_MAX },
 	{ KEY("fetch.retries", COUNT, "5"), .max = 100 },
 	{ KEY("fetch.timeout", COUNT, "30"), .min = 1, .max = 3600 },
 	{ KEY("stage.opset", CHOICE, "13"), .choices = "13 17" },
+	{ KEY("lock", PLACE, NULL) },
+	{ KEY("lock.strict", FLAG, "0") },
 	{ KEY("offline", FLAG, "0"), .foreign = { "HF_HUB_OFFLINE" } },
 	{ KEY("demo", FLAG, "0") },
 };
@@ -182,6 +185,9 @@ int conf_table_check(const struct conf_key *k, const char *value,
 		if (!*value)
 			return bad(k, value, why, "a directory");
 		*ret = conf_absolute(value);
+		return *ret ? 0 : error_set(why, -ENOMEM, "out of memory");
+	case CONF_PLACE:
+		*ret = *value ? conf_absolute(value) : strdup("");
 		return *ret ? 0 : error_set(why, -ENOMEM, "out of memory");
 	case CONF_SIZE:
 	case CONF_COUNT:

@@ -9,6 +9,7 @@ enum conf_kind {
 	CONF_SECRET,	/* printable ASCII, never shown */
 	CONF_URL,	/* http, https or file; no '/' at the end */
 	CONF_PATH,	/* absolute; "~/" is the home directory */
+	CONF_PLACE,	/* a file, in the same way; "" is none */
 	CONF_SIZE,	/* conf_parse_size(), kept as decimal bytes */
 	CONF_COUNT,	/* min..max */
 	CONF_FLAG,	/* kept as "0" or "1" */

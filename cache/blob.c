@@ -324,6 +324,9 @@ void cache_blob_stat(struct blob *b, struct src_stat *ret)
 		break;
 	}
 	pthread_mutex_unlock(&b->lock);
+	if (st.cached_bytes == b->size && st.state >= SRC_CACHED &&
+		(st.id.alg != OBJID_SHA256 || st.id.digits < 64))
+		(void) cache_link_get(b->c, b->key, &st.id);
 	*ret = st;
 }
 
@@ -350,6 +353,8 @@ int cache_name_look(struct cache *c, const struct cache_name *name,
 		st.state = name->id.alg == OBJID_NONE ? SRC_CACHED :
 			SRC_VERIFIED;
 		st.cached_bytes = name->size;
+		if (name->size)
+			st.id = id;	/* the object's own */
 	} else if ((r = cache_foreign_find(c, name, &at, &there)) >= 0) {
 		st.state = r ? SRC_VERIFIED : SRC_CACHED;
 		st.cached_bytes = name->size;

@@ -293,7 +293,7 @@ const struct cli_cmd cli_cmd_cache = {
 		"or the budget\n"
 		"  verify         read everything again and remove what is "
 		"wrong\n"
-		"  pin PATH...    keep the repositories of these paths\n"
+		"  pin PATH...    never evict the repositories of these paths\n"
 		"  unpin PATH...  let them go again\n"
 		"  adopt          list the files of other tools' caches that "
 		"are used in place\n"

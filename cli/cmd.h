@@ -30,6 +30,10 @@ enum cli_opt {
 	CLI_OPT_BYTES = 1 << 5,
 	CLI_OPT_YES = 1 << 6,
 	CLI_OPT_COMMON = 1 << 7,	/* --config --set --cache … */
+	CLI_OPT_CHECK = 1 << 8,
+	CLI_OPT_FILE = 1 << 9,
+	CLI_OPT_HUB = 1 << 10,
+	CLI_OPT_LIMIT = 1 << 11,
 };
 
 struct cli;
@@ -51,6 +55,7 @@ struct cli {
 	struct conf *conf;	/* NULL for commands without CLI_OPT_COMMON */
 	unsigned given;		/* enum cli_opt: options that were given */
 	bool conf_given;	/* one of the common options was */
+	const char *file, *hub, *limit;	/* of --file, --hub, --limit */
 	struct fs *fs;		/* after cli_fs_open() */
 };
 
@@ -58,7 +63,7 @@ struct cli {
 extern const struct cli_cmd *const cli_cmds[];
 extern const struct cli_cmd cli_cmd_mount, cli_cmd_umount, cli_cmd_status,
 	cli_cmd_ls, cli_cmd_du, cli_cmd_get, cli_cmd_info, cli_cmd_cache,
-	cli_cmd_doctor, cli_cmd_families;
+	cli_cmd_doctor, cli_cmd_families, cli_cmd_pin;
 
 /* ---- options (opts.c) ------------------------------------------------------ */
 

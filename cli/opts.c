@@ -12,7 +12,7 @@
 
 enum {
 	OPT_CONFIG = 256, OPT_SET, OPT_CACHE, OPT_OFFLINE, OPT_DEMO,
-	OPT_JSON, OPT_REFRESH,
+	OPT_JSON, OPT_REFRESH, OPT_CHECK, OPT_FILE, OPT_HUB, OPT_LIMIT,
 };
 
 struct opt {
@@ -28,6 +28,11 @@ static const struct opt opts[] = {
 	  "with state, size and what is on this disk" },
 	{ CLI_OPT_REFRESH, OPT_REFRESH, "refresh", NULL,
 	  "ask the hub again first" },
+	{ CLI_OPT_FILE, OPT_FILE, "file", "FILE", "the lock file" },
+	{ CLI_OPT_CHECK, OPT_CHECK, "check", NULL,
+	  "ask the hubs, and compare" },
+	{ CLI_OPT_HUB, OPT_HUB, "hub", "NAME", "this hub only" },
+	{ CLI_OPT_LIMIT, OPT_LIMIT, "limit", "N", "at most so many a hub" },
 	{ CLI_OPT_QUIET, 'q', "quiet", NULL, "print failures only" },
 	{ CLI_OPT_LAZY, 'z', "lazy", NULL,
 	  "detach now, let open files end by themselves" },
@@ -158,6 +163,12 @@ int cli_opts_parse(struct cli *c, int argc, char **argv, int *ret_first)
 			return CLI_DONE;
 		}
 		c->given |= bit_of(code);
+		if (code == OPT_FILE)
+			c->file = optarg;
+		else if (code == OPT_HUB)
+			c->hub = optarg;
+		else if (code == OPT_LIMIT)
+			c->limit = optarg;
 		if (code == OPT_CONFIG) {
 			file = optarg;
 			c->conf_given = true;

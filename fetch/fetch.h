@@ -151,6 +151,11 @@ int fetch_src_new(struct fetch_hub *h, const char *repo, const char *revision,
 char *fetch_url(const struct fetch_hub *h, const char *repo,
 	const char *revision, const char *path);
 
+/* fn(arg) on the engine thread, `ms` from now or when the engine ends. -ENOMEM:
+ * it never comes. */
+int fetch_hub_after(struct fetch_hub *h, uint64_t ms, void (*fn)(void *arg),
+	void *arg);
+
 struct fetch_stats {
 	uint64_t requests, retries, failures;
 	uint64_t body_bytes;		/* received, wasted ones included */

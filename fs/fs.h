@@ -114,6 +114,38 @@ struct fs_usage {
 };
 int fs_usage_wait(struct fs *fs, struct fs_node *n, struct fs_usage *ret);
 
+/* ---- lock files: names bound to revisions, files and digests (lock.h) -------- */
+
+struct fs_lock;
+
+struct fs_lock *fs_lock_new(const char *file);
+/* -EINVAL: no lock file, with its line in `why`. */
+int fs_lock_read(const char *file, struct fs_lock **ret, struct error *why);
+void fs_lock_free(struct fs_lock *l);
+/* Add what the repository that n is or lies in means now. -EINVAL: in none;
+ * -EEXIST: its name is there with another revision. */
+int fs_lock_add_wait(struct fs *fs, struct fs_lock *l, struct fs_node *n);
+/* Take over what `old` knows of the same revisions' files beyond the hub. */
+int fs_lock_keep(struct fs_lock *l, const struct fs_lock *old);
+/* Replaces the file in one step. */
+int fs_lock_write(struct fs_lock *l, const char *file, struct error *why);
+
+struct fs_lock_counts {
+	const char *revision;		/* the lock's */
+	int64_t mtime;			/* of it, seconds since 1970 */
+	uint64_t files, bytes, staged;
+	uint64_t weak;			/* files without SHA-256 */
+};
+size_t fs_lock_count(const struct fs_lock *l);
+/* Of the ith: appends its names, separated by spaces. */
+int fs_lock_tell(struct fs *fs, const struct fs_lock *l, size_t i,
+	struct buf *names, struct fs_lock_counts *ret);
+/* The one that key `lock` named; NULL: none. */
+const struct fs_lock *fs_lock_in_force(struct fs *fs);
+/* Compare the ith of it with what the hub has now (offline: with what is
+ * known), and with the bytes that are here. */
+int fs_lock_check_wait(struct fs *fs, size_t i, struct error *why);
+
 /* Why the last operation on this thread's path failed, in words: the newest
  * entries of /.omnihub/errors. Appends to ret. */
 void fs_errors(struct fs *fs, size_t max, struct buf *ret);

@@ -23,7 +23,7 @@
 #include "fs/session.h"
 
 enum { OPT_CACHE = 256, OPT_CACHE_SIZE, OPT_CONFIG, OPT_SET, OPT_OFFLINE,
-	OPT_DEMO };
+	OPT_DEMO, OPT_LOCK };
 
 static const struct option long_options[] = {
 	{ "foreground", no_argument, NULL, 'f' },
@@ -36,6 +36,7 @@ static const struct option long_options[] = {
 	{ "set", required_argument, NULL, OPT_SET },
 	{ "offline", no_argument, NULL, OPT_OFFLINE },
 	{ "demo", no_argument, NULL, OPT_DEMO },
+	{ "lock", required_argument, NULL, OPT_LOCK },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -51,6 +52,7 @@ static const char usage[] =
 	"      --config FILE    instead of ~/.config/omnihub/config\n"
 	"      --set KEY=VALUE  one configuration key; repeatable\n"
 	"      --offline        no network at all\n"
+	"      --lock FILE      names mean what this lock file says\n"
 	"      --demo           the small hubs that ship with OmniHub\n"
 	"  -o OPTS              FUSE mount options (allow_other, nonempty, ...)\n"
 	"  -v, --verbose        say more\n"
@@ -133,6 +135,8 @@ static int take_option(struct command *c, int opt)
 		return 0;
 	case OPT_SET:
 		return keep_set(c, NULL, optarg);
+	case OPT_LOCK:
+		return keep_set(c, "lock", optarg);
 	case OPT_OFFLINE:
 		return keep_set(c, "offline", "1");
 	case OPT_DEMO:

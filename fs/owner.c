@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/path.h"
+#include "fs/lock.h"
 #include "fs/resolve.h"
 
 #define NAMES_JSON_MAX (64 << 20)	/* bytes */
@@ -232,6 +233,20 @@ static void got_names(void *arg, int err, const struct error *why,
 	pool_add(k->asked->resolver->work, &k->job);
 }
 
+/* Nothing else may be looked into, so nothing else is shown. */
+static void settle_locked(struct asking *k)
+{
+	struct asked_owner *a = k->asked;
+	struct listing l = { 0 };
+	int r = fs_lock_owner(a->resolver->lock_file, a->hub->name, a->name,
+		&l);
+	struct fs_owner *o = r ? NULL : owner_new(&l);
+
+	if (r)
+		listing_done(&l);
+	settle(k, r ? r : -ENOMEM, o, FS_LOCKED_MS);
+}
+
 static void ask(struct pool_job *job)
 {
 	struct asking *k = (struct asking *)job;
@@ -244,6 +259,10 @@ static void ask(struct pool_job *job)
 	pthread_mutex_lock(&r->lock);
 	expired = a->expired;
 	pthread_mutex_unlock(&r->lock);
+	if (r->lock_strict) {
+		settle_locked(k);
+		return;
+	}
 	o = old_answer(a, &age);
 	if (o && (r->offline || (!expired && age < FS_OWNER_FRESH_S))) {
 		settle(k, 0, o, FS_OWNER_FRESH_S * 1000 / 2);

@@ -14,6 +14,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/path.h"
+#include "fs/lock.h"
 
 #define RECIPE_MAX (512 << 20)	/* bytes */
 #define OUTCOME_MAX 4096	/* bytes of an index entry */
@@ -101,6 +103,26 @@ static struct fs_plan *plan_new(struct fs_plans *plans, const char *key)
 	return p;
 }
 
+static int check_locked(struct fs_plans *plans, const struct fs_snap *s,
+	const char *inner, const char *key)
+{
+	const struct fs_lock_model *m = s->locked;
+	struct error why = { 0 };
+	int r = fs_lock_staged_check(m, inner, key, &why);
+
+	for (size_t i = 0; r && i < m->n_names; i++) {
+		char *repo = fs_shown_path(s->hub, m->names[i].repo,
+			m->names[i].rev);
+		char *path = repo ? path_join(repo, inner) : NULL;
+
+		if (path)
+			fs_errors_add(plans->errors, path, r, why.text);
+		free(path);
+		free(repo);
+	}
+	return r;
+}
+
 int fs_plan_get(struct fs_plans *plans, const struct fs_snap *s,
 	const char *inner, struct fs_plan **ret)
 {
@@ -109,6 +131,8 @@ int fs_plan_get(struct fs_plans *plans, const struct fs_snap *s,
 	struct fs_plan *p;
 	int r = stage_key(plans->stage, &repo, s->revision, inner, key);
 
+	if (!r && s->locked)
+		r = check_locked(plans, s, inner, key);
 	if (r)
 		return r;
 	pthread_mutex_lock(&plans->lock);

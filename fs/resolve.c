@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "fs/lock.h"
 #include "fs/name.h"
 
 #define SWEEP_MS 60000
@@ -24,6 +25,10 @@ struct asked_name {
 	const struct fs_hub *hub;
 	char *key, *repo, *rev;		/* constant */
 	bool asking;			/* resolver lock */
+	bool late;			/* resolver lock; asking takes long: snap
+					 * may be used meanwhile */
+	bool failing;			/* resolver lock; so did the last one */
+	bool must;			/* resolver lock; only the hub's word */
 	struct fs_waiter *waiters;	/* resolver lock */
 	struct fs_snap *snap;		/* resolver lock; a reference, or NULL */
 	int err;			/* resolver lock; 0 when snap is right */
@@ -31,10 +36,14 @@ struct asked_name {
 	uint64_t used;			/* resolver lock; clock_ms */
 };
 
-/* The hub's answer on its way from the engine thread to a pool thread. */
+/* One question: the hub's answer on its way from the engine thread to a pool
+ * thread, and the old one for when it does not come. */
 struct answer {
 	struct pool_job job;
 	struct asked_name *name;
+	unsigned refs;			/* resolver lock; answer and clock */
+	bool settled;			/* resolver lock */
+	struct fs_snap *old;		/* a reference, or NULL */
 	int err;
 	struct error why;
 	struct fetch_snapshot *snap;
@@ -173,8 +182,48 @@ struct fs_snap *fs_resolve_known(struct fs_resolver *r,
 	return s;
 }
 
-void fs_resolve_expire(struct fs_resolver *r, const struct fs_hub *hub,
+uint64_t fs_resolve_left(struct fs_resolver *r, const struct fs_hub *hub,
 	const char *repo, const char *rev)
+{
+	char *key = fs_name_key(hub->name, repo, rev);
+	uint64_t now = clock_ms(), left = 0;
+	struct asked_name *n;
+
+	if (!key)
+		return 0;
+	pthread_mutex_lock(&r->lock);
+	n = map_get(&r->names, key);
+	if (n && n->snap && n->until > now && !n->asking)
+		left = n->until - now;
+	pthread_mutex_unlock(&r->lock);
+	free(key);
+	return left;
+}
+
+static int expire_refusal(void *arg, const char *key, void *value)
+{
+	struct asked_name *n = value;
+	const char *prefix = arg;
+
+	if (!n->snap && !strncmp(key, prefix, strlen(prefix)))
+		n->until = 0;
+	return 0;
+}
+
+void fs_resolve_expire_refusals(struct fs_resolver *r, const char *prefix)
+{
+	char *p = strdup(prefix);
+
+	if (!p)
+		return;
+	pthread_mutex_lock(&r->lock);
+	map_each(&r->names, expire_refusal, p);
+	pthread_mutex_unlock(&r->lock);
+	free(p);
+}
+
+void fs_resolve_expire(struct fs_resolver *r, const struct fs_hub *hub,
+	const char *repo, const char *rev, bool must)
 {
 	char *key = fs_name_key(hub->name, repo, rev);
 	struct asked_name *n;
@@ -185,40 +234,102 @@ void fs_resolve_expire(struct fs_resolver *r, const struct fs_hub *hub,
 	n = map_get(&r->names, key);
 	if (!n) /* an entry that is not new does not believe the disk */
 		n = name_new(r, hub, repo, rev, key);
-	if (n)
+	if (n) {
 		n->until = 0;
+		n->must |= must;
+	}
 	pthread_mutex_unlock(&r->lock);
 	free(key);
 }
 
 /* ---- answers ----------------------------------------------------------------- */
 
+/* Call back all of a list; each has a reference to snap. */
+static void tell(struct fs_waiter *list, int err, struct fs_snap *snap)
+{
+	struct fs_waiter *w;
+
+	while ((w = list)) {
+		list = w->next;
+		((fs_snap_cb *)w->cb)(w->arg, err, snap);
+		free(w);
+	}
+}
+
+/* Under the lock: all who wait, with a reference for each. */
+static struct fs_waiter *take_waiters(struct asked_name *n,
+	struct fs_snap *snap)
+{
+	struct fs_waiter *list = n->waiters;
+
+	n->waiters = NULL;
+	for (struct fs_waiter *w = list; w && snap; w = w->next)
+		snap->refs++;
+	return list;
+}
+
 /* Give the answer to all who wait. snap: a reference, taken over. err and no
- * snap: a refusal; err and snap: the old answer, used though asking failed. */
+ * snap: a refusal; err and snap: the old answer, used though asking failed,
+ * unless somebody must have the hub's word: they are told. */
 static void settle(struct asked_name *n, int err, struct fs_snap *snap,
 	uint64_t believe_ms)
 {
 	struct fs_resolver *r = n->resolver;
-	struct fs_waiter *list, *w;
+	struct fs_waiter *list;
 	struct fs_snap *old;
+	bool refuse;
 
 	pthread_mutex_lock(&r->lock);
+	refuse = !snap || (err && n->must);
 	old = n->snap;
 	n->snap = snap;
 	n->err = snap ? 0 : err;
 	n->until = clock_ms() + believe_ms;
-	n->asking = false;
-	list = n->waiters;
-	n->waiters = NULL;
-	for (w = list; w && snap; w = w->next)
-		snap->refs++;
+	n->asking = n->late = n->must = false;
+	n->failing = err && snap;
+	list = take_waiters(n, refuse ? NULL : snap);
 	pthread_mutex_unlock(&r->lock);
-	while ((w = list)) {
-		list = w->next;
-		((fs_snap_cb *)w->cb)(w->arg, snap ? 0 : err, snap);
-		free(w);
-	}
+	tell(list, refuse ? err : 0, refuse ? NULL : snap);
 	fs_snap_unref(old);
+}
+
+static void answer_put(struct answer *a)
+{
+	struct fs_resolver *r = a->name->resolver;
+	bool last;
+
+	pthread_mutex_lock(&r->lock);
+	last = --a->refs == 0;
+	pthread_mutex_unlock(&r->lock);
+	if (!last)
+		return;
+	fs_snap_unref(a->old);
+	free(a);
+}
+
+/* The hub takes its time: what was known is good enough for those who wait,
+ * and for those who come until it has answered. On the engine thread. */
+static void out_of_patience(void *arg)
+{
+	struct answer *a = arg;
+	struct asked_name *n = a->name;
+	struct fs_resolver *r = n->resolver;
+	struct fs_waiter *list = NULL;
+	struct fs_snap *before = NULL;
+
+	pthread_mutex_lock(&r->lock);
+	if (!a->settled && !n->must) {
+		before = n->snap;
+		n->snap = a->old;
+		n->snap->refs++;
+		n->err = 0;
+		n->late = true;
+		list = take_waiters(n, a->old);
+	}
+	pthread_mutex_unlock(&r->lock);
+	tell(list, 0, a->old);
+	fs_snap_unref(before);
+	answer_put(a);
 }
 
 /* Was it asked only to learn whether this is the name of an owner? */
@@ -300,11 +411,14 @@ static void take_answer(struct pool_job *job)
 	struct fs_snap *s = NULL;
 	int64_t age;
 
+	pthread_mutex_lock(&n->resolver->lock);
+	a->settled = true;
+	pthread_mutex_unlock(&n->resolver->lock);
 	if (!a->err) {
 		note_error(n, 0, NULL);
 		store_answer(n, a->snap);
 		s = fs_snap_get(n->resolver, n->hub, a->snap);
-		settle(n, -ENOMEM, s, FS_BRANCH_FRESH_S * 1000);
+		settle(n, s ? 0 : -ENOMEM, s, n->resolver->fresh_ms);
 	} else if (fs_unreachable(a->err) && (s = old_answer(n, &age))) {
 		log_debug("%s: %s; the last answer is used", n->key,
 			error_text(&a->why, a->err));
@@ -315,7 +429,7 @@ static void take_answer(struct pool_job *job)
 		settle(n, a->err, NULL, believe_refusal(n, a->err));
 	}
 	fetch_snapshot_free(a->snap);
-	free(a);
+	answer_put(a);
 }
 
 /* On the engine thread. */
@@ -340,38 +454,82 @@ static bool ask_offline(const struct asked_name *n)
 	return n->hub->grammar == FETCH_SINGLE;
 }
 
-/* Nobody else asks for n now, and none of the locks is held. */
-static void ask(struct asked_name *n, bool believe_disk)
+/* Whether the lock file has the last word on n; then it is settled. */
+static bool ask_lock(struct asked_name *n)
 {
 	struct fs_resolver *r = n->resolver;
+	const struct fs_lock_model *m = fs_lock_find(r->lock_file,
+		n->hub->name, n->repo, n->rev);
+	struct fetch_snapshot f = { 0 };
+	struct error why = { 0 };
 	struct fs_snap *s;
-	struct answer *a;
-	int64_t age = 0;
-	bool offline = r->offline && !ask_offline(n);
 
-	s = old_answer(n, &age);
-	if (s && (offline || fs_name_is_commit(n->rev) ||
-			(believe_disk && age < FS_BRANCH_FRESH_S))) {
-		uint64_t left = FS_BRANCH_FRESH_S;
+	if (m) {
+		f = (struct fetch_snapshot){ .repo = m->is.repo,
+			.revision = m->is.rev, .mtime = m->mtime };
+		s = fs_snap_get(r, n->hub, &f);
+		settle(n, s ? 0 : -ENOMEM, s, FS_LOCKED_MS);
+		return true;
+	}
+	if (!r->lock_strict)
+		return false;
+	(void) error_set(&why, -EACCES, "%s: not in this lock file, and "
+		"lock.strict is set", r->lock_file->file);
+	if (!perhaps_owner(n))
+		note_error(n, -EACCES, &why);
+	settle(n, -EACCES, NULL, FS_LOCKED_MS);
+	return true;
+}
 
-		if (age > 0 && age < FS_BRANCH_FRESH_S)
-			left = (uint64_t)(FS_BRANCH_FRESH_S - age);
-		settle(n, 0, s, left * 1000);
-		return;
-	}
-	fs_snap_unref(s);
-	if (offline) {
-		settle(n, -EHOSTUNREACH, NULL, FS_NEGATIVE_MS);
-		return;
-	}
-	a = calloc(1, sizeof(*a));
+/* old: a reference, or NULL. */
+static void ask_hub(struct asked_name *n, struct fs_snap *old)
+{
+	struct fs_resolver *r = n->resolver;
+	struct answer *a = calloc(1, sizeof(*a));
+	uint64_t patience;
+	bool waits;
+
 	if (!a) {
+		fs_snap_unref(old);
 		settle(n, -ENOMEM, NULL, 0);
 		return;
 	}
 	a->job.run = take_answer;
 	a->name = n;
+	a->old = old;
+	pthread_mutex_lock(&r->lock);
+	waits = old && !n->must;
+	patience = n->failing ? 0 : FS_PATIENCE_MS;
+	a->refs = waits ? 2 : 1;
+	pthread_mutex_unlock(&r->lock);
 	fetch_resolve(n->hub->fetch, n->repo, n->rev, got_answer, a);
+	if (waits && fetch_hub_after(n->hub->fetch, patience, out_of_patience,
+			a))
+		answer_put(a);
+}
+
+/* Nobody else asks for n now, and none of the locks is held. */
+static void ask(struct asked_name *n, bool believe_disk)
+{
+	struct fs_resolver *r = n->resolver;
+	bool offline = r->offline && !ask_offline(n);
+	int64_t age = 0;
+	uint64_t age_ms;
+	struct fs_snap *s;
+
+	if (ask_lock(n))
+		return;
+	s = old_answer(n, &age);
+	age_ms = (uint64_t)age * 1000;
+	if (s && (offline || fs_name_is_commit(n->rev) ||
+			(believe_disk && age_ms < r->fresh_ms))) {
+		settle(n, 0, s, age_ms < r->fresh_ms ? r->fresh_ms - age_ms :
+			r->fresh_ms);
+	} else if (offline) {
+		settle(n, -EHOSTUNREACH, NULL, FS_NEGATIVE_MS);
+	} else {
+		ask_hub(n, s);
+	}
 }
 
 /* Under the lock. -EINPROGRESS: the caller is in the list; *ask_now: and must
@@ -382,10 +540,10 @@ static int join(struct asked_name *n, fs_snap_cb *cb, void *arg,
 	uint64_t now = clock_ms();
 
 	n->used = now;
-	if (!n->asking && (n->snap || n->err)) {
+	if ((!n->asking || (n->late && !n->must)) && (n->snap || n->err)) {
 		bool fixed = n->snap && fs_name_is_commit(n->rev);
 
-		if (now < n->until || fixed) {
+		if (now < n->until || fixed || n->late) {
 			*ret = n->snap;
 			if (n->snap)
 				n->snap->refs++;

@@ -3,8 +3,10 @@
  * (an immutable commit with its listing), an owner to its repositories.
  *
  * What a hub said is kept in memory and in the cache's index. A branch is
- * believed for a minute and then asked for again; when the hub cannot be
- * reached, the last answer is used. Refusals are remembered for seconds, in
+ * believed for cache.fresh seconds and then asked for again; when the hub
+ * cannot be reached, or keeps us waiting for FS_PATIENCE_MS, the last answer is
+ * used, and the hub's is when it comes. Names of a lock file (lock.h) are
+ * never asked for. Refusals are remembered for seconds, in
  * memory only. Whoever asks while a question is under way waits for its answer.
  *
  * Callbacks may come before the asking function returns, and must not block.
@@ -25,10 +27,11 @@
 #include "fs/errors.h"
 #include "stage/stage.h"
 
-#define FS_BRANCH_FRESH_S 60		/* a branch, a tag */
 #define FS_OWNER_FRESH_S 600		/* an owner's repositories */
 #define FS_NEGATIVE_MS 5000		/* a refusal */
 #define FS_NOT_A_REPO_MS 600000		/* "org" is no repository of its own */
+#define FS_PATIENCE_MS 2000		/* then an old answer is used */
+#define FS_LOCKED_MS 3600000		/* what a lock file says stays */
 #define FS_STALE_RETRY_MS 10000		/* after a failure, with an old answer */
 
 struct fs_hub {
@@ -46,6 +49,7 @@ struct fs_snap {
 	const struct fs_hub *hub;
 	char *key;			/* "hub/repo@commit" */
 	char *repo, *revision;		/* canonical, immutable */
+	const struct fs_lock_model *locked;	/* or NULL */
 	int64_t mtime;			/* seconds since 1970 */
 
 	atomic_bool listed;		/* own and layout are there, for good */
@@ -69,6 +73,9 @@ struct fs_resolver {
 	struct pool *work;
 	struct fs_errors *errors;
 	bool offline;
+	const struct fs_lock *lock_file;	/* NULL: none is in force */
+	bool lock_strict;			/* and no other names are */
+	uint64_t fresh_ms;			/* a branch is believed so long */
 	pthread_mutex_t lock;
 	struct map names;	/* lock; "hub/repo@rev" → struct asked_name */
 	struct map snaps;	/* lock; "hub/repo@commit" → fs_snap, no count */
@@ -88,9 +95,15 @@ void fs_resolve(struct fs_resolver *r, const struct fs_hub *hub,
 /* The last answer in memory, fresh or not; NULL: none. A reference. */
 struct fs_snap *fs_resolve_known(struct fs_resolver *r,
 	const struct fs_hub *hub, const char *repo, const char *rev);
-/* The next fs_resolve asks the hub, however fresh the answer is. */
-void fs_resolve_expire(struct fs_resolver *r, const struct fs_hub *hub,
+/* How long the answer in memory will be believed, ms; 0: it is not. */
+uint64_t fs_resolve_left(struct fs_resolver *r, const struct fs_hub *hub,
 	const char *repo, const char *rev);
+/* The next fs_resolve asks the hub, however fresh the answer is. must: and an
+ * old one is not used if that fails. */
+void fs_resolve_expire(struct fs_resolver *r, const struct fs_hub *hub,
+	const char *repo, const char *rev, bool must);
+/* Forget refusals of names whose "hub/repo@rev" begins with prefix. */
+void fs_resolve_expire_refusals(struct fs_resolver *r, const char *prefix);
 
 /* Have own and layout ready. snap is a new reference again. */
 void fs_snap_list(struct fs_snap *s, fs_snap_cb *cb, void *arg);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "fs/lock.h"
 #include "fs/name.h"
 #include "fs/names.h"
 #include "fs/resolve.h"
@@ -69,6 +70,7 @@ static struct fs_snap *snap_new(struct fs_resolver *r,
 	s->refs = 1;
 	s->hub = hub;
 	s->mtime = f->mtime;
+	s->locked = fs_lock_find(r->lock_file, hub->name, f->repo, f->revision);
 	s->key = strdup(key);
 	s->repo = strdup(f->repo);
 	s->revision = strdup(f->revision);
@@ -130,13 +132,34 @@ static void loaded(struct loading *l, int err)
 	free(l);
 }
 
+/* Under every name it has. */
+static void note_locked(struct fs_snap *s, int err, const struct error *why)
+{
+	struct fs_errors *errors = s->resolver->errors;
+	const struct fs_lock_model *m = s->locked;
+
+	for (size_t i = 0; i <= m->n_names; i++) {
+		const struct fs_lock_name *n = i < m->n_names ? &m->names[i] :
+			&m->is;
+		char *path = fs_shown_path(s->hub, n->repo, n->rev);
+
+		if (path)
+			fs_errors_add(errors, path, err, why->text);
+		free(path);
+	}
+}
+
 /* The repository's files are there; say what staging adds. */
 static void lay_out(struct loading *l)
 {
 	struct fs_snap *s = l->snap;
 	struct stage_repo repo = { s->hub->name, s->repo, &l->got };
-	int err = stage_layout(s->resolver->stage, &repo, &s->layout);
+	int err = s->locked ? fs_lock_compare(s->locked, &l->got, &l->why) : 0;
 
+	if (err)
+		note_locked(s, err, &l->why);
+	else
+		err = stage_layout(s->resolver->stage, &repo, &s->layout);
 	if (err) {
 		listing_done(&l->got);
 		loaded(l, err);
@@ -145,6 +168,20 @@ static void lay_out(struct loading *l)
 	s->own = l->got;
 	atomic_store(&s->listed, true);
 	loaded(l, 0);
+}
+
+/* Without the hub, a lock file is listing enough. */
+static int copy_locked(const struct fs_lock_model *m, struct listing *ret)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < m->files.n && !r; i++)
+		r = listing_add(ret, m->files.v[i].path, LISTING_FILE,
+			m->files.v[i].size, &m->files.v[i].id);
+	listing_sort(ret);
+	if (r)
+		listing_done(ret);
+	return r;
 }
 
 static void note_error(const struct loading *l)
@@ -164,6 +201,11 @@ static void take_listing(struct pool_job *job)
 	struct fs_resolver *r = l->snap->resolver;
 	char *json;
 
+	if (l->err && l->snap->locked && fs_unreachable(l->err) &&
+		!copy_locked(l->snap->locked, &l->got)) {
+		lay_out(l);
+		return;
+	}
 	if (l->err) {
 		note_error(l);
 		loaded(l, l->err);
@@ -215,6 +257,12 @@ static void load(struct pool_job *job)
 	if (!err) {
 		listing_sort(&l->got);
 		lay_out(l);
+	} else if (r->offline && s->locked) {
+		err = copy_locked(s->locked, &l->got);
+		if (err)
+			loaded(l, err);
+		else
+			lay_out(l);
 	} else if (r->offline && s->hub->grammar != FETCH_SINGLE) {
 		loaded(l, -EHOSTUNREACH);
 	} else {

@@ -4,12 +4,14 @@
 
 #include <stdlib.h>
 
+#include "fs/lock.h"
+
 struct cache_name fs_stack_name(const struct fs_snap *s,
 	const struct listing_entry *e)
 {
 	return (struct cache_name){ .hub = s->hub->name, .repo = s->repo,
 		.revision = s->revision, .path = e->path, .size = e->size,
-		.id = e->id };
+		.id = fs_lock_id(s->locked, e) };
 }
 
 int fs_stack_file(const struct fs_stack *k, const struct fs_snap *s,

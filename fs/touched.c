@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "fs/lock.h"
 #include "fs/tree.h"
 
 #define NAMES_MAX (64 << 20)	/* bytes of a listing in the index */
@@ -103,9 +104,14 @@ enum fs_word fs_word_known(struct fs *fs, const struct fs_node *dir,
 {
 	char *key = child_path(dir, name);
 	struct word_search w = { 0, FS_WORD_UNKNOWN };
+	int locked = dir->hub ? fs_lock_word(fs->lock, dir->hub->name, name) :
+		0;
 
-	if (!key)
-		return FS_WORD_UNKNOWN;
+	if (!key || locked) {
+		free(key);
+		return locked == 2 ? FS_WORD_REPO : locked ? FS_WORD_OWNER :
+			FS_WORD_UNKNOWN;
+	}
 	w.len = strlen(key);
 	(void) cache_index_each(fs->cache, CACHE_KIND_TOUCHED, key, see_word,
 		&w);

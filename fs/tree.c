@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/path.h"
+#include "fs/lock.h"
 
 /* Digests, JSON, the index. */
 #define WORKERS 2
@@ -107,6 +108,22 @@ static int open_stage(struct fs *fs, struct error *why)
 	return r;
 }
 
+/* A lock file that cannot be read must not mean that nothing is locked. */
+static int open_lock(struct fs *fs, struct error *why)
+{
+	const char *file = conf_get(fs->conf, "lock");
+	struct fs_lock *l = NULL;
+	int r;
+
+	fs->resolver.lock_strict = conf_flag(fs->conf, "lock.strict");
+	if (!file || !*file)
+		return fs->resolver.lock_strict ? error_set(why, -EINVAL,
+			"lock.strict: no lock file is given") : 0;
+	r = fs_lock_read(file, &l, why);
+	fs->resolver.lock_file = fs->lock = l;
+	return r;
+}
+
 static void start_tables(struct fs *fs)
 {
 	fs->resolver.cache = fs->plans.cache = fs->cache;
@@ -115,6 +132,7 @@ static void start_tables(struct fs *fs)
 	fs->plans.planners = fs->planners;
 	fs->resolver.errors = fs->plans.errors = &fs->errors;
 	fs->resolver.offline = fs->offline;
+	fs->resolver.fresh_ms = conf_u64(fs->conf, "cache.fresh") * 1000;
 	fs->plans.stack.cache = fs->cache;
 	fs->plans.stack.offline = fs->offline;
 }
@@ -142,6 +160,8 @@ int fs_new(const struct conf *conf, struct fs **ret, struct error *why)
 	fs->root = fs_node_get(&fs->inodes, NULL, &root);
 	if (!fs->work || !fs->planners || !fs->root)
 		r = error_set(why, -ENOMEM, "out of memory");
+	if (!r)
+		r = open_lock(fs, why);
 	if (!r)
 		r = open_cache(fs, why);
 	if (!r)
@@ -175,6 +195,7 @@ void fs_free(struct fs *fs)
 	fs_inodes_done(&fs->inodes);
 	fs_errors_done(&fs->errors);
 	fs_notes_done(&fs->notes);
+	fs_lock_free(fs->lock);
 	stage_free(fs->stage);
 	cache_close(fs->cache);
 	pthread_mutex_destroy(&fs->closing_lock);

@@ -193,7 +193,7 @@ int fs_refresh_wait(struct fs *fs, struct fs_node *dir)
 
 	if (repo)
 		fs_resolve_expire(&fs->resolver, repo->hub, repo->repo,
-			repo->rev);
+			repo->rev, true);
 	else if (dir->kind == FS_OWNER)
 		fs_owner_expire(&fs->resolver, dir->hub, dir->repo);
 	r = fs_readdir_wait(fs, repo ? repo : dir, &d);

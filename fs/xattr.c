@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/lock.h"
 #include "fs/tree.h"
 
 #define PREFIX "user.omnihub."
@@ -179,7 +180,13 @@ static int show_error(struct fs *fs, struct fs_node *n, struct buf *ret)
 		r = fs_plan_why(n->plan, ret);
 	if (r == -ENODATA && n->kind == FS_FILE) {
 		stat_node(fs, n, &st);
-		if (st.last.code)
+		if (st.last.code && n->snap->locked)
+			r = buf_printf(ret, "%s: line %u: ",
+				n->snap->locked->lock->file,
+				n->snap->locked->line);
+		else
+			r = st.last.code ? 0 : -ENODATA;
+		if (st.last.code && !r)
 			r = buf_append_str(ret, st.last.text);
 	}
 	if (r == -ENODATA) {
