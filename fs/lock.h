@@ -13,10 +13,11 @@
  *
  *   end
  *
- * HUB is its directory in the mount; '/' and '%' in a revision are written %2F and %25. Of a file's digests the
- * first is the hub's; where that is no whole SHA-256, one that was found in
- * the cache after a download may follow. Blank lines and lines that begin
- * with '#' mean nothing. `end` tells a file that was cut short.
+ * HUB is its directory in the mount; '/' and '%' in a revision are written %2F
+ * and %25. Of a file's digests the first is the hub's; where that is no whole
+ * SHA-256, one that was found in the cache after a download may follow. Blank
+ * lines and lines that begin with '#' mean nothing. `end` tells a file that was
+ * cut short.
  */
 #ifndef FS_LOCK_H
 #define FS_LOCK_H
