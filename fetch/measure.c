@@ -1,8 +1,8 @@
 /*
  * How long is a file? A HEAD is asked; who refuses that, or answers without a
  * length, is asked for the first byte, whose reply tells the length too. The
- * addresses of a file are gone through until one has it; if none has, the
- * first one's story is told.
+ * addresses of a file are gone through until one tells; if none does and one
+ * may yet (a host that is down), once more with all patience.
  */
 #include "config.h"
 
@@ -32,7 +32,9 @@ struct measure {
 	unsigned nth;			/* address asked now */
 	struct fetch_fact fact;
 	bool page;			/* it sent an HTML page instead */
-	int err;			/* of the first address, or 0 */
+	bool patient;			/* the second round */
+	bool sick;			/* an address may tell later */
+	int err;			/* the most telling so far, or 0 */
 	struct error why;
 };
 
@@ -152,19 +154,31 @@ static void on_done(struct fetch_transfer *t, int err,
 		ask(m, false);
 		return;
 	}
-	if (!m->err) {
+	if (err == -ECANCELED || err == -ENOMEM) {
+		answer(m, err, why);
+		return;
+	}
+	m->sick |= !t->lost;
+	/* that one has it not says less than that one is down */
+	if (!m->err || m->err == -ENOENT) {
 		m->err = err;
 		m->why = *why;
 	}
-	if (err == -ENOENT || err == -EACCES || err == -ENODATA || m->page)
-		ask_next(m);
-	else
-		answer(m, err, why);
+	ask_next(m);
+}
+
+/* Append the nth address. */
+static int address(const struct measure *m, unsigned nth, struct buf *ret)
+{
+	return m->hub->ops->url(m->hub, m->repo, m->revision, m->path, nth,
+		ret);
 }
 
 static void ask(struct measure *m, bool bare)
 {
+	struct buf b cleanup_buf = BUF_INIT(URL_MAX);
 	struct fetch_transfer *t = &m->transfer;
+	bool more = m->nth > 1 || !address(m, m->nth, &b);
 
 	m->page = false;
 	*t = (struct fetch_transfer){
@@ -172,6 +186,7 @@ static void ask(struct measure *m, bool bare)
 		.url = m->url,
 		.auth = fetch_hub_auth(m->hub, m->url),
 		.klass = FETCH_META,
+		.hasty = more && !m->patient,
 		.bare = bare,
 		.ranged = !bare,
 		.want = { 0, 1, RANGE_UNKNOWN, 0 },
@@ -186,9 +201,14 @@ static void ask_next(struct measure *m)
 {
 	struct buf b cleanup_buf = BUF_INIT(URL_MAX);
 	struct error why = { 0 };
-	int r = m->hub->ops->url(m->hub, m->repo, m->revision, m->path,
-		m->nth, &b);
+	int r = address(m, m->nth, &b);
 
+	if (r == -ENOENT && m->nth > 1 && m->sick && !m->patient) {
+		m->patient = true;
+		m->nth = 0;
+		m->err = 0;
+		r = address(m, m->nth, &b);
+	}
 	if (r == -ENOENT && m->err) {
 		why = m->why;
 		answer(m, m->err, &why);

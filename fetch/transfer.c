@@ -170,6 +170,7 @@ static int on_head(struct fetch_request *r)
 		return 0;
 	if (t->probe) {
 		t->final = t->probe(t, &r->reply, &t->why);
+		t->lost = t->final != 0;
 		t->accept = !t->final;
 		return t->final ? error_wrap(&t->why, "%s", shown) : 0;
 	}

@@ -47,18 +47,24 @@ static void on_fact(void *arg, int err, const struct error *why,
 	pthread_mutex_unlock(&a->lock);
 }
 
-static int measure(struct fetch_hub *h, const char *path, struct answer *a)
+static int measure_of(struct fetch_hub *h, const char *repo,
+	const char *revision, const char *path, struct answer *a)
 {
 	struct objid none = { .alg = OBJID_NONE };
 
 	*a = (struct answer){ .lock = PTHREAD_MUTEX_INITIALIZER,
 		.cond = PTHREAD_COND_INITIALIZER };
-	fetch_measure(h, "o/m", COMMIT, path, &none, on_fact, a);
+	fetch_measure(h, repo, revision, path, &none, on_fact, a);
 	pthread_mutex_lock(&a->lock);
 	while (!a->here)
 		pthread_cond_wait(&a->cond, &a->lock);
 	pthread_mutex_unlock(&a->lock);
 	return a->err;
+}
+
+static int measure(struct fetch_hub *h, const char *path, struct answer *a)
+{
+	return measure_of(h, "o/m", COMMIT, path, a);
 }
 
 /* ---- the servers ---- */
@@ -163,9 +169,24 @@ static bool head(const struct asked *a)
 	return false;
 }
 
+/* Two places of the same files; the path says which of them has what. */
+static bool mar(const struct asked *a, bool second)
+{
+	if (is(a, "alexnet.mar"))	/* only the second has it */
+		return second && a->head ? length(a, "") : status(a, 403);
+	if (is(a, "vgg16.mar"))		/* the first is down */
+		return second && a->head ? length(a, "") : status(a, 503);
+	if (is(a, "resnet-18.mar"))	/* … and comes back */
+		return second ? status(a, 403) :
+			a->nth < 2 ? status(a, 503) : length(a, "");
+	return status(a, second ? 403 : 503);
+}
+
 static bool hub_serve(const struct asked *a, void *arg)
 {
 	(void) arg;
+	if (strstr(a->path, "/mar_files/"))
+		return mar(a, false);
 	if (!a->head && is(a, "signed")) {
 		server_say(a, "HTTP/1.1 302 Moved\r\nContent-Length: 0\r\n"
 			"Location: %s/403\r\n\r\n", server_root(cdn));
@@ -178,6 +199,8 @@ static bool cdn_serve(const struct asked *a, void *arg)
 {
 	(void) arg;
 	t_str(a->auth, "");
+	if (strstr(a->path, "/mar_files/"))
+		return mar(a, true);
 	if (is(a, "there"))
 		return length(a, "");
 	return a->head ? head(a) : get(a);
@@ -252,6 +275,44 @@ static struct fetch *engine(const char *root, bool offline,
 	return f;
 }
 
+static void several_places(void)
+{
+	static const struct {
+		const char *path;
+		int err;
+		unsigned first, second;	/* requests */
+	} rows[] = {
+		{ "alexnet.mar", 0, 2, 1 }, { "vgg16.mar", 0, 2, 1 },
+		{ "resnet-18.mar", 0, 3, 2 }, { "densenet161.mar", -EIO, 4, 4 },
+	};
+	struct conf *c = conf_new();
+	struct fetch_hub *h;
+	struct fetch *f;
+
+	t_int(setenv("XDG_CONFIG_HOME", "/nonexistent", 1), 0);
+	t_int(conf_set(c, "torchserve.endpoint", server_root(hub), CONF_ARG,
+		NULL), 0);
+	t_int(conf_set(c, "torchserve.s3", server_root(cdn), CONF_ARG, NULL),
+		0);
+	t_int(conf_set(c, "fetch.retries", "1", CONF_ARG, NULL), 0);
+	t_int(fetch_new(c, &f, NULL), 0);
+	t_int(fetch_hub_open(f, "torchserve", c, &h, NULL), 0);
+	conf_free(c);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct answer a;
+
+		t_int(measure_of(h, FETCH_THE_REPO, "catalogue", rows[i].path,
+			&a), rows[i].err);
+		if (!a.err)
+			t_int(a.fact.size, SIZE);
+		else	/* that it is down, not that the other has it not */
+			t_check(strstr(a.why.text, "HTTP 503"));
+		t_int(server_count(hub, rows[i].path), rows[i].first);
+		t_int(server_count(cdn, rows[i].path), rows[i].second);
+	}
+	fetch_free(f);
+}
+
 static void on_disk(void)
 {
 	char dir[] = "/tmp/t-measure-XXXXXX", path[128], root[64];
@@ -310,6 +371,8 @@ static void going_down(void)
 
 int main(void)
 {
+	const char *src = getenv("SRCDIR");
+	char share[4096];
 	struct fetch_hub *h;
 	struct fetch *f;
 
@@ -319,6 +382,9 @@ int main(void)
 	lengths(h);
 	refusals(h);
 	fetch_free(f);
+	snprintf(share, sizeof(share), "%s/fetch", src ? src : "..");
+	t_int(setenv("OMNIHUB_DATADIR", share, 1), 0);
+	several_places();
 	without_network();
 	going_down();
 	on_disk();
