@@ -167,9 +167,17 @@ static char *token_of(char *text)
 	return strndup(text, n);
 }
 
-char *conf_hf_token(const struct conf *c)
+char *conf_token_in(const char *path)
 {
 	cleanup_buf struct buf text = BUF_INIT(TOKEN_MAX);
+
+	if (io_read_file(AT_FDCWD, path, &text) || !text.len)
+		return NULL;
+	return token_of((char *)text.data);
+}
+
+char *conf_hf_token(const struct conf *c)
+{
 	const char *set = conf_get(c, "huggingface.token");
 	const char *path = env("HF_TOKEN_PATH");
 	cleanup_free char *dir = NULL;
@@ -182,7 +190,5 @@ char *conf_hf_token(const struct conf *c)
 		place = conf_absolute(path);
 	else if (dir)
 		place = path_join(dir, "token");
-	if (!place || io_read_file(AT_FDCWD, place, &text) || !text.len)
-		return NULL;
-	return token_of((char *)text.data);
+	return place ? conf_token_in(place) : NULL;
 }

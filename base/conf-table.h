@@ -46,4 +46,7 @@ int conf_bad_env(const struct conf *c, struct error *why);
 /* The path as absolute one; "~/" is the home directory. NULL: no memory. */
 char *conf_absolute(const char *path);
 
+/* The one printable word a file holds. NULL: none. The caller frees. */
+char *conf_token_in(const char *path);
+
 #endif

@@ -77,6 +77,17 @@ char *conf_own_dir(void);
  * NULL: none. The caller frees. */
 char *conf_hf_token(const struct conf *c);
 
+/* Who we are at Kaggle: a token, or a user and a key, or nobody (all NULL). Of
+ * ours kaggle.token, else kaggle.username and kaggle.key; then as its own
+ * clients look: KAGGLE_API_TOKEN (a token or a file with one),
+ * ~/.kaggle/access_token[.txt], KAGGLE_USERNAME and KAGGLE_KEY, kaggle.json in
+ * $KAGGLE_CONFIG_DIR or ~/.kaggle. */
+struct conf_kaggle {
+	char *token, *user, *key;
+};
+void conf_kaggle_login(const struct conf *c, struct conf_kaggle *ret);
+void conf_kaggle_done(struct conf_kaggle *k);
+
 /* Other tools that keep what they downloaded. */
 enum conf_tool {
 	CONF_TOOL_HUGGINGFACE_HUB,	/* HF_HUB_CACHE, $HF_HOME/hub, … */

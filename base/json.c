@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <string.h>
+#include <time.h>
 
 /* Depth is counted before parsing: jansson's own limit is 2048 levels and its
  * parser recurses. Strings are skipped; broken text is the parser's to find. */
@@ -71,4 +72,14 @@ int json_u64(const json_t *obj, const char *key, uint64_t *ret)
 		return -EBADMSG;
 	*ret = (uint64_t)json_integer_value(v);
 	return 0;
+}
+
+int64_t json_time(const json_t *obj, const char *key)
+{
+	const char *v = json_str(obj, key);
+	struct tm tm = { 0 };
+
+	if (!v || !strptime(v, "%Y-%m-%dT%H:%M:%S", &tm))
+		return 0;
+	return (int64_t)timegm(&tm);
 }

@@ -23,6 +23,9 @@ int json_parse(const void *text, size_t len, size_t max, json_t **ret,
 const char *json_str(const json_t *obj, const char *key);
 /* Member as integer 0..INT64_MAX: 0 and *ret, or -ENOENT absent, -EBADMSG. */
 int json_u64(const json_t *obj, const char *key, uint64_t *ret);
+/* Member like "2026-08-14T14:44:41.000Z" in seconds since 1970; 0 when it is
+ * none. */
+int64_t json_time(const json_t *obj, const char *key);
 
 /* jansson's own json_decrefp() does it. */
 #define cleanup_json __attribute__((cleanup(json_decrefp)))

@@ -80,6 +80,9 @@ struct fetch_snapshot {		/* a moving name resolved once */
 				 * a name (digest) of what it lists */
 	int64_t mtime;		/* seconds since 1970 of that revision */
 	bool gated, disabled;	/* content may be refused */
+	char *place;		/* where the hub keeps it, in the hub's own
+				 * words, if that is not what repo and
+				 * revision say; NULL */
 };
 void fetch_snapshot_free(struct fetch_snapshot *s);
 char *fetch_snapshot_to_json(const struct fetch_snapshot *s);

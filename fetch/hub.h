@@ -109,6 +109,7 @@ const struct fetch_auth *fetch_hub_auth(const struct fetch_hub *h,
 	const char *url);
 
 extern const struct fetch_hub_ops fetch_hub_huggingface;
+extern const struct fetch_hub_ops fetch_hub_kaggle;
 extern const struct fetch_hub_ops fetch_hub_keras;
 extern const struct fetch_hub_ops fetch_hub_torchserve;
 extern const struct fetch_hub_ops fetch_hub_torchvision;

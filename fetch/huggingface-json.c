@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "base/json.h"
 #include "fetch/document.h"
@@ -21,16 +20,6 @@ static int parse(const void *text, size_t len, json_t **ret,
 		return -EIO;
 	}
 	return r;
-}
-
-/* "2026-08-14T14:44:41.000Z" → seconds since 1970; 0 when it is none. */
-static int64_t time_of(const char *v)
-{
-	struct tm tm = { 0 };
-
-	if (!v || !strptime(v, "%Y-%m-%dT%H:%M:%S", &tm))
-		return 0;
-	return (int64_t)timegm(&tm);
 }
 
 int fetch_hf_snapshot(const void *text, size_t len,
@@ -55,7 +44,7 @@ int fetch_hf_snapshot(const void *text, size_t len,
 	if (!s)
 		return error_set(why, -ENOMEM, "out of memory");
 	gated = json_object_get(j, "gated");
-	s->mtime = time_of(json_str(j, "lastModified"));
+	s->mtime = json_time(j, "lastModified");
 	s->gated = gated && !json_is_false(gated) && !json_is_null(gated);
 	s->disabled = json_is_true(json_object_get(j, "disabled"));
 	*ret = s;

@@ -30,6 +30,10 @@ struct fetch_snapshot *fetch_snapshot_copy(const struct fetch_snapshot *s)
 {
 	struct fetch_snapshot *c = fetch_snapshot_new(s->repo, s->revision);
 
+	if (c && s->place && !(c->place = strdup(s->place))) {
+		fetch_snapshot_free(c);
+		return NULL;
+	}
 	if (c) {
 		c->mtime = s->mtime;
 		c->gated = s->gated;
@@ -44,15 +48,17 @@ void fetch_snapshot_free(struct fetch_snapshot *s)
 		return;
 	free(s->repo);
 	free(s->revision);
+	free(s->place);
 	free(s);
 }
 
 char *fetch_snapshot_to_json(const struct fetch_snapshot *s)
 {
-	json_t *j cleanup_json = json_pack("{ss ss sI sb sb}",
+	json_t *j cleanup_json = json_pack("{ss ss sI sb sb ss*}",
 		"repo", s->repo, "revision", s->revision,
 		"mtime", (json_int_t)s->mtime, "gated", s->gated,
-		"disabled", s->disabled);
+		"disabled", s->disabled,
+		"place", s->place);
 
 	return j ? json_dumps(j, JSON_COMPACT) : NULL;
 }
@@ -62,7 +68,7 @@ int fetch_snapshot_from_json(const char *text, size_t len,
 {
 	json_t *j cleanup_json = NULL;
 	struct fetch_snapshot *s;
-	const char *repo, *revision;
+	const char *repo, *revision, *place;
 	int r = json_parse(text, len, SNAPSHOT_MAX, &j, NULL);
 
 	if (r)
@@ -75,6 +81,11 @@ int fetch_snapshot_from_json(const char *text, size_t len,
 	s = fetch_snapshot_new(repo, revision);
 	if (!s)
 		return -ENOMEM;
+	place = json_str(j, "place");
+	if (place && !(s->place = strdup(place))) {
+		fetch_snapshot_free(s);
+		return -ENOMEM;
+	}
 	s->mtime = json_integer_value(json_object_get(j, "mtime"));
 	s->gated = json_is_true(json_object_get(j, "gated"));
 	s->disabled = json_is_true(json_object_get(j, "disabled"));

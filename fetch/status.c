@@ -151,6 +151,22 @@ static bool put_xml(char *ret, size_t room, const char *text, size_t len)
 	return true;
 }
 
+/* {"error": W}, {"message": W}, {"error": {"message": W}}, {"errors": [W]} */
+static const char *words_of(const json_t *j)
+{
+	const json_t *error = json_object_get(j, "error");
+	const char *v = json_string_value(error);
+
+	if (!v)
+		v = json_str(j, "message");
+	if (!v)
+		v = json_str(error, "message");
+	if (!v)
+		v = json_string_value(json_array_get(json_object_get(j,
+			"errors"), 0));
+	return v;
+}
+
 void fetch_status_words(const struct fetch_reply *r, const void *body,
 	size_t len, char *ret, size_t room)
 {
@@ -159,7 +175,7 @@ void fetch_status_words(const struct fetch_reply *r, const void *body,
 	json_t *j cleanup_json = NULL;
 
 	if (!v && len && !json_parse(body, len, len, &j, NULL))
-		v = json_str(j, "error");
+		v = words_of(j);
 	if (v)
 		put_line(ret, room, v, strlen(v));
 	else if (len && put_xml(ret, room, body, len))

@@ -23,8 +23,9 @@ struct fetch_status fetch_status_http(unsigned status, const char *error_code,
 	const char *words);
 struct fetch_status fetch_status_curl(CURLcode c);
 
-/* The hub's words about a failure: X-Error-Message, else "error" of a JSON
- * body, else code and message of an object store's XML, else a short plain body; one line, cut to fit. "" when there are
+/* The hub's words about a failure: X-Error-Message, else "error" or "message"
+ * of a JSON body, else code and message of an object store's XML, else a short
+ * plain body; one line, cut to fit. "" when there are
  * none. */
 void fetch_status_words(const struct fetch_reply *r, const void *body,
 	size_t len, char *ret, size_t room);

@@ -330,6 +330,11 @@ static void follow(struct fetch_transfer *t)
 		return;
 	}
 	t->lost = false;
+	if (t->arrived && t->arrived(t, next)) {
+		free(next);
+		finish(t, 0);
+		return;
+	}
 	if (!fetch_url_same_origin(asked(t), next))
 		t->elsewhere = true;
 	free(t->hop);
@@ -351,21 +356,22 @@ static uint64_t wait_asked(const struct fetch_reply *r)
 	return ms;
 }
 
-static void http_failed(struct fetch_transfer *t)
+static void turned_down(struct fetch_transfer *t, unsigned status,
+	const char *words)
 {
 	const struct fetch_reply *r = &t->request.reply;
-	char words[256], shown[SHOWN];
 	struct fetch_status s;
+	char shown[SHOWN];
 	uint64_t wait;
 
-	fetch_status_words(r, t->said, t->said_len, words, sizeof(words));
-	s = fetch_status_http(r->status,
-		fetch_reply_get(r, HEADER_ERROR_CODE), words);
+	t->status = status;
+	s = fetch_status_http(status, fetch_reply_get(r, HEADER_ERROR_CODE),
+		words);
 	if (t->meaning)
-		s = t->meaning(r->status, words, s);
+		s = t->meaning(status, words, s);
 	error_set(&t->why, s.err, "%s: HTTP %u%s%s%s",
-		fetch_url_show(asked(t), shown, sizeof(shown)), r->status,
-		*words ? ": " : "", words, r->status == 403 &&
+		fetch_url_show(asked(t), shown, sizeof(shown)), status,
+		*words ? ": " : "", words, status == 403 &&
 		s.err == -ENOENT ? ", which there means: no such file" : "");
 	if (s.again == FETCH_AGAIN_NEVER && t->remembered &&
 	    t->renewed++ < RENEW_MAX) {
@@ -377,10 +383,30 @@ static void http_failed(struct fetch_transfer *t)
 	if (t->ranged && !t->probe && t->elsewhere && s.again == FETCH_AGAIN_NEVER)
 		s = (struct fetch_status){ -EIO, FETCH_AGAIN_LATER };
 	wait = wait_asked(r);
-	if (r->status == 429)
+	if (status == 429)
 		fetch_engine_hold(t->engine, &t->request, wait ? wait :
 			RETRY_FIRST_MS);
 	try_again(t, s, wait);
+}
+
+static void http_failed(struct fetch_transfer *t)
+{
+	const struct fetch_reply *r = &t->request.reply;
+	char words[256];
+
+	fetch_status_words(r, t->said, t->said_len, words, sizeof(words));
+	turned_down(t, r->status, words);
+}
+
+static void whole(struct fetch_transfer *t)
+{
+	char words[256];
+	unsigned status = t->judge ? t->judge(t, words, sizeof(words)) : 0;
+
+	if (status >= 400)
+		turned_down(t, status, words);
+	else
+		finish(t, 0);
 }
 
 static void on_done(struct fetch_request *r)
@@ -418,7 +444,7 @@ static void on_done(struct fetch_request *r)
 			"the body ended early");
 		try_again(t, s, 0);
 	} else {
-		finish(t, 0);
+		whole(t);
 	}
 }
 

@@ -60,6 +60,12 @@ struct fetch_transfer {
 	 * or believed. Not 0: the transfer ends so. MAY be NULL. */
 	int (*vet)(struct fetch_transfer *t, const struct fetch_reply *r,
 		const char *url, struct error *why);
+	/* Asked before a redirect is followed. true: where it leads is all
+	 * that was wanted, and the transfer ends well. MAY be NULL. */
+	bool (*arrived)(struct fetch_transfer *t, const char *to);
+	/* Of a whole document: the status of 400 and more that its body tells
+	 * in spite of its 200, with words; 0: none. MAY be NULL. */
+	unsigned (*judge)(struct fetch_transfer *t, char *words, size_t room);
 	/* Bytes: of the range in order; of a document from its beginning,
 	 * after restart() once more. Not 0: the transfer ends so. */
 	int (*data)(struct fetch_transfer *t, const void *buf, size_t len);

@@ -434,13 +434,15 @@ static void snapshots_as_json(void)
 	static const char *const bad[] = { "", "{}", "[]", "{\"repo\":\"a\"}",
 		"{\"repo\":\"a\",\"revision\":\"b\",\"mtime\":\"x\"}" };
 	struct fetch_snapshot s = { (char []){ "o/\"m" },
-		(char []){ COMMIT }, -5, true, false };
+		(char []){ COMMIT }, -5, true, false,
+		(char []){ "o/m/f/v/1" } };
 	struct fetch_snapshot *got = NULL;
 	char *text = fetch_snapshot_to_json(&s);
 
 	t_int(fetch_snapshot_from_json(text, strlen(text), &got), 0);
 	t_str(got->repo, s.repo);
 	t_str(got->revision, s.revision);
+	t_str(got->place, s.place);
 	t_check(got->mtime == -5 && got->gated && !got->disabled);
 	fetch_snapshot_free(got);
 	free(text);
