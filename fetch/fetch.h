@@ -38,6 +38,8 @@ void fetch_free(struct fetch *f);
 int fetch_hub_open(struct fetch *f, const char *kind, const struct conf *conf,
 	struct fetch_hub **ret, struct error *why);
 const char *fetch_hub_name(const struct fetch_hub *h);
+/* Its own root; it may have others beside. */
+const char *fetch_hub_endpoint(const struct fetch_hub *h);
 
 /* Does it answer fetch_resolve() and fetch_list() from what is on this disk?
  * Then at once, also offline, and what it said need not be kept: a revision of
@@ -76,8 +78,7 @@ enum fetch_name fetch_name(const struct fetch_hub *h, const char *path,
 
 struct fetch_snapshot {		/* a moving name resolved once */
 	char *repo;		/* canonical: after renames and letter case */
-	char *revision;		/* immutable: commit, version; of FETCH_SINGLE
-				 * a name (digest) of what it lists */
+	char *revision;		/* immutable: commit, version */
 	int64_t mtime;		/* seconds since 1970 of that revision */
 	bool gated, disabled;	/* content may be refused */
 	char *place;		/* where the hub keeps it, in the hub's own

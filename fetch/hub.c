@@ -158,6 +158,11 @@ bool fetch_known(const struct fetch_hub *h, const char *path,
 	return h->ops->known && h->ops->known(h, path, ret);
 }
 
+const char *fetch_hub_endpoint(const struct fetch_hub *h)
+{
+	return h->endpoints[0];
+}
+
 enum fetch_grammar fetch_grammar(const struct fetch_hub *h)
 {
 	return h->ops->grammar;

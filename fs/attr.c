@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "fs/name.h"
+#include "fs/series.h"
 #include "fs/tree.h"
 
 /* One question for the attributes of a node that only a pool can give. */
@@ -40,12 +41,22 @@ static int attr_of_repo(struct fs *fs, struct fs_node *n, struct fs_attr *a)
 	return 0;
 }
 
-static bool owner_seen(struct fs *fs, struct fs_node *n)
+/* Is it known to exist? What the directory above was listed with does. */
+static bool seen(struct fs *fs, struct fs_node *n)
 {
-	if (!atomic_load(&n->touched) && (fs_node_is_place(n) ||
-		fs_word_known(fs, n->parent, n->name) == FS_WORD_OWNER))
+	const struct fs_node *p = n->parent;
+	bool known;
+
+	if (n->kind != FS_SERIES && atomic_load(&n->touched))
+		return true;
+	known = fs_node_is_place(n) ||
+		(p->repo && fs_owner_has(&fs->resolver, n->hub, p->repo,
+				n->name)) ||
+		(n->kind == FS_SERIES && fs_series_known(fs, n)) ||
+		fs_word_known(fs, p, n->name) != FS_WORD_UNKNOWN;
+	if (known && n->kind != FS_SERIES)
 		atomic_store(&n->touched, true);
-	return atomic_load(&n->touched);
+	return known;
 }
 
 int fs_attr_now(struct fs *fs, struct fs_node *n, struct fs_attr *ret)
@@ -70,8 +81,13 @@ int fs_attr_now(struct fs *fs, struct fs_node *n, struct fs_attr *ret)
 			r = 0;
 		}
 		break;
+	case FS_SERIES:
+		r = attr_of_repo(fs, n, &a);
+		a.unsure = !seen(fs, n);
+		break;
 	case FS_OWNER:
-		a.unsure = !owner_seen(fs, n);
+	case FS_GROUP:
+		a.unsure = !seen(fs, n);
 		break;
 	case FS_CTL:
 		r = -EAGAIN;
@@ -80,8 +96,6 @@ int fs_attr_now(struct fs *fs, struct fs_node *n, struct fs_attr *ret)
 	case FS_CTL_DIR:
 	case FS_PLACE:
 	case FS_HUB:
-	case FS_GROUP:
-	case FS_SERIES:
 	case FS_DIR:
 		break;
 	}
@@ -156,32 +170,52 @@ void fs_attr_answer(struct fs *fs, struct fs_node *n, fs_node_cb *cb,
 	}
 }
 
+/* ---- does it exist? --------------------------------------------------------- */
+
+static void exists(struct asking_attr *k, int err)
+{
+	struct fs_node *n = k->node;
+	struct fs_attr a = { 0 };
+
+	if (!err)
+		err = fs_attr_now(k->fs, n, &a);
+	a.unsure = false;
+	if (err)
+		fs_node_unref(n);
+	k->cb(k->arg, fs_errno(err), err ? NULL : n, &a);
+	free(k);
+}
+
 /* Who has nothing does not exist; unless the hub cannot say so, or a token may
  * open what no listing shows. */
 static void owner_listed(void *arg, int err, struct fs_owner *o)
 {
 	struct asking_attr *k = arg;
-	struct fs_node *n = k->node;
-	struct fs_attr a = { 0 };
 	bool none = err == -ENOENT || (!err && !o->repos.n);
 
 	if (!err && o->repos.n)
-		atomic_store(&n->touched, true);
+		atomic_store(&k->node->touched, true);
 	if (!err)
 		fs_owner_unref(&k->fs->resolver, o);
-	err = none && !n->hub->has_token ? -ENOENT :
-		fs_attr_now(k->fs, n, &a);
-	if (err)
-		fs_node_unref(n);
-	k->cb(k->arg, err, err ? NULL : n, &a);
-	free(k);
+	exists(k, none && !k->node->hub->has_token ? -ENOENT : 0);
+}
+
+static void newest_found(void *arg, int err, struct fs_snap *snap,
+	const char *inner)
+{
+	if (!err && !listing_is_dir(&snap->own, inner))
+		err = -ENOENT;
+	fs_snap_unref(snap);
+	exists(arg, err);
 }
 
 void fs_getattr(struct fs *fs, struct fs_node *n, fs_node_cb *cb, void *arg)
 {
+	bool asks = n->kind == FS_OWNER || n->kind == FS_GROUP ||
+		n->kind == FS_SERIES;
 	struct asking_attr *k;
 
-	if (n->kind != FS_OWNER || owner_seen(fs, n)) {
+	if (!asks || seen(fs, n)) {
 		fs_attr_answer(fs, fs_node_ref(n), cb, arg);
 		return;
 	}
@@ -192,5 +226,8 @@ void fs_getattr(struct fs *fs, struct fs_node *n, fs_node_cb *cb, void *arg)
 	}
 	*k = (struct asking_attr){ .fs = fs, .node = fs_node_ref(n), .cb = cb,
 		.arg = arg };
-	fs_owner_list(&fs->resolver, n->hub, n->repo, owner_listed, k);
+	if (n->kind == FS_SERIES)
+		fs_series_newest(fs, n, newest_found, k);
+	else
+		fs_owner_list(&fs->resolver, n->hub, n->repo, owner_listed, k);
 }

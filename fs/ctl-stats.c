@@ -97,7 +97,7 @@ int fs_ctl_stats(struct fs *fs, struct buf *ret)
 
 static int row(struct buf *b, const char *key, const char *value)
 {
-	return buf_printf(b, "%-18s %s\n", key, value);
+	return buf_printf(b, "%-19s %s\n", key, value);
 }
 
 static int row_size(struct buf *b, const char *key, uint64_t bytes)
@@ -108,27 +108,21 @@ static int row_size(struct buf *b, const char *key, uint64_t bytes)
 
 	for (; v >= 1024 && u < 4; u++)
 		v /= 1024;
-	return buf_printf(b, "%-18s %.*f %s\n", key, u ? 1 : 0, v, unit[u]);
+	return buf_printf(b, "%-19s %.*f %s\n", key, u ? 1 : 0, v, unit[u]);
 }
 
 static int row_num(struct buf *b, const char *key, uint64_t v)
 {
-	return buf_printf(b, "%-18s %" PRIu64 "\n", key, v);
+	return buf_printf(b, "%-19s %" PRIu64 "\n", key, v);
 }
 
 static int show_hubs(struct fs *fs, struct buf *b)
 {
 	int r = 0;
 
-	for (unsigned i = 0; i < fs->n_hubs && !r; i++) {
-		char key[64];
-		const char *at;
-
-		(void) snprintf(key, sizeof(key), "%s.endpoint",
-			fetch_hub_name(fs->hubs[i].fetch));
-		at = conf_get(fs->conf, key);
-		r = row(b, fs->hubs[i].name, at ? at : "");
-	}
+	for (unsigned i = 0; i < fs->n_hubs && !r; i++)
+		r = row(b, fs->hubs[i].name,
+			fetch_hub_endpoint(fs->hubs[i].fetch));
 	return r;
 }
 
@@ -173,7 +167,7 @@ int fs_ctl_status(struct fs *fs, struct buf *b)
 	collect(fs, &f);
 	r = row(b, "omnihub", PACKAGE_VERSION);
 	if (!r)
-		r = buf_printf(b, "%-18s %" PRId64 " s\n", "up", f.uptime);
+		r = buf_printf(b, "%-19s %" PRId64 " s\n", "up", f.uptime);
 	if (!r)
 		r = row(b, "network", fs->offline ? "offline" : "online");
 	if (!r)

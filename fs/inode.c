@@ -312,7 +312,7 @@ static struct fs_node *build(struct fs_inodes *t, struct fs_node *parent,
 	n->repo = keep(&at, s->repo);
 	n->rev = keep(&at, s->rev);
 	n->inner = keep(&at, s->inner);
-	n->key = key_of(parent, s->kind, s->name, s->snap);
+	n->key = key_of(parent, s->kind, s->name, s->still ? NULL : s->snap);
 	n->refs = 1;
 	return n;
 }

@@ -36,9 +36,10 @@ static int staged_node(struct fs *fs, struct fs_node *dir,
 }
 
 int fs_child_in_snap(struct fs *fs, struct fs_node *dir,
-	struct fs_snap *snap, const char *name, struct fs_node **ret)
+	struct fs_snap *snap, const char *above, const char *name,
+	struct fs_node **ret)
 {
-	char *inner = path_join(dir->inner ? dir->inner : "", name);
+	char *inner = path_join(above, name);
 	struct fs_node_spec s = { .kind = FS_DIR, .name = name,
 		.hub = dir->hub, .inner = inner };
 	const struct listing_entry *own, *added = NULL;
@@ -48,8 +49,7 @@ int fs_child_in_snap(struct fs *fs, struct fs_node *dir,
 		return -ENOMEM;
 	own = listing_find(&snap->own, inner);
 	if (!own && !listing_is_dir(&snap->own, inner))
-		asked = fs_names_find(&fs->plans, snap,
-			dir->inner ? dir->inner : "", inner, &added);
+		asked = fs_names_find(&fs->plans, snap, above, inner, &added);
 	if (own && own->kind == LISTING_FILE) {
 		s.kind = FS_FILE;
 		s.entry = own;
@@ -74,20 +74,20 @@ static void names_told(void *arg, int err, struct fs_snap *snap)
 {
 	struct fs_looking *k = arg;
 	struct fs_node *n = NULL;
-	int r = fs_child_now(k->fs, k->dir, snap, k->name, &n);
+	int r = fs_child_in_snap(k->fs, k->dir, snap, k->inner, k->name, &n);
 
 	fs_snap_unref(snap);
 	fs_looking_done(k, r == -EAGAIN ? (err ? err : -EIO) : r, n);
 }
 
-void fs_ask_names(struct fs_looking *k, struct fs_snap *snap)
+void fs_ask_names(struct fs_looking *k, struct fs_snap *snap,
+	const char *inner)
 {
 	char *path = fs_node_path(k->dir);
 
-	if (path)
-		fs_names_want(&k->fs->plans, snap,
-			k->dir->inner ? k->dir->inner : "", path, names_told,
-			k);
+	k->inner = strdup(inner);
+	if (path && k->inner)
+		fs_names_want(&k->fs->plans, snap, inner, path, names_told, k);
 	else
 		fs_looking_done(k, -ENOMEM, NULL);
 	free(path);
@@ -103,7 +103,7 @@ static void repo_listed(void *arg, int err, struct fs_snap *snap)
 		err = fs_child_now(k->fs, k->dir, snap, k->name, &n);
 	}
 	if (err == -EAGAIN && snap)
-		fs_ask_names(k, snap);
+		fs_ask_names(k, snap, "");
 	else
 		fs_looking_done(k, err, n);
 	fs_snap_unref(snap);

@@ -4,7 +4,8 @@
  * revision → commit → listing → plan, each step skipped when it is known.
  *
  * Here is what every kind of directory shares. What a name means is decided
- * where the kind is at home: lookup-place.c, lookup-owner.c, lookup-snap.c.
+ * where the kind is at home: lookup-place.c, lookup-owner.c,
+ * lookup-versions.c, lookup-snap.c.
  */
 #include "config.h"
 
@@ -57,17 +58,20 @@ int fs_child_now(struct fs *fs, struct fs_node *dir, struct fs_snap *snap,
 	case FS_CTL_DIR:
 		return ctl_child(fs, dir, name, ret);
 	case FS_HUB:
+		if (dir->hub->grammar == FETCH_VERSIONS)
+			return fs_child_of_group(fs, dir, NULL, name, ret);
 		return fs_child_of_hub(fs, dir, name, ret);
+	case FS_GROUP:
+	case FS_SERIES:
+		return fs_child_of_group(fs, dir, snap, name, ret);
 	case FS_OWNER:
 		return fs_child_of_owner(fs, dir, name, ret);
 	case FS_REPO:
 	case FS_DIR:
 		if (!path_name_ok(name, strlen(name)))
 			return -ENOENT;
-		return snap ? fs_child_in_snap(fs, dir, snap, name, ret) :
-			-EAGAIN;
-	case FS_GROUP:
-	case FS_SERIES:
+		return !snap ? -EAGAIN : fs_child_in_snap(fs, dir, snap,
+			dir->inner ? dir->inner : "", name, ret);
 	case FS_CTL:
 	case FS_FILE:
 	case FS_STAGED:
@@ -86,15 +90,18 @@ void fs_looking_done(struct fs_looking *k, int err, struct fs_node *n)
 		fs_attr_answer(k->fs, n, k->cb, k->arg);
 	fs_node_unref(k->dir);
 	free(k->repo);
+	free(k->inner);
 	free(k);
 }
 
 static void ask(struct fs_looking *k)
 {
 	if (k->dir->kind == FS_DIR)
-		fs_ask_names(k, k->dir->snap);
-	else if (fs_node_is_repo(k->dir))
+		fs_ask_names(k, k->dir->snap, k->dir->inner);
+	else if (k->dir->kind == FS_REPO)
 		fs_ask_repo(k);
+	else if (k->dir->hub->grammar == FETCH_VERSIONS)
+		fs_ask_group(k);
 	else
 		fs_ask_word(k);
 }

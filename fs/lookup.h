@@ -14,6 +14,7 @@ struct fs_looking {
 	void *arg;
 	struct fs_name word;	/* of a repository's component */
 	char *repo;		/* and what the hub calls it; or NULL */
+	char *inner;		/* of dir, whose names are asked for; or NULL */
 	char name[PATH_NAME_MAX + 1];
 };
 
@@ -36,10 +37,16 @@ int fs_child_of_hub(struct fs *fs, struct fs_node *dir, const char *name,
 int fs_child_of_owner(struct fs *fs, struct fs_node *dir, const char *name,
 	struct fs_node **ret);
 void fs_ask_word(struct fs_looking *k);
-/* lookup-snap.c: FS_REPO and FS_DIR. */
+/* lookup-versions.c: FS_HUB of FETCH_VERSIONS, FS_GROUP, FS_SERIES. snap: the
+ * newest of a series, listed, or NULL. */
+int fs_child_of_group(struct fs *fs, struct fs_node *dir,
+	struct fs_snap *snap, const char *name, struct fs_node **ret);
+void fs_ask_group(struct fs_looking *k);
+/* lookup-snap.c: FS_REPO and FS_DIR. `inner`: the path of dir in snap. */
 int fs_child_in_snap(struct fs *fs, struct fs_node *dir, struct fs_snap *snap,
-	const char *name, struct fs_node **ret);
+	const char *inner, const char *name, struct fs_node **ret);
 void fs_ask_repo(struct fs_looking *k);
-void fs_ask_names(struct fs_looking *k, struct fs_snap *snap);
+void fs_ask_names(struct fs_looking *k, struct fs_snap *snap,
+	const char *inner);
 
 #endif

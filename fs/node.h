@@ -8,9 +8,10 @@
  *      │          └───────────────── FS_REPO          /huggingface/NAME
  *      ├──────────────── FS_OWNER ── FS_REPO          /pytorch/timm/MODEL
  *      ├──────────────────────────── FS_REPO          /onnx, all of the hub
- *      └────── FS_HUB ── FS_GROUP … ── FS_SERIES ── FS_REPO
- *                                          │          /kaggle/OWNER/…/VERSION
- *                                          └── what FS_REPO has, of the newest
+ *      └────── FS_HUB ── FS_GROUP … ── FS_SERIES … ── FS_REPO
+ *                                          │        /kaggle/OWNER/…/VERSION
+ *                                          ├─ FS_FILE   VERSION.tar.gz
+ *                                          └─ what FS_REPO has, of the newest
  *
  *   FS_REPO or FS_SERIES ── FS_DIR …
  *                        ├─ FS_FILE     of the repository
@@ -79,7 +80,7 @@ struct fs_node {
 	const struct fs_ctl *ctl;	/* CTL */
 	struct fs_plan *plan;		/* STAGED: counted */
 	const char *repo;		/* as asked of the hub; REPO, SERIES;
-					 * OWNER, GROUP: what to list */
+					 * OWNER, GROUP: whom to list */
 	const char *rev;		/* REPO, SERIES: as asked of the hub */
 	const char *inner;		/* DIR, FILE, STAGED: path in snap */
 	const char *name;		/* last component */
@@ -101,6 +102,8 @@ struct fs_node_spec {
 	const struct fs_ctl *ctl;
 	struct fs_plan *plan;		/* a reference */
 	const char *repo, *rev, *inner;	/* NULL where the kind has none */
+	bool still;			/* FILE: the name alone says of which
+					 * snapshot it is */
 };
 
 /* The child of `parent` that spec describes: the one in the table, or a new

@@ -6,16 +6,20 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/path.h"
-#include "fs/name.h"
+#include "fs/lookup.h"
+#include "fs/names.h"
+#include "fs/series.h"
 #include "fs/tree.h"
 
 struct shown {
 	char *name;
 	enum fs_kind kind;
+	bool still;		/* whatever snapshot the directory shows */
 	size_t order;		/* of adding: the first of a name wins */
 };
 
@@ -23,6 +27,7 @@ struct fs_dir {
 	struct fs *fs;
 	struct fs_node *node;	/* a reference */
 	struct fs_snap *snap;	/* a reference, or NULL */
+	char *inner;		/* of the node in snap; NULL: the node's own */
 	bool unsure;		/* some names could not be told just now */
 	struct shown *v;	/* sorted by name */
 	size_t n, room;
@@ -32,6 +37,7 @@ struct reading {
 	struct fs_dir *dir;
 	fs_dir_cb *cb;
 	void *arg;
+	int err;		/* SERIES: why its newest is not shown */
 };
 
 void fs_dir_free(struct fs_dir *d)
@@ -42,6 +48,7 @@ void fs_dir_free(struct fs_dir *d)
 		free(d->v[i].name);
 	free(d->v);
 	fs_snap_unref(d->snap);
+	free(d->inner);
 	fs_node_unref(d->node);
 	free(d);
 }
@@ -63,7 +70,7 @@ static int add(struct fs_dir *d, const char *name, size_t len,
 	copy = strndup(name, len);
 	if (!copy)
 		return -ENOMEM;
-	d->v[d->n] = (struct shown){ copy, kind, d->n };
+	d->v[d->n] = (struct shown){ copy, kind, false, d->n };
 	d->n++;
 	return 0;
 }
@@ -136,11 +143,59 @@ static int show_ctl(struct fs_dir *d)
 	return r;
 }
 
+static int add_still(struct fs_dir *d, const char *name, size_t len,
+	enum fs_kind kind)
+{
+	int r = add(d, name, len, kind);
+
+	if (!r)
+		d->v[d->n - 1].still = true;
+	return r;
+}
+
+/* A name below a hub of versions, and of a version its archive too. */
+static int show_name(struct fs_dir *d, const char *name, size_t len)
+{
+	const char *above = d->node->repo ? d->node->repo : "";
+	enum fs_kind kind = FS_GROUP;
+	char *path, *whole = NULL;
+	size_t repo_len;
+	int r = 0;
+
+	if (asprintf(&path, "%s%s%.*s", above, *above ? "/" : "", (int)len,
+			name) < 0)
+		return -ENOMEM;
+	switch (fetch_name(d->node->hub->fetch, path, &repo_len)) {
+	case FETCH_NAME_NONE:
+		free(path);
+		return 0;
+	case FETCH_NAME_GROUP:
+		break;
+	case FETCH_NAME_NEWEST:
+		kind = FS_SERIES;
+		break;
+	case FETCH_NAME_VERSION:
+		kind = FS_REPO;
+		r = asprintf(&whole, "%.*s%s", (int)len, name,
+			FETCH_ARCHIVE_SUFFIX);
+		break;
+	}
+	free(path);
+	if (r >= 0)
+		r = add_still(d, name, len, kind);
+	if (!r && whole)
+		r = add_still(d, whole, strlen(whole), FS_FILE);
+	free(whole);
+	return r < 0 ? -ENOMEM : 0;
+}
+
 /* "huggingface/org/repo": below the hub it is org, below org it is repo. */
 static int show_touched(void *arg, const char *name, size_t len, bool more)
 {
 	struct fs_dir *d = arg;
 
+	if (d->node->hub->grammar == FETCH_VERSIONS)
+		return show_name(d, name, len);
 	if (more && d->node->kind == FS_OWNER)
 		return 0;
 	return add(d, name, len, more ? FS_OWNER : FS_REPO);
@@ -173,7 +228,10 @@ static int show_owner(struct fs_dir *d, const struct fs_owner *o)
 	for (size_t i = 0; i < o->repos.n && !r; i++) {
 		const char *name = path_base(o->repos.v[i].path);
 
-		r = add(d, name, strlen(name), FS_REPO);
+		if (d->node->kind == FS_OWNER)
+			r = add(d, name, strlen(name), FS_REPO);
+		else
+			r = show_name(d, name, strlen(name));
 	}
 	return r;
 }
@@ -205,10 +263,17 @@ static int show_added_dir(void *arg, const char *name, size_t len,
 	return kind == LISTING_DIR ? add(arg, name, len, FS_DIR) : 0;
 }
 
+static const char *inner_of(const struct fs_dir *d)
+{
+	if (d->inner)
+		return d->inner;
+	return d->node->inner ? d->node->inner : "";
+}
+
 /* -EAGAIN: names have to be asked for; nothing was added. */
 static int show_snap(struct fs_dir *d)
 {
-	const char *inner = d->node->inner ? d->node->inner : "";
+	const char *inner = inner_of(d);
 	const struct listing *added = &d->snap->layout;
 	int r = fs_names_known(&d->fs->plans, d->snap, inner, &added);
 
@@ -254,7 +319,8 @@ static void owner_listed(void *arg, int err, struct fs_owner *o)
 	/* Unreachable, but something of it is here: show that. */
 	if (d->n && fs_unreachable(err))
 		err = 0;
-	if (err == -ENOENT && fs_node_is_place(d->node))
+	if (err == -ENOTSUP ||
+		(err == -ENOENT && fs_node_is_place(d->node)))
 		err = 0;
 	done(k, err);
 }
@@ -281,9 +347,8 @@ static void show_or_ask(struct reading *k)
 	}
 	path = fs_node_path(d->node);
 	if (path)
-		fs_names_want(&d->fs->plans, d->snap,
-			d->node->inner ? d->node->inner : "", path, names_told,
-			k);
+		fs_names_want(&d->fs->plans, d->snap, inner_of(d), path,
+			names_told, k);
 	else
 		done(k, -ENOMEM);
 	free(path);
@@ -312,6 +377,47 @@ static void repo_resolved(void *arg, int err, struct fs_snap *snap)
 	fs_snap_unref(snap);
 }
 
+/* After its newest: that is shown even if its versions cannot be told. */
+static void versions_listed(void *arg, int err, struct fs_owner *o)
+{
+	struct reading *k = arg;
+	struct fs_dir *d = k->dir;
+
+	if (!err) {
+		err = show_owner(d, o);
+		fs_owner_unref(&d->fs->resolver, o);
+	}
+	if (d->snap)
+		show_or_ask(k);
+	else if (d->n)
+		done(k, 0);
+	else
+		done(k, k->err != -ENOENT || !err ? k->err : err);
+}
+
+/* If it turns out to be a directory inside the newest of another series, there
+ * are no versions to ask for. */
+static void newest_found(void *arg, int err, struct fs_snap *snap,
+	const char *inner)
+{
+	struct reading *k = arg;
+	struct fs_dir *d = k->dir;
+	bool inside = !err && *inner;
+
+	k->err = err;
+	d->snap = snap;
+	d->inner = err ? NULL : strdup(inner);
+	if (!err && !d->inner)
+		done(k, -ENOMEM);
+	else if (inside && !listing_is_dir(&snap->own, inner))
+		done(k, d->n ? 0 : -ENOENT);
+	else if (inside)
+		show_or_ask(k);
+	else
+		fs_owner_list(&d->fs->resolver, d->node->hub, d->node->repo,
+			versions_listed, k);
+}
+
 static struct reading *reading_new(struct fs *fs, struct fs_node *node,
 	fs_dir_cb *cb, void *arg)
 {
@@ -325,7 +431,7 @@ static struct reading *reading_new(struct fs *fs, struct fs_node *node,
 	}
 	d->fs = fs;
 	d->node = fs_node_ref(node);
-	*k = (struct reading){ d, cb, arg };
+	*k = (struct reading){ d, cb, arg, 0 };
 	return k;
 }
 
@@ -354,8 +460,13 @@ void fs_readdir(struct fs *fs, struct fs_node *n, fs_dir_cb *cb, void *arg)
 		done(k, show_hub(k->dir));
 		break;
 	case FS_OWNER:
+	case FS_GROUP:
 		(void) fs_touched_each(fs, n, show_touched, k->dir);
 		fs_owner_list(&fs->resolver, n->hub, n->repo, owner_listed, k);
+		break;
+	case FS_SERIES:
+		(void) fs_touched_each(fs, n, show_touched, k->dir);
+		fs_series_newest(fs, n, newest_found, k);
 		break;
 	case FS_REPO:
 		fs_resolve(&fs->resolver, n->hub, n->repo, n->rev,
@@ -365,8 +476,6 @@ void fs_readdir(struct fs *fs, struct fs_node *n, fs_dir_cb *cb, void *arg)
 		k->dir->snap = fs_snap_ref(n->snap);
 		show_or_ask(k);
 		break;
-	case FS_GROUP:
-	case FS_SERIES:
 	case FS_CTL:
 	case FS_FILE:
 	case FS_STAGED:
@@ -389,15 +498,21 @@ void fs_dir_at(const struct fs_dir *d, size_t i, struct fs_dirent *ret)
 	ret->name = s->name;
 	ret->dir = s->kind != FS_FILE && s->kind != FS_STAGED &&
 		s->kind != FS_CTL;
-	ret->ino = fs_node_number(d->node, s->kind, s->name, d->snap);
+	ret->ino = fs_node_number(d->node, s->kind, s->name,
+		s->still ? NULL : d->snap);
 }
 
 int fs_dir_node(const struct fs_dir *d, size_t i, struct fs_node **ret,
 	struct fs_attr *ret_attr)
 {
 	struct fs_node *n = NULL;
-	int r = fs_child_now(d->fs, d->node, d->snap, d->v[i].name, &n);
+	int r;
 
+	if (d->inner && *d->inner)
+		r = fs_child_in_snap(d->fs, d->node, d->snap, d->inner,
+			d->v[i].name, &n);
+	else
+		r = fs_child_now(d->fs, d->node, d->snap, d->v[i].name, &n);
 	if (r)
 		return r;
 	r = fs_attr_now(d->fs, n, ret_attr);

@@ -51,6 +51,7 @@ struct fs_snap {
 	char *repo, *revision;		/* canonical, immutable */
 	const struct fs_lock_model *locked;	/* or NULL */
 	int64_t mtime;			/* seconds since 1970 */
+	struct listing_entry whole;	/* FETCH_ARCHIVE_PATH */
 
 	atomic_bool listed;		/* own and layout are there, for good */
 	struct listing own;		/* the repository's files */

@@ -34,6 +34,18 @@ struct fs_snap *fs_snap_ref(struct fs_snap *s)
 	return s;
 }
 
+static void snap_free(struct fs_snap *s)
+{
+	listing_done(&s->own);
+	listing_done(&s->layout);
+	fs_names_free(s->names);
+	free(s->key);
+	free(s->repo);
+	free(s->revision);
+	free(s->whole.path);
+	free(s);
+}
+
 void fs_snap_unref(struct fs_snap *s)
 {
 	struct fs_resolver *r;
@@ -47,15 +59,8 @@ void fs_snap_unref(struct fs_snap *s)
 	if (last)
 		map_del(&r->snaps, s->key);
 	pthread_mutex_unlock(&r->lock);
-	if (!last)
-		return;
-	listing_done(&s->own);
-	listing_done(&s->layout);
-	fs_names_free(s->names);
-	free(s->key);
-	free(s->repo);
-	free(s->revision);
-	free(s);
+	if (last)
+		snap_free(s);
 }
 
 static struct fs_snap *snap_new(struct fs_resolver *r,
@@ -74,12 +79,12 @@ static struct fs_snap *snap_new(struct fs_resolver *r,
 	s->key = strdup(key);
 	s->repo = strdup(f->repo);
 	s->revision = strdup(f->revision);
-	if (s->key && s->repo && s->revision && !map_put(&r->snaps, key, s, NULL))
+	s->whole.path = strdup(FETCH_ARCHIVE_PATH);
+	s->whole.size = LISTING_SIZE_UNKNOWN;
+	if (s->key && s->repo && s->revision && s->whole.path &&
+		!map_put(&r->snaps, key, s, NULL))
 		return s;
-	free(s->key);
-	free(s->repo);
-	free(s->revision);
-	free(s);
+	snap_free(s);
 	return NULL;
 }
 

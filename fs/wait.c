@@ -191,10 +191,11 @@ int fs_refresh_wait(struct fs *fs, struct fs_node *dir)
 	struct fs_dir *d = NULL;
 	int r;
 
-	if (repo)
-		fs_resolve_expire(&fs->resolver, repo->hub, repo->repo,
-			repo->rev, true);
-	else if (dir->kind == FS_OWNER)
+	for (struct fs_node *n = repo; n && fs_node_is_repo(n); n = n->parent)
+		fs_resolve_expire(&fs->resolver, n->hub, n->repo, n->rev,
+			true);
+	if (dir->kind == FS_OWNER || dir->kind == FS_GROUP ||
+		dir->kind == FS_SERIES)
 		fs_owner_expire(&fs->resolver, dir->hub, dir->repo);
 	r = fs_readdir_wait(fs, repo ? repo : dir, &d);
 	fs_dir_free(d);

@@ -60,6 +60,7 @@ static struct fetch_hub hubs[] = {
 	{ .kind = "huggingface", .grammar = FETCH_OWNERS, .words = true },
 	{ .kind = "torchhub", .grammar = FETCH_OWNERS },
 	{ .kind = "torchvision", .grammar = FETCH_SINGLE },
+	{ .kind = "tensorflow", .grammar = FETCH_VERSIONS },
 };
 
 #define HUBS (sizeof(hubs) / sizeof(hubs[0]))
@@ -123,6 +124,12 @@ bool fetch_is_local(const struct fetch_hub *h)
 	return false;
 }
 
+const char *fetch_hub_endpoint(const struct fetch_hub *h)
+{
+	(void) h;
+	return "https://double";
+}
+
 enum fetch_grammar fetch_grammar(const struct fetch_hub *h)
 {
 	return h->grammar;
@@ -164,6 +171,23 @@ int fetch_snapshot_from_json(const char *text, size_t len,
 		return -EBADMSG;
 	*ret = snapshot(repo, rev);
 	return 0;
+}
+
+/* pub, pub/…/model, pub/…/model/1; "no" is no name below a publisher. */
+enum fetch_name fetch_name(const struct fetch_hub *h, const char *path,
+	size_t *ret_len)
+{
+	const char *last = strrchr(path, '/');
+
+	(void) h;
+	if (!last)
+		return FETCH_NAME_GROUP;
+	if (!strcmp(last, "/no"))
+		return FETCH_NAME_NONE;
+	if (strspn(last + 1, "0123456789") != strlen(last + 1))
+		return FETCH_NAME_NEWEST;
+	*ret_len = (size_t)(last - path);
+	return FETCH_NAME_VERSION;
 }
 
 int fetch_repo_check(const struct fetch_hub *h, const char *repo)
@@ -213,6 +237,32 @@ static int fail(struct error *why, int err)
 	return error_set(why, err, "the double says %d", err);
 }
 
+/* pub/model has versions 1 and 2, pub/deep/er/model has 5. */
+static const char *version_of(const struct question *q)
+{
+	bool newest = !*q->rev;
+
+	if (!strcmp(q->repo, "pub/model") && !double_hub.gone) {
+		if (newest || !strcmp(q->rev, "2"))
+			return "2";
+		return strcmp(q->rev, "1") ? NULL : "1";
+	}
+	return strcmp(q->repo, "pub/deep/er/model") ||
+		(!newest && strcmp(q->rev, "5")) ? NULL : "5";
+}
+
+static void answer_version(struct question *q)
+{
+	fetch_snapshot_cb *cb = (fetch_snapshot_cb *)q->cb;
+	const char *version = version_of(q);
+	struct error why = { 0 };
+
+	if (version)
+		cb(q->arg, 0, NULL, snapshot(q->repo, version));
+	else
+		cb(q->arg, fail(&why, -ENOENT), &why, NULL);
+}
+
 static void answer_resolve(struct pool_job *job)
 {
 	struct question *q = (struct question *)job;
@@ -228,6 +278,8 @@ static void answer_resolve(struct pool_job *job)
 		commit = DOUBLE_COMMIT_1;
 	if (double_hub.err)
 		cb(q->arg, fail(&why, double_hub.err), &why, NULL);
+	else if (q->hub->grammar == FETCH_VERSIONS)
+		answer_version(q);
 	else if (q->hub->grammar == FETCH_SINGLE &&
 		!strcmp(q->repo, FETCH_THE_REPO) && !*q->rev)
 		cb(q->arg, 0, NULL, snapshot(q->repo, double_hub.main));
@@ -278,6 +330,12 @@ static void answer_owner(struct pool_job *job)
 	if (!strcmp(q->repo, "org")) {
 		(void) listing_add(&l, "org/model", LISTING_DIR, 0, &none);
 		(void) listing_add(&l, "org/other", LISTING_DIR, 0, &none);
+	}
+	if (!strcmp(q->repo, "pub"))
+		(void) listing_add(&l, "pub/model", LISTING_DIR, 0, &none);
+	if (!strcmp(q->repo, "pub/model")) {
+		(void) listing_add(&l, "pub/model/1", LISTING_DIR, 0, &none);
+		(void) listing_add(&l, "pub/model/2", LISTING_DIR, 0, &none);
 	}
 	if (!strcmp(q->repo, "timm"))
 		(void) listing_add(&l, "timm/net", LISTING_DIR, 0, &none);

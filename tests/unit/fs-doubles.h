@@ -27,6 +27,7 @@ struct double_hub {
 	const char *main;			/* commit the branch is at */
 	int err;				/* answer of every question */
 	int plan_err;				/* of every planning */
+	bool gone;				/* pub/model was deleted */
 };
 extern struct double_hub double_hub;
 

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -172,6 +174,181 @@ static void single(void)
 	fs = open_fs("offline=1");
 	t_int(stat_path(fs, "pytorch/torchvision/config.json", &b), 0);
 	t_int(stat_path(fs, HF "org/model", &b), -EHOSTUNREACH);
+	close_fs(fs);
+}
+
+#define TF "tensorflow/"
+
+static void show(struct fs *fs, const char *path, char *ret, size_t max)
+{
+	struct fs_node *n = NULL;
+	struct fs_dir *d = NULL;
+	struct fs_dirent e;
+	size_t at = 0;
+
+	t_int(fs_walk_wait(fs, path, &n, NULL), 0);
+	t_int(fs_readdir_wait(fs, n, &d), 0);
+	*ret = '\0';
+	for (size_t i = 0; i < fs_dir_count(d); i++) {
+		struct fs_node *c = NULL;
+		struct fs_attr a;
+
+		fs_dir_at(d, i, &e);
+		at += (size_t)snprintf(ret + at, max - at, "%s%s ", e.name,
+			e.dir ? "/" : "");
+		if (!fs_dir_node(d, i, &c, &a)) {
+			t_int(a.ino, e.ino);
+			t_check(a.dir == e.dir && !a.unsure);
+			fs_node_unref(c);
+		}
+	}
+	fs_dir_free(d);
+	fs_node_unref(n);
+}
+
+static unsigned questions(void)
+{
+	return double_hub.resolves + double_hub.lists + double_hub.owners;
+}
+
+struct told {
+	sem_t sem;
+	int err;
+};
+
+static void attr_told(void *arg, int err, struct fs_node *n,
+	const struct fs_attr *a)
+{
+	struct told *t = arg;
+
+	t_check(err || !a->unsure);
+	t->err = err;
+	fs_node_unref(n);
+	t_int(sem_post(&t->sem), 0);
+}
+
+/* As stat(2): look up, then ask whether it is there. */
+static int getattr_path(struct fs *fs, const char *path)
+{
+	struct fs_node *n = NULL;
+	struct told t = { .err = fs_walk_wait(fs, path, &n, NULL) };
+
+	if (t.err)
+		return t.err;
+	t_int(sem_init(&t.sem, 0, 0), 0);
+	fs_getattr(fs, n, attr_told, &t);
+	t_int(sem_wait(&t.sem), 0);
+	t_int(sem_destroy(&t.sem), 0);
+	fs_node_unref(n);
+	return t.err;
+}
+
+static void versions(void)
+{
+	struct fs *fs = open_fs(NULL);
+	struct fs_attr a, b;
+
+	/* To a version: is it there? And its files. */
+	t_int(stat_path(fs, TF "pub/deep/er/model/5/config.json", &a), 0);
+	t_check(a.fixed);
+	t_int(double_hub.resolves, 1);
+	t_int(double_hub.lists, 1);
+	t_int(stat_path(fs, TF "pub/deep/er/model/6", &a), -ENOENT);
+	t_int(double_hub.resolves, 2);
+	t_int(stat_path(fs, TF "pub/deep/er/model/5.tar.gz", &a), 0);
+	t_check(!a.dir && a.fixed);
+	t_int(double_hub.resolves, 2);
+	t_int(stat_path(fs, TF "pub/deep/er/model/6.tar.gz", &a), -ENOENT);
+	t_int(double_hub.resolves, 2);
+	t_int(stat_path(fs, TF "pub/model/.git", &a), -ENOENT);
+	t_int(stat_path(fs, TF "pub/.hidden/1", &a), -ENOENT);
+	t_int(double_hub.resolves, 2);
+	close_fs(fs);
+
+	/* Without a version the newest. */
+	fs = open_fs(NULL);
+	t_int(stat_path(fs, TF "pub/model/config.json", &a), 0);
+	t_int(a.mtime, 2000);
+	t_int(double_hub.resolves, 1);
+	t_int(stat_path(fs, TF "pub/model/onnx/own.onnx", &b), 0);
+	t_int(stat_path(fs, TF "pub/model/pytorch/model.onnx", &b), 0);
+	t_int(stat_path(fs, TF "pub/model/no", &b), -ENOENT);
+	t_int(double_hub.resolves, 1);
+	t_int(stat_path(fs, TF "pub/model/2/config.json", &b), 0);
+	t_check(b.ino != a.ino);
+	t_int(double_hub.lists, 1); /* the same snapshot */
+	t_int(stat_path(fs, TF "pub/model/1/config.json", &b), 0);
+	t_int(b.mtime, 1000);
+	close_fs(fs);
+
+	/* Into a directory of the newest, before anybody knows there is one:
+	 * "pub/model/onnx" could be a model. */
+	fs = open_fs(NULL);
+	t_int(stat_path(fs, TF "pub/model/onnx/own.onnx", &b), 0);
+	t_int(double_hub.resolves, 2);
+	close_fs(fs);
+	fs = open_fs(NULL);
+	t_int(getattr_path(fs, TF "pub/model/onnx"), 0);
+	t_int(getattr_path(fs, TF "pub/model/onnx/none"), -ENOENT);
+	close_fs(fs);
+}
+
+static void version_listings(void)
+{
+	struct fs *fs = open_fs(NULL);
+	char text[512];
+
+	show(fs, "tensorflow", text, sizeof(text));
+	t_str(text, "");
+	t_int(questions(), 0);
+	show(fs, TF "pub", text, sizeof(text));
+	t_str(text, "model/ ");
+	t_int(questions(), 1);
+	t_int(getattr_path(fs, TF "pub/model"), 0); /* it was listed */
+	t_int(questions(), 1);
+	show(fs, TF "pub/model", text, sizeof(text));
+	t_str(text, "1/ 1.tar.gz 2/ 2.tar.gz config.json model.safetensors "
+		"onnx/ pytorch/ ");
+	t_int(questions(), 4);
+	show(fs, TF "pub/model/onnx", text, sizeof(text));
+	t_str(text, "own.onnx ");
+	show(fs, TF "pub/model/1", text, sizeof(text));
+	t_str(text, "config.json model.safetensors onnx/ pytorch/ ");
+	close_fs(fs);
+
+	/* What was touched, at every level; nothing is asked for it. */
+	fs = open_fs(NULL);
+	t_int(getattr_path(fs, TF "pub/deep/er/model/5/config.json"), 0);
+	double_hub.resolves = double_hub.lists = 0;
+	*text = '\0';
+	for (int i = 0; i < 1000 && !*text; i++) {
+		usleep(2000); /* the index is written behind */
+		show(fs, "tensorflow", text, sizeof(text));
+	}
+	t_str(text, "pub/ ");
+	show(fs, TF "pub", text, sizeof(text));
+	t_str(text, "deep/ model/ ");
+	t_int(getattr_path(fs, TF "pub/deep"), 0);
+	t_int(getattr_path(fs, TF "pub/deep/er"), 0);
+	t_int(double_hub.resolves, 0);
+	show(fs, TF "pub/deep", text, sizeof(text));
+	t_str(text, "er/ ");
+	show(fs, TF "pub/deep/er/model", text, sizeof(text));
+	t_str(text, "5/ 5.tar.gz config.json model.safetensors onnx/ "
+		"pytorch/ ");
+	close_fs(fs);
+
+	/* A prefix, or nothing at all: one question, remembered. */
+	fs = open_fs(NULL);
+	t_int(getattr_path(fs, TF "pub/deep"), -ENOENT);
+	t_int(getattr_path(fs, TF "pub/deep"), -ENOENT);
+	t_int(questions(), 1);
+	double_hub.gone = true;
+	t_int(getattr_path(fs, TF "pub/model"), -ENOENT);
+	t_int(getattr_path(fs, TF "pub/model/1"), -ENOENT);
+	t_int(getattr_path(fs, TF "pub/model/1.tar.gz"), -ENOENT);
+	t_int(getattr_path(fs, TF "pub/model/config.json"), -ENOENT);
+	t_int(getattr_path(fs, TF "other"), -ENOENT);
 	close_fs(fs);
 }
 
@@ -492,6 +669,8 @@ int main(void)
 	no_question();
 	places();
 	single();
+	versions();
+	version_listings();
 	branch_moves();
 	owners();
 	staged();
