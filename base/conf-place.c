@@ -192,3 +192,11 @@ char *conf_hf_token(const struct conf *c)
 		place = path_join(dir, "token");
 	return place ? conf_token_in(place) : NULL;
 }
+
+char *conf_github_token(void)
+{
+	const char *set = env("GITHUB_TOKEN");
+	cleanup_free char *copy = set ? strdup(set) : NULL;
+
+	return copy ? token_of(copy) : NULL;
+}

@@ -88,6 +88,8 @@ struct conf_kaggle {
 void conf_kaggle_login(const struct conf *c, struct conf_kaggle *ret);
 void conf_kaggle_done(struct conf_kaggle *k);
 
+/* GITHUB_TOKEN, trimmed. NULL: none. The caller frees. */
+char *conf_github_token(void);
 /* Other tools that keep what they downloaded. */
 enum conf_tool {
 	CONF_TOOL_HUGGINGFACE_HUB,	/* HF_HUB_CACHE, $HF_HOME/hub, … */

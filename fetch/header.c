@@ -21,6 +21,8 @@ static const char *const header_name[HEADER_COUNT] = {
 	[HEADER_LINK] = "link",
 	[HEADER_RETRY_AFTER] = "retry-after",
 	[HEADER_RATELIMIT] = "ratelimit",
+	[HEADER_QUOTA_LEFT] = "x-ratelimit-remaining",
+	[HEADER_QUOTA_RESET] = "x-ratelimit-reset",
 	[HEADER_ERROR_CODE] = "x-error-code",
 	[HEADER_ERROR_MESSAGE] = "x-error-message",
 	[HEADER_REPO_COMMIT] = "x-repo-commit",
@@ -247,6 +249,20 @@ bool fetch_header_ratelimit(const char *v, uint64_t *ret_ms)
 	if (found)
 		*ret_ms = wait * 1000;
 	return found;
+}
+
+bool fetch_header_quota(const char *left, const char *reset, int64_t now,
+	uint64_t *ret_ms)
+{
+	uint64_t n, at, wait = 0;
+
+	if (!fetch_header_u64(left, &n) || n ||
+	    !fetch_header_u64(reset, &at))
+		return false;
+	if (now >= 0 && at > (uint64_t)now)
+		wait = at - (uint64_t)now;
+	*ret_ms = (wait > 3600 ? 3600 : wait) * 1000;
+	return true;
 }
 
 /* Do the parameters of one link, up to `end`, say rel=next? */

@@ -26,6 +26,8 @@ enum fetch_header {
 	HEADER_LINK,
 	HEADER_RETRY_AFTER,
 	HEADER_RATELIMIT,
+	HEADER_QUOTA_LEFT,	/* X-RateLimit-Remaining, of GitHub */
+	HEADER_QUOTA_RESET,
 	HEADER_ERROR_CODE,	/* X-Error-Code, hubs.md 1.9 */
 	HEADER_ERROR_MESSAGE,
 	HEADER_REPO_COMMIT,	/* X-Repo-Commit, hubs.md 1.7 */
@@ -61,6 +63,10 @@ bool fetch_header_etag(const char *v, char *ret, size_t room);
 bool fetch_header_retry_after(const char *v, int64_t now, uint64_t *ret_ms);
 /* t= of the RateLimit member with the least r=, as milliseconds. */
 bool fetch_header_ratelimit(const char *v, uint64_t *ret_ms);
+/* GitHub's: nothing is left until that time (seconds since 1970); as
+ * milliseconds from `now`, an hour at most. false: something is left. */
+bool fetch_header_quota(const char *left, const char *reset, int64_t now,
+	uint64_t *ret_ms);
 /* The target of rel="next"; NULL: none. The caller frees. */
 char *fetch_header_link_next(const char *v);
 /* md5= of an x-goog-hash ("crc32c=…,md5=…", base64), a full OBJID_MD5. */

@@ -15,6 +15,7 @@ static const struct fetch_hub_ops *const hub_table[] = {
 	&fetch_hub_huggingface,
 	&fetch_hub_kaggle,
 	&fetch_hub_keras,
+	&fetch_hub_torchhub,
 	&fetch_hub_torchserve,
 	&fetch_hub_torchvision,
 	&fetch_hub_onnx,

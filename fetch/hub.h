@@ -79,6 +79,10 @@ struct fetch_hub_ops {
 	/* MAY. A digest of the file's bytes in the headers of a reply;
 	 * fetch_digest_goog() for what lies in Google's storage. */
 	bool (*digest)(const struct fetch_reply *r, struct objid *ret);
+	/* MAY. Answer fetch_measure() of a file that is listed with this id,
+	 * but without its size. false: the usual way will do. Engine thread. */
+	bool (*measure)(struct fetch_hub *h, const char *repo,
+		const struct objid *id, fetch_measure_cb *cb, void *arg);
 	/* MAY. As fetch_known(). */
 	bool (*known)(const struct fetch_hub *h, const char *path,
 		struct fetch_known *ret);
@@ -111,6 +115,7 @@ const struct fetch_auth *fetch_hub_auth(const struct fetch_hub *h,
 extern const struct fetch_hub_ops fetch_hub_huggingface;
 extern const struct fetch_hub_ops fetch_hub_kaggle;
 extern const struct fetch_hub_ops fetch_hub_keras;
+extern const struct fetch_hub_ops fetch_hub_torchhub;
 extern const struct fetch_hub_ops fetch_hub_torchserve;
 extern const struct fetch_hub_ops fetch_hub_torchvision;
 extern const struct fetch_hub_ops fetch_hub_onnx;

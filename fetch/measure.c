@@ -231,10 +231,15 @@ static void begin(struct fetch_task *task)
 {
 	struct measure *m = (struct measure *)(void *)((char *)task -
 		offsetof(struct measure, task));
+	const struct fetch_hub_ops *ops = m->hub->ops;
 	struct error why = { 0 };
 
-	if (m->hub->ops->repo_ok(m->repo) && path_rel_ok(m->path)) {
-		ask_next(m);
+	if (ops->repo_ok(m->repo) && path_rel_ok(m->path)) {
+		if (ops->measure && ops->measure(m->hub, m->repo, &m->id,
+				m->cb, m->arg))
+			measure_free(m);
+		else
+			ask_next(m);
 		return;
 	}
 	error_set(&why, -EINVAL, "%s has no such file", m->hub->ops->kind);

@@ -383,7 +383,18 @@ static void turned_down(struct fetch_transfer *t, unsigned status,
 	if (t->ranged && !t->probe && t->elsewhere && s.again == FETCH_AGAIN_NEVER)
 		s = (struct fetch_status){ -EIO, FETCH_AGAIN_LATER };
 	wait = wait_asked(r);
-	if (status == 429)
+	if (status == 403 || status == 429)
+		(void) fetch_header_quota(fetch_reply_get(r, HEADER_QUOTA_LEFT),
+			fetch_reply_get(r, HEADER_QUOTA_RESET), clock_wall(),
+			&t->silent_ms);
+	/* Nobody waits that long. */
+	if (t->silent_ms > RETRY_ASKED_CAP_MS)
+		s.again = FETCH_AGAIN_NEVER;
+	else if (t->silent_ms && status == 403)
+		s = (struct fetch_status){ -EIO, FETCH_AGAIN_LATER };
+	if (t->silent_ms > wait)
+		wait = t->silent_ms;
+	if (status == 429 && s.again != FETCH_AGAIN_NEVER)
 		fetch_engine_hold(t->engine, &t->request, wait ? wait :
 			RETRY_FIRST_MS);
 	try_again(t, s, wait);
@@ -460,6 +471,7 @@ static void ask(struct fetch_transfer *t)
 	t->skip = 0;
 	t->said_len = 0;
 	t->status = 0;
+	t->silent_ms = 0;
 	r->url = asked(t);
 	r->auth = t->elsewhere ? NULL : fetch_auth_for(t->auth, r->url);
 	r->klass = t->klass;

@@ -78,6 +78,7 @@ struct fetch_transfer {
 	/* told with done() */
 	bool unchanged;		/* 304: what `lines` names is still right */
 	bool lost;		/* err: asking here again is no use */
+	uint64_t silent_ms;	/* err: the hub will answer nobody so long */
 
 	/* its own */
 	struct fetch_task task;

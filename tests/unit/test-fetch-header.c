@@ -112,6 +112,15 @@ static void waits(void)
 		1000, &ms));
 	t_int(ms, 0);
 
+	t_check(!fetch_header_quota(NULL, "100", 40, &ms));
+	t_check(!fetch_header_quota("1", "100", 40, &ms));
+	t_check(!fetch_header_quota("0", NULL, 40, &ms));
+	t_check(fetch_header_quota("0", "100", 40, &ms));
+	t_int(ms, 60000);
+	t_check(fetch_header_quota("0", "100", 100, &ms));
+	t_int(ms, 0);
+	t_check(fetch_header_quota("0", "99999999999", 40, &ms));
+	t_int(ms, 3600000);
 	t_check(!fetch_header_ratelimit(NULL, &ms));
 	t_check(!fetch_header_ratelimit("\"api\";r=1", &ms));
 	t_check(fetch_header_ratelimit("\"api\";r=499;t=295", &ms));
