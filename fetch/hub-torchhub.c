@@ -107,7 +107,7 @@ struct gh_job {
 	struct fetch_document *file;	/* of the site */
 	struct listing listing;
 	struct fetch_github_dirs dirs;	/* still to be asked for */
-	char *path, *sha;		/* of the tree asked for now */
+	char *path, *sha;		/* of the tree that is asked for */
 	struct fetch_lfs lfs;
 	unsigned asked;			/* questions so far */
 	unsigned tries;			/* references tried */
