@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "fetch/hub.h"
+#include "fetch/lfs-batch.h"
 #include "fetch/onnx-manifest.h"
 #include "fetch/url.h"
 
@@ -82,6 +83,18 @@ static int zoo_url(const struct fetch_hub *h, const char *repo,
 	}
 }
 
+static void zoo_locate(struct fetch_hub *h, const struct fetch_file *f,
+	fetch_locate_cb *cb, void *arg)
+{
+	cleanup_buf struct buf root = BUF_INIT(URL_MAX);
+
+	if (buf_printf(&root, "%s/onnx/models.git/info/lfs",
+			h->endpoints[LFS]))
+		cb(arg, -ENOMEM, NULL, NULL);
+	else
+		fetch_lfs_locate(h, (const char *)root.data, f, cb, arg);
+}
+
 /* Hugging Face names the object at its first hop; the branch may have moved
  * since the last range. */
 static int zoo_vet(const struct fetch_file *f, const struct fetch_reply *r,
@@ -130,6 +143,7 @@ const struct fetch_hub_ops fetch_hub_onnx = {
 	.owner_ok = zoo_owner_ok,
 	.answer = fetch_onnx_answer,
 	.url = zoo_url,
+	.locate = zoo_locate,
 	.open = fetch_onnx_open,
 	.close = fetch_onnx_close,
 	.vet = zoo_vet,

@@ -69,7 +69,7 @@ struct fetch_hub_ops {
 		const char *revision, const char *path, unsigned nth,
 		struct buf *ret);
 	/* MAY. Engine thread. Ask where else the file lies, once all addresses
-	 * of url() have failed. Never calls cb from inside. */
+	 * of url() have failed. cb may come before it returns. */
 	void (*locate)(struct fetch_hub *h, const struct fetch_file *f,
 		fetch_locate_cb *cb, void *arg);
 	/* MAY. Does a reply (of any hop, below 400) speak of this very file?
