@@ -13,7 +13,8 @@ prints one line of JSON when every host answers: {"hub": URL, "cdn": URL, ...,
 "endpoints": {KEY: URL}}, the latter as omnihub's configuration wants them.
 
 --host NAME brings in host_NAME.py, whose SITES are the hosts of another hub. A
-site is a class with a name, keys (the configuration's endpoints that it is),
+site is a class with a name, keys (the configuration's endpoints that it is;
+paths_of says what an address that is no root goes on with),
 answer(Request) and, if it reads a directory, load(); its files are below
 ROOT/.hosts/ (Hub.files). SETTINGS of the module join those below.
 
@@ -232,7 +233,7 @@ class HubSite:
     """The hub's own host."""
 
     name = "hub"
-    keys = ("huggingface.endpoint",)
+    keys = ("huggingface.endpoint", "onnx.endpoint")
 
     def __init__(self, hub):
         self.hub = hub
@@ -701,7 +702,8 @@ def main():
     servers += more_sites(hub, args.host)
     for s in servers:
         threading.Thread(target=s.serve_forever, daemon=True).start()
-    endpoints = {k: hub.urls[s.name] for s in hub.sites for k in s.keys}
+    endpoints = {k: hub.urls[s.name] + getattr(s, "paths_of", {}).get(k, "")
+                 for s in hub.sites for k in s.keys}
     print(json.dumps({**hub.urls, "endpoints": endpoints}), flush=True)
     signal.signal(signal.SIGTERM, lambda *a: os._exit(0))
     if args.until_eof:

@@ -163,7 +163,8 @@ def bulky_bert(megabytes):
 
 # Where a mount must not go by itself: nobody listens here.
 NOWHERE = {key: "http://127.0.0.1:9" for key in (
-    "onnx.endpoint", "tfhub.endpoint", "kaggle.endpoint",
+    "onnx.endpoint", "onnx.manifest", "onnx.media", "onnx.lfs",
+    "tfhub.endpoint", "kaggle.endpoint",
     "torchvision.endpoint", "torchserve.endpoint",
     "torchserve.s3", "torchhub.endpoint",
     "torchhub.api", "keras.endpoint")}
