@@ -34,10 +34,11 @@ static int add_model(struct listing *l, const json_t *e)
 {
 	const json_t *about = json_object_get(e, "metadata");
 	const char *data = json_str(about, "model_with_data_path");
+	size_t had = l->n;
 	int r = add_file(l, json_str(e, "model_path"), about, "model_sha",
 		"model_bytes");
 
-	if (!r && data)
+	if (!r && data && l->n > had)
 		r = add_file(l, data, about, "model_with_data_sha",
 			"model_with_data_bytes");
 	return r;
