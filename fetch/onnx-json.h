@@ -15,9 +15,10 @@
 #define ONNX_ENTRY_MAX (256u << 10)	/* bytes */
 
 /* Adds each model and the archive with its test data, sorted. An entry that
- * cannot be a file (path, size, digest) is left out and counted in l->refused,
- * with its archive; a text that is no manifest, or has not one model, is -EIO, over a ceiling
- * -EFBIG. Memory is that of one entry at a time, and the listing's. */
+ * cannot be a file (path, size, digest) is left out with its archive and
+ * counted in l->refused; a text that is no manifest, or has not one model, is
+ * -EIO, over a ceiling -EFBIG. Memory is that of one entry at a time, and the
+ * listing's. */
 int fetch_onnx_manifest(const void *text, size_t len, struct listing *l,
 	struct error *why);
 
