@@ -25,7 +25,8 @@ static bool bound(const struct fs_node *n)
 {
 	const struct fs_node *p = n->parent;
 
-	if (fs_node_is_place(n) || p->kind == FS_CTL_DIR || p->kind == FS_DIR)
+	if (fs_node_is_place(n) || p->kind == FS_CTL_DIR ||
+		p->kind == FS_DIR || p->kind == FS_ARCHIVE)
 		return true;
 	return p->kind == FS_REPO && fs_name_is_commit(p->rev);
 }
@@ -97,6 +98,7 @@ int fs_attr_now(struct fs *fs, struct fs_node *n, struct fs_attr *ret)
 	case FS_PLACE:
 	case FS_HUB:
 	case FS_DIR:
+	case FS_ARCHIVE:
 		break;
 	}
 	if (!r)

@@ -70,6 +70,8 @@ struct fs_dir;
 struct fs_dirent {
 	const char *name;
 	bool dir;
+	bool archive;	/* a directory that shows what is in a file beside it:
+			 * who wants every byte once leaves it out */
 	uint64_t ino;	/* that its node will have */
 };
 typedef void fs_dir_cb(void *arg, int err, struct fs_dir *dir);

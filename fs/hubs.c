@@ -12,14 +12,15 @@
 static const struct hub_row {
 	const char *path, *kind;
 	const char *owner;	/* only what this owner has */
-	bool aliases;
+	bool aliases, archives;
 } hub_table[] = {
 	{ .path = "huggingface", .kind = "huggingface", .aliases = true },
-	{ .path = "onnx", .kind = "onnx" },
-	{ .path = "tensorflow", .kind = "tensorflow" },
-	{ .path = "kaggle", .kind = "kaggle" },
+	{ .path = "onnx", .kind = "onnx", .archives = true },
+	{ .path = "tensorflow", .kind = "tensorflow", .archives = true },
+	{ .path = "kaggle", .kind = "kaggle", .archives = true },
 	{ .path = "pytorch/torchvision", .kind = "torchvision" },
-	{ .path = "pytorch/torchserve", .kind = "torchserve" },
+	{ .path = "pytorch/torchserve", .kind = "torchserve",
+		.archives = true },
 	{ .path = "pytorch/hub", .kind = "torchhub" },
 	{ .path = "pytorch/timm", .kind = "huggingface", .owner = "timm" },
 	{ .path = "keras", .kind = "keras" },
@@ -58,6 +59,7 @@ static int open_hub(struct fs *fs, const struct hub_row *row,
 	h->grammar = fetch_grammar(h->fetch);
 	h->has_token = has_token(fs->conf, row->kind);
 	h->aliases = row->aliases;
+	h->archives = row->archives;
 	fs->n_hubs++;
 	*ret = h;
 	return 0;

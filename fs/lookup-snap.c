@@ -64,6 +64,8 @@ int fs_child_in_snap(struct fs *fs, struct fs_node *dir,
 	} else if (added || listing_is_dir(&snap->layout, inner)) {
 		s.snap = fs_snap_ref(snap);
 		r = fs_made(fs_node_get(&fs->inodes, dir, &s), ret);
+	} else {
+		r = fs_archive_child(fs, dir, snap, name, inner, ret);
 	}
 	free(inner);
 	return r;
@@ -98,10 +100,10 @@ static void repo_listed(void *arg, int err, struct fs_snap *snap)
 	struct fs_looking *k = arg;
 	struct fs_node *n = NULL;
 
-	if (!err) {
+	if (!err && fs_node_is_repo(k->dir))
 		fs_repo_touched(k->fs, k->dir);
+	if (!err)
 		err = fs_child_now(k->fs, k->dir, snap, k->name, &n);
-	}
 	if (err == -EAGAIN && snap)
 		fs_ask_names(k, snap, "");
 	else
@@ -125,4 +127,9 @@ void fs_ask_repo(struct fs_looking *k)
 
 	fs_resolve(&k->fs->resolver, d->hub, d->repo, d->rev, repo_resolved,
 		k);
+}
+
+void fs_ask_archive(struct fs_looking *k)
+{
+	fs_snap_list(k->dir->snap, repo_listed, k);
 }

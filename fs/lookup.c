@@ -66,6 +66,10 @@ int fs_child_now(struct fs *fs, struct fs_node *dir, struct fs_snap *snap,
 		return fs_child_of_group(fs, dir, snap, name, ret);
 	case FS_OWNER:
 		return fs_child_of_owner(fs, dir, name, ret);
+	case FS_ARCHIVE:
+		if (!snap || !atomic_load(&snap->listed))
+			return -EAGAIN;
+		__attribute__((fallthrough));
 	case FS_REPO:
 	case FS_DIR:
 		if (!path_name_ok(name, strlen(name)))
@@ -98,6 +102,8 @@ static void ask(struct fs_looking *k)
 {
 	if (k->dir->kind == FS_DIR)
 		fs_ask_names(k, k->dir->snap, k->dir->inner);
+	else if (k->dir->kind == FS_ARCHIVE)
+		fs_ask_archive(k);
 	else if (k->dir->kind == FS_REPO)
 		fs_ask_repo(k);
 	else if (k->dir->hub->grammar == FETCH_VERSIONS)

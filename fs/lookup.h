@@ -42,10 +42,12 @@ void fs_ask_word(struct fs_looking *k);
 int fs_child_of_group(struct fs *fs, struct fs_node *dir,
 	struct fs_snap *snap, const char *name, struct fs_node **ret);
 void fs_ask_group(struct fs_looking *k);
-/* lookup-snap.c: FS_REPO and FS_DIR. `inner`: the path of dir in snap. */
+/* lookup-snap.c: FS_REPO, FS_DIR and FS_ARCHIVE. `inner`: the path of dir in
+ * snap. */
 int fs_child_in_snap(struct fs *fs, struct fs_node *dir, struct fs_snap *snap,
 	const char *inner, const char *name, struct fs_node **ret);
 void fs_ask_repo(struct fs_looking *k);
+void fs_ask_archive(struct fs_looking *k);
 void fs_ask_names(struct fs_looking *k, struct fs_snap *snap,
 	const char *inner);
 

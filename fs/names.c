@@ -210,7 +210,7 @@ static struct names_job *job_new(struct fs_plans *p, struct fs_snap *s,
 		return NULL;
 	j->path = strdup(path);
 	if (!j->path ||
-		stage_key(p->stage, &repo, s->revision, dir, j->key)) {
+		stage_key(p->stage, &repo, s->scope, dir, j->key)) {
 		free(j->path);
 		free(j);
 		return NULL;

@@ -14,6 +14,7 @@
  *                                          └─ what FS_REPO has, of the newest
  *
  *   FS_REPO or FS_SERIES ── FS_DIR …
+ *                        ├─ FS_ARCHIVE ── FS_DIR …   what is in an archive
  *                        ├─ FS_FILE     of the repository
  *                        └─ FS_STAGED   made by a stager
  *
@@ -49,7 +50,7 @@ struct listing_entry;
 
 enum fs_kind {
 	FS_ROOT, FS_CTL_DIR, FS_CTL, FS_PLACE, FS_HUB, FS_OWNER, FS_GROUP,
-	FS_SERIES, FS_REPO, FS_DIR, FS_FILE, FS_STAGED,
+	FS_SERIES, FS_REPO, FS_DIR, FS_ARCHIVE, FS_FILE, FS_STAGED,
 };
 
 /* What the FUSE shell keeps with a file; fs itself never looks at it. */
@@ -75,7 +76,8 @@ struct fs_node {
 	struct fs_node *parent;		/* counted; NULL for the root */
 	enum fs_kind kind;
 	const struct fs_hub *hub;	/* from a hub.s place down */
-	struct fs_snap *snap;		/* DIR, FILE, STAGED: counted */
+	struct fs_snap *snap;		/* DIR, FILE, STAGED: counted; ARCHIVE:
+					 * its own, listed or not */
 	const struct listing_entry *entry; /* FILE: in snap's own listing */
 	const struct fs_ctl *ctl;	/* CTL */
 	struct fs_plan *plan;		/* STAGED: counted */

@@ -15,6 +15,16 @@ struct opening {
 	void *arg;
 };
 
+static void note(struct fs *fs, const struct fs_node *n, int err,
+	const struct error *why)
+{
+	char *path = fs_node_path(n);
+
+	if (path)
+		fs_errors_add(&fs->errors, path, fs_errno(err), why->text);
+	free(path);
+}
+
 /* src is taken over. */
 static void answer(struct fs *fs, struct fs_node *n, int err, struct src *src,
 	fs_open_cb *cb, void *arg)
@@ -44,6 +54,16 @@ static void staged_opened(void *arg, int err, struct src *src)
 	opened(arg, err, src);
 }
 
+static void member_opened(void *arg, int err, struct src *src,
+	const struct error *why)
+{
+	struct opening *o = arg;
+
+	if (err)
+		note(o->fs, o->node, err, why);
+	opened(o, err, src);
+}
+
 static void show_ctl(struct pool_job *job)
 {
 	struct opening *o = (struct opening *)job;
@@ -67,13 +87,8 @@ static void open_file(struct fs *fs, struct fs_node *n, fs_open_cb *cb,
 	struct src *src = NULL;
 	int r = fs_stack_file(&fs->plans.stack, n->snap, n->entry, &src, &why);
 
-	if (r) {
-		char *path = fs_node_path(n);
-
-		if (path)
-			fs_errors_add(&fs->errors, path, fs_errno(r), why.text);
-		free(path);
-	}
+	if (r)
+		note(fs, n, r, &why);
 	answer(fs, n, r, src, cb, arg);
 }
 
@@ -96,6 +111,8 @@ static void open_later(struct fs *fs, struct fs_node *n, fs_open_cb *cb,
 	o->arg = arg;
 	if (n->kind == FS_STAGED) {
 		fs_plan_open(n->plan, &whom, staged_opened, o);
+	} else if (n->kind == FS_FILE) {
+		fs_archive_open(n->snap, n->entry, member_opened, o);
 	} else {
 		o->job.run = show_ctl;
 		pool_add(fs->work, &o->job);
@@ -105,7 +122,7 @@ static void open_later(struct fs *fs, struct fs_node *n, fs_open_cb *cb,
 
 void fs_open(struct fs *fs, struct fs_node *n, fs_open_cb *cb, void *arg)
 {
-	if (n->kind == FS_FILE)
+	if (n->kind == FS_FILE && !fs_archive_of(n->snap, n->entry))
 		open_file(fs, n, cb, arg);
 	else if (fs_node_is_dir(n))
 		cb(arg, -EISDIR, NULL);

@@ -129,7 +129,7 @@ int fs_plan_get(struct fs_plans *plans, const struct fs_snap *s,
 	const struct stage_repo repo = fs_snap_repo(s);
 	char key[65];
 	struct fs_plan *p;
-	int r = stage_key(plans->stage, &repo, s->revision, inner, key);
+	int r = stage_key(plans->stage, &repo, s->scope, inner, key);
 
 	if (!r && s->locked)
 		r = check_locked(plans, s, inner, key);
@@ -425,6 +425,11 @@ static void finish(struct plan_job *j, int r)
 	job_free(j);
 }
 
+static void run_recipe(struct pool_job *job)
+{
+	finish((struct plan_job *)job, 0);
+}
+
 static void run_planning(struct pool_job *job)
 {
 	struct plan_job *j = (struct plan_job *)job;
@@ -441,10 +446,15 @@ static void run(struct pool_job *job)
 
 	if (!fs_plan_known(j->plan, &size) &&
 		!fs_plan_recipe(j->plan, &j->recipe)) {
-		finish(j, 0);
-		return;
+		/* Sources that have to be unpacked first take time. */
+		if (!j->snap->archive) {
+			finish(j, 0);
+			return;
+		}
+		j->job.run = run_recipe;
+	} else {
+		j->job.run = run_planning;
 	}
-	j->job.run = run_planning;
 	pool_add(j->plan->plans->planners, &j->job);
 }
 

@@ -263,6 +263,17 @@ static int show_added_dir(void *arg, const char *name, size_t len,
 	return kind == LISTING_DIR ? add(arg, name, len, FS_DIR) : 0;
 }
 
+static int show_archive(void *arg, const char *name, size_t len,
+	enum listing_kind kind, const struct listing_entry *e)
+{
+	struct fs_dir *d = arg;
+	size_t stem = kind == LISTING_FILE && e ?
+		fs_archive_shown(d->snap, name) : 0;
+
+	(void) len;
+	return stem ? add(d, name, stem, FS_ARCHIVE) : 0;
+}
+
 static const char *inner_of(const struct fs_dir *d)
 {
 	if (d->inner)
@@ -286,6 +297,8 @@ static int show_snap(struct fs_dir *d)
 	if (!r && added != &d->snap->layout)
 		r = listing_children(&d->snap->layout, inner, show_added_dir,
 			d);
+	if (!r && d->snap->hub->archives)
+		r = listing_children(&d->snap->own, inner, show_archive, d);
 	return r;
 }
 
@@ -362,7 +375,8 @@ static void repo_listed(void *arg, int err, struct fs_snap *snap)
 		done(k, err);
 		return;
 	}
-	fs_repo_touched(k->dir->fs, k->dir->node);
+	if (fs_node_is_repo(k->dir->node))
+		fs_repo_touched(k->dir->fs, k->dir->node);
 	k->dir->snap = snap;
 	show_or_ask(k);
 }
@@ -472,6 +486,9 @@ void fs_readdir(struct fs *fs, struct fs_node *n, fs_dir_cb *cb, void *arg)
 		fs_resolve(&fs->resolver, n->hub, n->repo, n->rev,
 			repo_resolved, k);
 		break;
+	case FS_ARCHIVE:
+		fs_snap_list(n->snap, repo_listed, k);
+		break;
 	case FS_DIR:
 		k->dir->snap = fs_snap_ref(n->snap);
 		show_or_ask(k);
@@ -496,6 +513,7 @@ void fs_dir_at(const struct fs_dir *d, size_t i, struct fs_dirent *ret)
 	const struct shown *s = &d->v[i];
 
 	ret->name = s->name;
+	ret->archive = s->kind == FS_ARCHIVE;
 	ret->dir = s->kind != FS_FILE && s->kind != FS_STAGED &&
 		s->kind != FS_CTL;
 	ret->ino = fs_node_number(d->node, s->kind, s->name,
@@ -527,6 +545,6 @@ bool fs_dir_fixed(const struct fs_dir *d)
 {
 	const struct fs_node *n = d->node;
 
-	return !d->unsure && (n->kind == FS_DIR ||
+	return !d->unsure && (n->kind == FS_DIR || n->kind == FS_ARCHIVE ||
 		(n->kind == FS_REPO && fs_name_is_commit(n->rev)));
 }

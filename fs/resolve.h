@@ -24,6 +24,7 @@
 #include "base/pool.h"
 #include "cache/cache.h"
 #include "fetch/fetch.h"
+#include "fs/archive.h"
 #include "fs/errors.h"
 #include "stage/stage.h"
 
@@ -41,6 +42,7 @@ struct fs_hub {
 	enum fetch_grammar grammar;
 	bool has_token;
 	bool aliases;			/* alias.NAME is a name of this hub */
+	bool archives;			/* what is in them is shown beside */
 };
 
 struct fs_snap {
@@ -57,11 +59,23 @@ struct fs_snap {
 	struct listing own;		/* the repository's files */
 	struct listing layout;		/* what staging adds */
 	struct fs_names *names;		/* plans lock; see names.h */
+	const char *scope;		/* what bytes without digest are
+					 * known by: the revision, or more */
+	struct fs_archive *archive;	/* what is in own comes out of this
+					 * one; NULL: from the hub. Constant
+					 * once it is listed */
 	bool loading;			/* resolver lock */
 	int err;			/* resolver lock; of the last loading */
 	uint64_t err_at;		/* resolver lock; clock_ms */
 	struct fs_waiter *waiters;	/* resolver lock */
 };
+
+/* What the file e of s comes out of; NULL: from the hub. */
+static inline struct fs_archive *fs_archive_of(const struct fs_snap *s,
+	const struct listing_entry *e)
+{
+	return e == &s->whole ? NULL : s->archive;
+}
 
 struct fs_owner {
 	unsigned refs;			/* resolver lock */
@@ -73,6 +87,7 @@ struct fs_resolver {
 	struct stage *stage;
 	struct pool *work;
 	struct fs_errors *errors;
+	struct fs_archives *archives;
 	bool offline;
 	const struct fs_lock *lock_file;	/* NULL: none is in force */
 	bool lock_strict;			/* and no other names are */

@@ -6,16 +6,19 @@
  */
 #include "config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/path.h"
 #include "fs/lock.h"
 #include "fs/name.h"
 #include "fs/names.h"
 #include "fs/resolve.h"
 
 #define LISTING_JSON_MAX (256 << 20)	/* bytes */
+#define WHOLE "whole"	/* instead of JSON: the hub has only an archive */
 
 /* One loading: from the index on a pool thread, else from the hub and back. */
 struct loading {
@@ -39,6 +42,7 @@ static void snap_free(struct fs_snap *s)
 	listing_done(&s->own);
 	listing_done(&s->layout);
 	fs_names_free(s->names);
+	fs_archive_free(s->archive);
 	free(s->key);
 	free(s->repo);
 	free(s->revision);
@@ -81,6 +85,7 @@ static struct fs_snap *snap_new(struct fs_resolver *r,
 	s->revision = strdup(f->revision);
 	s->whole.path = strdup(FETCH_ARCHIVE_PATH);
 	s->whole.size = LISTING_SIZE_UNKNOWN;
+	s->scope = s->revision;
 	if (s->key && s->repo && s->revision && s->whole.path &&
 		!map_put(&r->snaps, key, s, NULL))
 		return s;
@@ -102,6 +107,45 @@ struct fs_snap *fs_snap_get(struct fs_resolver *r, const struct fs_hub *hub,
 		s->refs++;
 	else
 		s = snap_new(r, hub, f, key);
+	pthread_mutex_unlock(&r->lock);
+	free(key);
+	return s;
+}
+
+/* Under the lock: that of what is in an archive. */
+static struct fs_snap *inside_new(const struct fs_snap *outer,
+	const struct listing_entry *e, const char *key)
+{
+	struct fetch_snapshot f = { .repo = outer->repo,
+		.revision = outer->revision, .mtime = outer->mtime };
+	struct fs_snap *s = snap_new(outer->resolver, outer->hub, &f, key);
+
+	if (!s)
+		return NULL;
+	s->scope = s->key;
+	s->archive = fs_archive_new(s, e->path, e->size, &e->id);
+	if (s->archive)
+		return s;
+	map_del(&outer->resolver->snaps, key);
+	snap_free(s);
+	return NULL;
+}
+
+struct fs_snap *fs_archive_snap(const struct fs_snap *outer,
+	const struct listing_entry *e)
+{
+	struct fs_resolver *r = outer->resolver;
+	struct fs_snap *s;
+	char *key;
+
+	if (asprintf(&key, "%s/%s", outer->key, e->path) < 0)
+		return NULL;
+	pthread_mutex_lock(&r->lock);
+	s = map_get(&r->snaps, key);
+	if (s)
+		s->refs++;
+	else
+		s = inside_new(outer, e, key);
 	pthread_mutex_unlock(&r->lock);
 	free(key);
 	return s;
@@ -192,12 +236,55 @@ static int copy_locked(const struct fs_lock_model *m, struct listing *ret)
 static void note_error(const struct loading *l)
 {
 	const struct fs_snap *s = l->snap;
-	char *path = fs_shown_path(s->hub, s->repo, s->revision);
+	char *path = fs_shown_path(s->hub, s->repo, s->revision), *inside;
 
+	if (path && s->archive && (inside = path_join(path,
+			fs_archive_path(s->archive)))) {
+		free(path);
+		path = inside;
+	}
 	if (path)
 		fs_errors_add(s->resolver->errors, path, fs_errno(l->err),
 			l->why.text);
 	free(path);
+}
+
+/* Waits for the archive's bytes. */
+static void unpack(struct pool_job *job)
+{
+	struct loading *l = (struct loading *)job;
+
+	l->err = fs_archive_list(l->snap->archive, &l->got, &l->why);
+	if (!l->err) {
+		lay_out(l);
+		return;
+	}
+	note_error(l);
+	loaded(l, l->err == -EBADMSG ? -EIO : l->err);
+}
+
+static void load_archive(struct loading *l)
+{
+	if (!fs_archive_recall(l->snap->archive, &l->got)) {
+		lay_out(l);
+		return;
+	}
+	l->job.run = unpack;
+	fs_archive_later(l->snap, &l->job);
+}
+
+/* The hub lists nothing: look into its archive of the whole. */
+static int take_whole(struct loading *l)
+{
+	const struct objid none = { .alg = OBJID_NONE };
+	struct fs_snap *s = l->snap;
+
+	s->archive = fs_archive_new(s, FETCH_ARCHIVE_PATH,
+		LISTING_SIZE_UNKNOWN, &none);
+	if (!s->archive)
+		return -ENOMEM;
+	load_archive(l);
+	return 0;
 }
 
 static void take_listing(struct pool_job *job)
@@ -210,6 +297,13 @@ static void take_listing(struct pool_job *job)
 		!copy_locked(l->snap->locked, &l->got)) {
 		lay_out(l);
 		return;
+	}
+	if (l->err == -ENODATA) {
+		(void) cache_index_put(r->cache, CACHE_KIND_LISTING,
+			l->snap->key, WHOLE, strlen(WHOLE));
+		l->err = take_whole(l);
+		if (!l->err)
+			return;
 	}
 	if (l->err) {
 		note_error(l);
@@ -250,11 +344,22 @@ static void load(struct pool_job *job)
 	struct buf json = BUF_INIT(LISTING_JSON_MAX);
 	int err = -ENOENT;
 
+	if (s->archive) {
+		load_archive(l);
+		return;
+	}
 	/* what is on this disk anyhow is not kept, it may have grown since */
 	if (!fetch_is_local(s->hub->fetch))
 		err = cache_index_get(r->cache, CACHE_KIND_LISTING, s->key,
 			&json, NULL);
 
+	if (!err && json.len == strlen(WHOLE) &&
+		!memcmp(json.data, WHOLE, json.len)) {
+		buf_done(&json);
+		if (take_whole(l))
+			loaded(l, -ENOMEM);
+		return;
+	}
 	if (!err)
 		err = listing_from_json((const char *)json.data, json.len,
 			&l->got, NULL);

@@ -21,6 +21,9 @@ int fs_stack_file(const struct fs_stack *k, const struct fs_snap *s,
 	struct src *remote = NULL, *got;
 	int r;
 
+	if (fs_archive_of(s, e))
+		return k->here ? fs_archive_here(s->archive, e, ret) :
+			fs_archive_member(s->archive, e, true, ret, why);
 	if (e->size == LISTING_SIZE_UNKNOWN)
 		return error_set(why, -ENOTSUP, "%s: the hub tells no size",
 			e->path);

@@ -2,9 +2,11 @@
  * The source stack of a file, put together in one place:
  *
  *   repository file   cached-src ← remote-src
- *   staged file       recipe-src ← one such pair a source
+ *   member of an archive  a range of the archive's, or an object; may wait
+ *   staged file       recipe-src ← one of these a source
  *
- * Offline leaves the remote out; nobody else knows of it. Local disk only.
+ * Offline leaves the remote out; nobody else knows of it. Local disk only,
+ * but for members.
  */
 #ifndef FS_STACK_H
 #define FS_STACK_H
@@ -20,6 +22,8 @@
 struct fs_stack {
 	struct cache *cache;
 	bool offline;
+	bool here;	/* and never wait: what an archive has to be unpacked
+			 * for is a src without bytes */
 };
 
 /* What names the bytes of a repository file in the cache; the strings are the

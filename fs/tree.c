@@ -22,6 +22,7 @@ static void bytes_were_wrong(struct pool_job *job)
 
 	memcpy(&fs, job + 1, sizeof(fs));
 	free(job);
+	fs_archives_expire(fs->cache);
 	fs_plans_expire(&fs->plans);
 	if (fs->on_wrong)
 		fs->on_wrong(fs->on_wrong_arg);
@@ -131,6 +132,7 @@ static void start_tables(struct fs *fs)
 	fs->resolver.work = fs->plans.work = fs->work;
 	fs->plans.planners = fs->planners;
 	fs->resolver.errors = fs->plans.errors = &fs->errors;
+	fs->resolver.archives = &fs->archives;
 	fs->resolver.offline = fs->offline;
 	fs->resolver.fresh_ms = conf_u64(fs->conf, "cache.fresh") * 1000;
 	fs->plans.stack.cache = fs->cache;
@@ -154,11 +156,13 @@ int fs_new(const struct conf *conf, struct fs **ret, struct error *why)
 	fs_inodes_init(&fs->inodes);
 	fs_resolver_init(&fs->resolver);
 	fs_plans_init(&fs->plans);
+	fs_archives_init(&fs->archives);
 	fs_notes_init(&fs->notes);
 	fs->work = pool_new(WORKERS, "work");
 	fs->planners = pool_new(PLANNERS, "plan");
 	fs->root = fs_node_get(&fs->inodes, NULL, &root);
-	if (!fs->work || !fs->planners || !fs->root)
+	fs->archives.pool = pool_new(FS_ARCHIVE_THREADS, "unpack");
+	if (!fs->work || !fs->planners || !fs->archives.pool || !fs->root)
 		r = error_set(why, -ENOMEM, "out of memory");
 	if (!r)
 		r = open_lock(fs, why);
@@ -186,12 +190,14 @@ void fs_free(struct fs *fs)
 	pthread_mutex_lock(&fs->closing_lock);
 	fs->closing = true;
 	pthread_mutex_unlock(&fs->closing_lock);
+	pool_free(fs->archives.pool);
 	pool_free(fs->planners);
 	fetch_free(fs->fetch);
 	pool_free(fs->work);
 	fs_node_unref(fs->root);
 	fs_resolver_done(&fs->resolver);
 	fs_plans_done(&fs->plans);
+	fs_archives_done(&fs->archives);
 	fs_inodes_done(&fs->inodes);
 	fs_errors_done(&fs->errors);
 	fs_notes_done(&fs->notes);

@@ -33,6 +33,7 @@ struct fs {
 	struct pool *work;		/* short jobs: disk and JSON */
 	struct pool *planners;		/* jobs that wait for bytes */
 	struct fs_lock *lock;		/* what resolver.lock_file is; or NULL */
+	struct fs_archives archives;
 	bool offline;
 	int64_t started;		/* seconds since 1970 */
 	struct fs_hub hubs[FS_HUBS_MAX];

@@ -234,7 +234,8 @@ static int add_node(struct fs *fs, struct fs_node *n,
 		struct fs_attr a;
 
 		fs_dir_at(d, i, &e);
-		if (n->kind == FS_ROOT && !strcmp(e.name, FS_CTL_DIR_NAME))
+		if (e.archive || (n->kind == FS_ROOT &&
+				!strcmp(e.name, FS_CTL_DIR_NAME)))
 			continue;
 		r = lookup_wait(fs, n, e.name, &child, &a);
 		if (!r)

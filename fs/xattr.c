@@ -19,12 +19,14 @@ static int stat_file(struct fs *fs, struct fs_node *n, struct src_stat *ret)
 {
 	struct cache_name name = fs_stack_name(n->snap, n->entry);
 
+	if (fs_archive_of(n->snap, n->entry))
+		return fs_archive_stat(n->snap->archive, n->entry, ret);
 	return cache_name_stat(fs->cache, &name, ret);
 }
 
 static int stat_staged(struct fs *fs, struct fs_node *n, struct src_stat *ret)
 {
-	struct fs_stack here = { fs->cache, true };
+	struct fs_stack here = { fs->cache, true, true };
 	struct stage_recipe *recipe = NULL;
 	struct src *src = NULL;
 	uint64_t size;
@@ -126,7 +128,8 @@ static int show_url(struct fs *fs, struct fs_node *n, struct buf *ret)
 	if (n->kind != FS_FILE)
 		return -ENODATA;
 	url = fetch_url(n->hub->fetch, n->snap->repo, n->snap->revision,
-		n->entry->path);
+		fs_archive_of(n->snap, n->entry) ?
+			fs_archive_path(n->snap->archive) : n->entry->path);
 	r = url ? buf_append_str(ret, url) : -ENOMEM;
 	free(url);
 	return r;
@@ -151,7 +154,7 @@ static int show_sha256(struct fs *fs, struct fs_node *n, struct buf *ret)
 	return buf_append_str(ret, hex);
 }
 
-/* One source a line: path and size. */
+/* One source a line; of a member, the archive. */
 static int show_sources(struct fs *fs, struct fs_node *n, struct buf *ret)
 {
 	struct stage_recipe *recipe = NULL;
@@ -159,6 +162,8 @@ static int show_sources(struct fs *fs, struct fs_node *n, struct buf *ret)
 	int r;
 
 	(void) fs;
+	if (n->kind == FS_FILE && fs_archive_of(n->snap, n->entry))
+		return buf_append_str(ret, fs_archive_path(n->snap->archive));
 	if (n->kind != FS_STAGED || fs_plan_known(n->plan, &size) ||
 		fs_plan_recipe(n->plan, &recipe))
 		return -ENODATA;

@@ -208,8 +208,9 @@ struct stage_archive_sink {
 	void *arg;
 };
 
-/* Bytes of `name` before the ending that makes it an archive to be shown as a
- * directory (.zip .mar .war .tar .tar.gz .tgz); 0: it has none. */
+/* What makes a name that of an archive to be shown as a directory; NULL-ended. */
+extern const char *const stage_archive_endings[];
+/* Bytes of `name` before its ending; 0: it has none of them. */
 size_t stage_archive_stem(const char *name);
 
 /* List it. A zip by its directory only; a tar goes through the sink (NULL: its

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <zlib.h>
 
@@ -23,17 +22,19 @@
 #define FLAG_ENCRYPTED 0x0001
 #define NAME_SHOWN 160		/* bytes of a name that is refused */
 
+const char *const stage_archive_endings[] = {
+	".tar.gz", ".tgz", ".tar", ".zip", ".mar", ".war", NULL
+};
+
 size_t stage_archive_stem(const char *name)
 {
-	static const char *const ends[] = {
-		".tar.gz", ".tgz", ".tar", ".zip", ".mar", ".war",
-	};
 	size_t len = strlen(name);
 
-	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-		size_t n = strlen(ends[i]);
+	for (size_t i = 0; stage_archive_endings[i]; i++) {
+		size_t n = strlen(stage_archive_endings[i]);
 
-		if (len > n && !strcasecmp(name + len - n, ends[i]) &&
+		if (len > n && !strcmp(name + len - n,
+				stage_archive_endings[i]) &&
 			path_name_ok(name, len - n))
 			return len - n;
 	}

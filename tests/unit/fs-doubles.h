@@ -10,14 +10,24 @@
  * and staging adds pytorch/{model.onnx,model.safetensors,refused.onnx}. In
  * org/asks, which has the same, pytorch/ asks: it has part.onnx and
  * model.safetensors.
+ * The hub of archives, pytorch/torchserve, is one repository:
+ *
+ *   deep/t.tar.gz  own.zip  own/file  plain.txt  twin.tar.gz  twin.zip
+ *   unknown.mar (of no known size)  z.zip
  */
 #ifndef TESTS_UNIT_FS_DOUBLES_H
 #define TESTS_UNIT_FS_DOUBLES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #define DOUBLE_COMMIT_1 "1111111111111111111111111111111111111111"
 #define DOUBLE_COMMIT_2 "2222222222222222222222222222222222222222"
+
+struct double_bytes {
+	const void *data;
+	size_t len;
+};
 
 struct double_hub {
 	unsigned resolves, lists, owners;	/* questions asked */
@@ -28,8 +38,17 @@ struct double_hub {
 	int err;				/* answer of every question */
 	int plan_err;				/* of every planning */
 	bool gone;				/* pub/model was deleted */
+	/* Bytes of every file of "pytorch/torchserve" that ends in .gz, and of
+	 * the others; how often they were asked for, and what was put into the
+	 * cache. */
+	struct double_bytes tar, zip;
+	unsigned opened, measured, puts;
+	int room;		/* of every put, 0 or -ENOSPC */
+	bool whole;		/* that hub lists nothing */
 };
 extern struct double_hub double_hub;
+/* The cache has nothing any more that was put into it. */
+void double_evict(void);
 
 /* Answers wait until release. */
 void double_hold(void);

@@ -105,7 +105,8 @@ static void no_question(void)
 
 static void places(void)
 {
-	static const char *const shown[] = { "hub", "timm", "torchvision" };
+	static const char *const shown[] = { "hub", "timm", "torchserve",
+		"torchvision" };
 	struct fs *fs = open_fs(NULL);
 	struct fs_node *n = NULL;
 	struct fs_dir *d = NULL;
@@ -115,7 +116,7 @@ static void places(void)
 	t_int(fs_walk_wait(fs, "pytorch", &n, &a), 0);
 	t_check(a.dir && a.bound && !a.unsure);
 	t_int(fs_readdir_wait(fs, n, &d), 0);
-	t_int(fs_dir_count(d), 3);
+	t_int(fs_dir_count(d), 4);
 	for (size_t i = 0; i < fs_dir_count(d); i++) {
 		fs_dir_at(d, i, &e);
 		t_str(e.name, shown[i]);
