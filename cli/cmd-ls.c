@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "cli/cmd.h"
+#include "cli/mounts.h"
 #include "cli/table.h"
 
 struct list {
@@ -127,14 +128,16 @@ static int list(struct list *l, const char *path)
 	struct fs_attr a;
 	int r;
 
+	if (l->c->given & CLI_OPT_REFRESH) {
+		cli_mounts_refresh(fs_cache_dir(l->c->fs), path);
+		r = fs_refresh_wait(l->c->fs, path);
+		if (r < 0)
+			return cli_fail(l->c, path, r, NULL);
+	}
 	r = fs_walk_wait(l->c->fs, path, &n, &a);
 	if (r < 0)
 		return cli_fail(l->c, path, r, NULL);
-	if (l->c->given & CLI_OPT_REFRESH)
-		r = fs_refresh_wait(l->c->fs, n);
-	if (r < 0)
-		r = cli_fail(l->c, path, r, NULL);
-	else if (a.dir)
+	if (a.dir)
 		r = list_dir(l, path, n);
 	else if (l->json || l->table)
 		row(l, path, path);

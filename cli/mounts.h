@@ -23,6 +23,10 @@ char *cli_mount_real(const char *path);
  * is gone, -ENODEV when nothing of ours is mounted at dir (any path). */
 int cli_mount_probe(const char *dir);
 
+/* Every live mount that keeps its bytes in `cache` looks again at its hubs for
+ * what `path`, one of the tree, means. */
+void cli_mounts_refresh(const char *cache, const char *path);
+
 /* What of `path` lies behind `dir`, without a leading slash; NULL: nothing.
  * "" when they are the same. */
 const char *cli_below(const char *path, const char *dir);

@@ -31,6 +31,16 @@ static bool bound(const struct fs_node *n)
 	return p->kind == FS_REPO && fs_name_is_commit(p->rev);
 }
 
+/* A child of a branch is another one when the branch has moved. */
+static uint64_t left(struct fs *fs, const struct fs_node *n)
+{
+	const struct fs_node *p = n->parent;
+
+	if (!p || !fs_node_is_repo(p) || !n->snap)
+		return FS_MOVING_MS;
+	return fs_resolve_left(&fs->resolver, p->hub, p->repo, p->rev, n->snap);
+}
+
 static int attr_of_repo(struct fs *fs, struct fs_node *n, struct fs_attr *a)
 {
 	struct fs_snap *s = fs_resolve_known(&fs->resolver, n->hub, n->repo,
@@ -64,7 +74,7 @@ int fs_attr_now(struct fs *fs, struct fs_node *n, struct fs_attr *ret)
 {
 	struct fs_attr a = { .ino = n->ino, .dir = fs_node_is_dir(n),
 		.mtime = n->snap ? n->snap->mtime : fs->started,
-		.fixed = n->snap, .bound = bound(n) };
+		.fixed = n->snap, .bound = bound(n), .left_ms = left(fs, n) };
 	int r = 0;
 
 	switch (n->kind) {
@@ -112,7 +122,7 @@ static void answer_attr(struct asking_attr *k, int err, uint64_t size,
 	struct fs_node *n = k->node;
 	struct fs_attr a = { .ino = n->ino, .size = size, .fixed = fixed,
 		.mtime = n->snap ? n->snap->mtime : k->fs->started,
-		.bound = bound(n) };
+		.bound = bound(n), .left_ms = left(k->fs, n) };
 
 	if (err)
 		fs_node_unref(n);

@@ -44,6 +44,7 @@ struct fs_attr {
 	int64_t mtime;	/* seconds since 1970; constant for a revision */
 	bool fixed;	/* of an immutable revision: may be cached for long */
 	bool bound;	/* and its directory will always mean this node by it */
+	uint64_t left_ms; /* if not bound: how long the directory will */
 	bool unsure;	/* from fs_lookup only: that it exists was not asked for
 			 * yet, fs_getattr does */
 };
@@ -64,6 +65,10 @@ void fs_getattr(struct fs *fs, struct fs_node *n, fs_node_cb *cb, void *arg);
 char *fs_node_repo_path(const struct fs_node *n);
 /* Walk a '/'-separated path from the root; "" is the root. */
 void fs_walk(struct fs *fs, const char *path, fs_node_cb *cb, void *arg);
+
+/* Believe no more what was said of n, or of the repository it is in: the next
+ * look-up asks the hub. What is open stays as it is. Never waits. */
+void fs_expire(struct fs *fs, struct fs_node *n);
 
 /* What readdir shows, frozen at the moment of the call. */
 struct fs_dir;
@@ -107,8 +112,9 @@ int fs_walk_wait(struct fs *fs, const char *path, struct fs_node **ret,
 	struct fs_attr *ret_attr);
 int fs_readdir_wait(struct fs *fs, struct fs_node *dir, struct fs_dir **ret);
 int fs_open_wait(struct fs *fs, struct fs_node *n, struct fs_handle **ret);
-/* Ask the hub again for what this directory shows. */
-int fs_refresh_wait(struct fs *fs, struct fs_node *dir);
+/* Ask the hub again for what the names of this path mean, and for what the
+ * last of them shows. An older answer does not do. */
+int fs_refresh_wait(struct fs *fs, const char *path);
 /* How far: bytes here and in all for a file or everything below a directory
  * (listings that are not known yet are asked for). */
 struct fs_usage {

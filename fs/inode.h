@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct buf;
 struct fs_node;
 
 #define FS_INO_ROOT 1
@@ -35,5 +36,10 @@ void fs_inodes_forget_all(struct fs_inodes *t);
 /* Numbers of the files whose pages the kernel may hold. Returns how many;
  * *ret is the caller's to free (NULL when there are none). */
 size_t fs_inodes_paged(struct fs_inodes *t, uint64_t **ret);
+
+/* Names that the kernel knows of children of `dir`, NUL-terminated one after
+ * the other. Appends. */
+int fs_inodes_children(struct fs_inodes *t, const struct fs_node *dir,
+	struct buf *ret);
 
 #endif

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/statvfs.h>
 
 #include "base/path.h"
@@ -80,6 +81,10 @@ void ll_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 
 	if (!n)
 		return;
+	if (!strcmp(name, LL_REFRESH)) {
+		ll_op_refresh(req, n, size);
+		return;
+	}
 	reply_xattr(req, fs_xattr_get(ll_of(req)->fs, n, name, &b), &b, size);
 	buf_done(&b);
 	fs_node_unref(n);

@@ -84,6 +84,8 @@ static void found(void *arg, int err, struct fs_node *n,
 	struct ll_lookup *k = arg;
 
 	asked_del(k);
+	if (err == -ENOENT)
+		ll_note_missing(k->op.ll, k->op.node->ino, k->name);
 	if (ll_op_claim(&k->op))
 		reply_entry(&k->op, err, n, a);
 	fs_node_unref(n);

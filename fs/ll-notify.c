@@ -1,14 +1,113 @@
 /*
- * When bytes turn out wrong, the kernel must drop the pages it has of them.
- * Telling it may wait for a page that is being read, whose read waits for the
+ * What the kernel has to be told unasked. When bytes turn out wrong, it must
+ * drop the pages it has of them; when a user wants a hub asked again, it must
+ * look names up again. Telling it may wait for a page that is being read, whose read waits for the
  * hub; so a thread of its own does it.
  */
 #include "config.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
 
 #include "fs/ll.h"
 #include "fs/tree.h"
+
+struct ll_refresh {
+	struct ll_op op;
+	struct ll_refresh *next;	/* ll.notify_lock */
+	size_t size;			/* bytes there is room for */
+};
+
+void ll_note_missing(struct ll *ll, fuse_ino_t dir, const char *name)
+{
+	char *copy = strdup(name), *old;
+	struct ll_missing *m;
+
+	pthread_mutex_lock(&ll->notify_lock);
+	m = &ll->missing[ll->next_missing++ % LL_MISSING];
+	old = m->name;
+	*m = (struct ll_missing){ dir, copy };
+	pthread_mutex_unlock(&ll->notify_lock);
+	free(old);
+}
+
+/* Take those of dir out, behind the names that are there. */
+static void missing_names(struct ll *ll, fuse_ino_t dir, struct buf *ret)
+{
+	pthread_mutex_lock(&ll->notify_lock);
+	for (unsigned i = 0; i < LL_MISSING; i++) {
+		struct ll_missing *m = &ll->missing[i];
+
+		if (!m->name || m->dir != dir)
+			continue;
+		(void) buf_append(ret, m->name, strlen(m->name) + 1);
+		free(m->name);
+		m->name = NULL;
+	}
+	pthread_mutex_unlock(&ll->notify_lock);
+}
+
+/* Names are only made old, not dropped: they stay those of who stands in them
+ * or has them open, and are looked up by the next who walks there. */
+static void expire_names(struct ll *ll, struct fs_node *dir)
+{
+	struct buf names = BUF_INIT(64 << 20);
+
+	(void) fs_inodes_children(&ll->fs->inodes, dir, &names);
+	missing_names(ll, dir->ino, &names);
+	for (size_t at = 0; at < names.len;) {
+		const char *name = (const char *)names.data + at;
+		size_t len = strlen(name);
+
+		if (fuse_lowlevel_notify_expire_entry(ll->se, dir->ino, name,
+				len, FUSE_LL_EXPIRE_ONLY) == -ENOSYS)
+			(void) fuse_lowlevel_notify_inval_entry(ll->se,
+				dir->ino, name, len);
+		at += len + 1;
+	}
+	buf_done(&names);
+	(void) fuse_lowlevel_notify_inval_inode(ll->se, dir->ino, -1, 0);
+}
+
+static void refresh(struct ll_refresh *k)
+{
+	static const char said[] = "asked again at the next look-up";
+	struct ll *ll = k->op.ll;
+	struct fs_node *repo = fs_node_repo(k->op.node);
+
+	expire_names(ll, repo ? repo : k->op.node);
+	if (!ll_op_claim(&k->op))
+		;
+	else if (!k->size)
+		(void) fuse_reply_xattr(k->op.req, sizeof(said) - 1);
+	else if (k->size < sizeof(said) - 1)
+		ll_reply_err(k->op.req, -ERANGE);
+	else
+		(void) fuse_reply_buf(k->op.req, said, sizeof(said) - 1);
+	ll_op_put(&k->op);
+}
+
+void ll_op_refresh(fuse_req_t req, struct fs_node *n, size_t size)
+{
+	struct ll_refresh *k = (struct ll_refresh *)ll_op_new(req, n,
+		sizeof(*k));
+	struct ll *ll;
+
+	if (!k)
+		return;
+	ll = k->op.ll;
+	k->size = size;
+	fs_expire(ll->fs, n);
+	pthread_mutex_lock(&ll->notify_lock);
+	k->next = ll->refresh;
+	ll->refresh = k;
+	pthread_cond_signal(&ll->notify_cond);
+	pthread_mutex_unlock(&ll->notify_lock);
+}
 
 static void *notify(void *arg)
 {
@@ -16,13 +115,21 @@ static void *notify(void *arg)
 
 	pthread_mutex_lock(&ll->notify_lock);
 	while (!ll->stopping) {
-		if (!ll->notify) {
+		struct ll_refresh *k = ll->refresh;
+		bool drop = ll->notify;
+
+		if (!drop && !k) {
 			pthread_cond_wait(&ll->notify_cond, &ll->notify_lock);
 			continue;
 		}
 		ll->notify = false;
+		if (k)
+			ll->refresh = k->next;
 		pthread_mutex_unlock(&ll->notify_lock);
-		ll_files_drop(ll);
+		if (drop)
+			ll_files_drop(ll);
+		if (k)
+			refresh(k);
 		pthread_mutex_lock(&ll->notify_lock);
 	}
 	pthread_mutex_unlock(&ll->notify_lock);
@@ -60,4 +167,6 @@ void ll_notify_stop(struct ll *ll)
 	pthread_cond_signal(&ll->notify_cond);
 	pthread_mutex_unlock(&ll->notify_lock);
 	pthread_join(ll->notifier, NULL);
+	for (unsigned i = 0; i < LL_MISSING; i++)
+		free(ll->missing[i].name);
 }

@@ -132,7 +132,7 @@ double ll_attr_timeout(const struct fs_attr *a)
 
 double ll_entry_timeout(const struct fs_attr *a)
 {
-	return a->bound ? LL_FOREVER : LL_MOVING;
+	return a->bound ? LL_FOREVER : (double)a->left_ms / 1000;
 }
 
 void ll_fill_stat(const struct ll *ll, const struct fs_attr *a,

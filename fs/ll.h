@@ -25,6 +25,7 @@
 #define LL_FOREVER 3600.0	/* seconds: what belongs to a revision */
 #define LL_MOVING 60.0		/* names that may come to mean other things */
 #define LL_NEGATIVE 3.0		/* names that are not there */
+#define LL_MISSING 256		/* of them remembered, for a refresh */
 #define LL_BLOCK (128 * 1024)	/* bytes; what cp reads at once */
 
 struct fs_inodes;
@@ -54,6 +55,13 @@ struct ll {
 	pthread_mutex_t notify_lock;
 	pthread_cond_t notify_cond;
 	bool notify;			/* notify_lock */
+	struct ll_refresh *refresh;	/* notify_lock */
+	/* Names the kernel was told of late that they are not there, round. */
+	struct ll_missing {
+		fuse_ino_t dir;
+		char *name;		/* NULL: free */
+	} missing[LL_MISSING];		/* notify_lock */
+	unsigned next_missing;		/* notify_lock */
 	bool stopping;			/* notify_lock */
 };
 
@@ -136,6 +144,12 @@ void ll_backing_close(struct ll *ll, int id);
 
 /* ---- ll-notify.c ------------------------------------------------------------ */
 
+/* The attribute that is no attribute: whoever reads it has the hub asked again
+ * at the next look-up, the kernel's names below included. n is taken over. */
+#define LL_REFRESH "user.omnihub.refresh"
+void ll_op_refresh(fuse_req_t req, struct fs_node *n, size_t size);
+/* The kernel is told that dir has no such name. */
+void ll_note_missing(struct ll *ll, fuse_ino_t dir, const char *name);
 int ll_notify_start(struct ll *ll);
 void ll_notify_stop(struct ll *ll);
 

@@ -183,7 +183,7 @@ struct fs_snap *fs_resolve_known(struct fs_resolver *r,
 }
 
 uint64_t fs_resolve_left(struct fs_resolver *r, const struct fs_hub *hub,
-	const char *repo, const char *rev)
+	const char *repo, const char *rev, const struct fs_snap *is)
 {
 	char *key = fs_name_key(hub->name, repo, rev);
 	uint64_t now = clock_ms(), left = 0;
@@ -193,7 +193,7 @@ uint64_t fs_resolve_left(struct fs_resolver *r, const struct fs_hub *hub,
 		return 0;
 	pthread_mutex_lock(&r->lock);
 	n = map_get(&r->names, key);
-	if (n && n->snap && n->until > now && !n->asking)
+	if (n && n->snap == is && n->until > now && !n->asking)
 		left = n->until - now;
 	pthread_mutex_unlock(&r->lock);
 	free(key);

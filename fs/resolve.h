@@ -28,6 +28,7 @@
 #include "fs/errors.h"
 #include "stage/stage.h"
 
+#define FS_MOVING_MS 60000		/* what stands in a directory */
 #define FS_OWNER_FRESH_S 600		/* an owner's repositories */
 #define FS_NEGATIVE_MS 5000		/* a refusal */
 #define FS_NOT_A_REPO_MS 600000		/* "org" is no repository of its own */
@@ -111,9 +112,9 @@ void fs_resolve(struct fs_resolver *r, const struct fs_hub *hub,
 /* The last answer in memory, fresh or not; NULL: none. A reference. */
 struct fs_snap *fs_resolve_known(struct fs_resolver *r,
 	const struct fs_hub *hub, const char *repo, const char *rev);
-/* How long the answer in memory will be believed, ms; 0: it is not. */
+/* How long the name will be believed to mean `is`, ms; 0: it is not. */
 uint64_t fs_resolve_left(struct fs_resolver *r, const struct fs_hub *hub,
-	const char *repo, const char *rev);
+	const char *repo, const char *rev, const struct fs_snap *is);
 /* The next fs_resolve asks the hub, however fresh the answer is. must: and an
  * old one is not used if that fails. */
 void fs_resolve_expire(struct fs_resolver *r, const struct fs_hub *hub,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/path.h"
 #include "fs/tree.h"
 
 /* ---- walk ------------------------------------------------------------------------ */
@@ -185,20 +186,47 @@ static int lookup_wait(struct fs *fs, struct fs_node *dir, const char *name,
 	return 0;
 }
 
-int fs_refresh_wait(struct fs *fs, struct fs_node *dir)
+/* Every name on the way may move. */
+static void refresh(struct fs *fs, struct fs_node *n, bool last)
 {
-	struct fs_node *repo = fs_node_repo(dir);
-	struct fs_dir *d = NULL;
-	int r;
-
-	for (struct fs_node *n = repo; n && fs_node_is_repo(n); n = n->parent)
+	if (fs_node_is_repo(n))
 		fs_resolve_expire(&fs->resolver, n->hub, n->repo, n->rev,
 			true);
-	if (dir->kind == FS_OWNER || dir->kind == FS_GROUP ||
-		dir->kind == FS_SERIES)
-		fs_owner_expire(&fs->resolver, dir->hub, dir->repo);
-	r = fs_readdir_wait(fs, repo ? repo : dir, &d);
-	fs_dir_free(d);
+	if (last && (n->kind == FS_OWNER || n->kind == FS_GROUP ||
+			n->kind == FS_SERIES))
+		fs_owner_expire(&fs->resolver, n->hub, n->repo);
+}
+
+int fs_refresh_wait(struct fs *fs, const char *path)
+{
+	struct fs_node *n = fs_node_ref(fs->root), *child;
+	struct fs_attr a = { .dir = true };
+	struct fs_dir *d = NULL;
+	char name[PATH_NAME_MAX + 1];
+	size_t len;
+	int r = 0;
+
+	for (; !r && *path; path += len + (path[len] == '/')) {
+		len = strcspn(path, "/");
+		refresh(fs, n, false);
+		if (len > PATH_NAME_MAX)
+			r = -ENAMETOOLONG;
+		if (r || !len)
+			continue;
+		memcpy(name, path, len);
+		name[len] = '\0';
+		r = lookup_wait(fs, n, name, &child, &a);
+		if (!r) {
+			fs_node_unref(n);
+			n = child;
+		}
+	}
+	if (!r && a.dir) {
+		refresh(fs, n, true);
+		r = fs_readdir_wait(fs, n, &d);
+		fs_dir_free(d);
+	}
+	fs_node_unref(n);
 	return r;
 }
 
