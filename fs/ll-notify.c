@@ -1,8 +1,9 @@
 /*
  * What the kernel has to be told unasked. When bytes turn out wrong, it must
  * drop the pages it has of them; when a user wants a hub asked again, it must
- * look names up again. Telling it may wait for a page that is being read, whose read waits for the
- * hub; so a thread of its own does it.
+ * look names up again. Telling it may wait for a page that is being read, or
+ * for a directory somebody is looking in, whose answer waits for the hub; so a
+ * thread of its own does it.
  */
 #include "config.h"
 
