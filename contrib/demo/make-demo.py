@@ -3,10 +3,11 @@
 
     make-demo.py OUT
 
-makes OUT/huggingface, which is what endpoint file:///OUT/huggingface reads.
+makes OUT/huggingface, which is what endpoint file:///OUT/huggingface reads, and
+its like for the hubs of static.py, whose catalogue stands at their top.
 A directory answers with its index.json, and a URL's query is dropped; so a
 listing holds everything and the client filters. Deterministic: the same bytes
-on every run. The models are in models.py.
+on every run. The models are in models.py and static.py.
 """
 import hashlib
 import json
@@ -15,6 +16,7 @@ import sys
 
 sys.dont_write_bytecode = True
 import models  # noqa: E402
+import static  # noqa: E402
 
 DATE = "2024-01-01T00:00:00.000Z"
 LFS = (".bin", ".safetensors")
@@ -108,6 +110,14 @@ def write_info(out, name, doc):
     put_json(out, f"{at}/revision/{doc['sha']}", doc)
 
 
+def write_static(out, hub):
+    files, rows = static.HUBS[hub]()
+    for path, data in files.items():
+        put(out, f"{hub}/{path}", data)
+    put(out, f"{hub}/catalogue.tsv",
+        "".join("\t".join(r) + "\n" for r in rows).encode())
+
+
 def main(argv):
     if len(argv) != 2:
         sys.stderr.write("usage: make-demo.py OUT\n")
@@ -123,6 +133,8 @@ def main(argv):
              "createdAt")
     put_json(out, "api/models/index.json",
              [{k: d[k] for k in brief} for d in docs.values()])
+    for hub in static.HUBS:
+        write_static(argv[1], hub)
     return 0
 
 
