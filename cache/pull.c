@@ -82,14 +82,29 @@ static void give_back(struct pool_job *job)
 	free(f);
 }
 
+/* A hub may tell a digest with the bytes only: then nobody can have read
+ * everything before it is compared, because it comes before the last chunk. */
+static void learn_digest(struct blob *b, struct partial *p,
+	const struct objid *id)
+{
+	if (b->id.alg != OBJID_NONE || id->alg == OBJID_NONE)
+		return;
+	b->id = *id;
+	p->rehash = p->sha256 != NULL;
+}
+
 static void publish(struct fill_pull *f)
 {
 	struct fill_todo todo = { NULL, NULL };
+	struct src_stat st = { .state = SRC_REMOTE };
 	struct blob *b = f->b;
 	struct partial *p = f->part;
 	uint64_t h = XXH3_64bits_digest(f->hash);
 
+	if (f->at == f->first)
+		src_stat(f->up, &st);
 	pthread_mutex_lock(&b->lock);
+	learn_digest(b, p, &st.id);
 	cache_partial_publish(p, f->at, h ? h : 1);
 	unclaim(p, f->at, 1);
 	atomic_fetch_add(&b->c->pulled_bytes, f->fill);

@@ -46,6 +46,8 @@ struct remote_src {
 
 	pthread_mutex_t lock;
 	struct error last;		/* lock */
+	struct objid learnt;		/* lock; from headers, if the listing
+					   tells no digest */
 };
 
 struct remote_job {
@@ -85,13 +87,34 @@ void fetch_located_done(struct fetch_located *l)
 	*l = (struct fetch_located){ 0 };
 }
 
+/* The reply that has the bytes may tell their digest. */
+static int learn(struct remote_src *s, const struct fetch_reply *r,
+	struct error *why)
+{
+	struct objid id;
+	int err = 0;
+
+	if (s->file.id.alg != OBJID_NONE || !s->hub->ops->digest ||
+	    r->status >= 300 || !s->hub->ops->digest(r, &id))
+		return 0;
+	pthread_mutex_lock(&s->lock);
+	if (s->learnt.alg == OBJID_NONE)
+		s->learnt = id;
+	else if (!objid_match(&s->learnt, &id))
+		err = error_set(why, -EIO, "the file has become another while "
+			"it was read");
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
 static int on_vet(struct fetch_transfer *t, const struct fetch_reply *r,
 	const char *url, struct error *why)
 {
-	const struct remote_src *s = job_of(t)->from;
+	struct remote_src *s = job_of(t)->from;
+	int err = s->hub->ops->vet ? s->hub->ops->vet(&s->file, r, why) : 0;
 
 	(void) url;
-	return s->hub->ops->vet ? s->hub->ops->vet(&s->file, r, why) : 0;
+	return err ? err : learn(s, r, why);
 }
 
 static int on_data(struct fetch_transfer *t, const void *data, size_t len)
@@ -355,6 +378,8 @@ static void remote_stat(struct src *s, struct src_stat *ret)
 	*ret = (struct src_stat){ .state = SRC_REMOTE, .id = r->file.id };
 	pthread_mutex_lock(&r->lock);
 	ret->last = r->last;
+	if (ret->id.alg == OBJID_NONE)
+		ret->id = r->learnt;
 	pthread_mutex_unlock(&r->lock);
 }
 
