@@ -175,56 +175,11 @@ static int do_unpin(struct cli *c, int argc, char **argv)
 	return pin_all(c, argc, argv, false);
 }
 
-struct adopt {
-	struct cli *c;
-	struct cli_table *table;
-	json_t *json;
-	uint64_t bytes;
-	size_t n;
-};
-
-static int adopt_row(void *arg, const struct cache_foreign *f)
-{
-	struct adopt *a = arg;
-	char size[CLI_SIZE_MAX];
-
-	a->bytes += f->size;
-	a->n++;
-	if (a->json)
-		return json_array_append_new(a->json, json_pack(
-			"{ss ss ss ss ss ss sI}", "tool", f->tool,
-			"hub", f->hub, "repo", f->repo,
-			"revision", f->revision, "path", f->path,
-			"file", f->file, "size", (json_int_t)f->size)) ?
-			-ENOMEM : 0;
-	return cli_table_row(a->table, f->tool, cli_bytes(a->c, size, f->size),
-		f->repo, f->path);
-}
-
 static int do_adopt(struct cli *c, int argc, char **argv)
 {
-	cleanup_table struct cli_table *t = cli_table_new("lrll");
-	struct adopt a = { .c = c, .table = t };
-	char size[CLI_SIZE_MAX];
-	int r;
-
 	(void) argc;
 	(void) argv;
-	if (!t)
-		return cli_fail(c, NULL, -ENOMEM, NULL);
-	if (c->given & CLI_OPT_JSON)
-		a.json = json_array();
-	r = cache_foreign_each(fs_cache(c->fs), adopt_row, &a);
-	if (r < 0) {
-		json_decref(a.json);
-		return cli_fail(c, NULL, r, NULL);
-	}
-	if (a.json)
-		return cli_print_json(c, a.json);
-	cli_table_print(t, stdout);
-	printf("%zu files, %s, are used where they lie\n", a.n,
-		cli_bytes(c, size, a.bytes));
-	return CLI_DONE;
+	return cli_adopt(c);
 }
 
 static int do_clear(struct cli *c, int argc, char **argv)
@@ -295,8 +250,8 @@ const struct cli_cmd cli_cmd_cache = {
 		"wrong\n"
 		"  pin PATH...    never evict the repositories of these paths\n"
 		"  unpin PATH...  let them go again\n"
-		"  adopt          list the files of other tools' caches that "
-		"are used in place\n"
+		"  adopt          compare other tools' caches with the hubs: "
+		"what fits is used\n"
 		"  clear          remove everything that is not open\n",
 	.opts = CLI_OPT_COMMON | CLI_OPT_BYTES | CLI_OPT_YES | CLI_OPT_JSON,
 	.run = run,

@@ -160,6 +160,41 @@ static void check_cache(struct doctor *d)
 		": little; --cache DIR puts it elsewhere" : "");
 }
 
+struct tool_sums {
+	uint64_t files[CONF_TOOLS], bytes[CONF_TOOLS];
+};
+
+static int add_file(void *arg, const struct cache_foreign *f)
+{
+	struct tool_sums *s = arg;
+
+	for (unsigned i = 0; i < CONF_TOOLS; i++) {
+		if (strcmp(f->tool, cache_foreign_tool((enum conf_tool)i)))
+			continue;
+		s->files[i]++;
+		s->bytes[i] += f->size;
+	}
+	return 0;
+}
+
+static void check_tools(struct doctor *d)
+{
+	struct tool_sums s = { { 0 }, { 0 } };
+	char size[CLI_SIZE_MAX];
+
+	if (!d->c->fs || cache_foreign_each(fs_cache(d->c->fs), add_file, &s))
+		return;
+	for (unsigned i = 0; i < CONF_TOOLS; i++) {
+		cleanup_free char *dir = conf_tool_cache((enum conf_tool)i);
+
+		if (s.files[i])
+			say(d, OK, cache_foreign_tool((enum conf_tool)i),
+				"%s: %llu files, %s, not downloaded again",
+				dir ? dir : "", (unsigned long long)s.files[i],
+				cli_size(size, s.bytes[i]));
+	}
+}
+
 static void check_token(struct doctor *d)
 {
 	cleanup_free char *token = conf_hf_token(d->c->conf);
@@ -265,6 +300,7 @@ static int run(struct cli *c, int argc, char **argv)
 	check_allow_other(&d);
 	check_passthrough(&d);
 	check_cache(&d);
+	check_tools(&d);
 	check_token(&d);
 	check_hub(&d);
 	(void) cli_mounts_each(check_mount, &d);
@@ -283,9 +319,9 @@ const struct cli_cmd cli_cmd_doctor = {
 	.name = "doctor",
 	.args = "[OPTION]...",
 	.about = "Check this machine and say what to do",
-	.help = "Looks at /dev/fuse, fusermount3, the kernel, the cache, the "
-		"token, the hub and\nthe mounts. A check is ok, a note, or "
-		"bad; bad ones fail the command.\n",
+	.help = "Looks at /dev/fuse, fusermount3, the kernel, the cache, other "
+		"tools' caches, the\ntoken, the hub and the mounts. A check is "
+		"ok, a note, or bad; bad ones fail the\ncommand.\n",
 	.opts = CLI_OPT_COMMON | CLI_OPT_JSON,
 	.run = run,
 };

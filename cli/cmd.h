@@ -100,6 +100,9 @@ int cli_each_file(struct cli *c, const char *path,
 	int (*fn)(void *arg, const char *path, struct fs_node *n,
 		const struct fs_attr *attr), void *arg, bool *ret_failed);
 
+/* What `omnihub cache adopt` does (adopt.c). Returns the exit status. */
+int cli_adopt(struct cli *c);
+
 /* ---- saying (say.c) --------------------------------------------------------- */
 
 /* "omnihub: CMD: what: ERRNO: why" on stderr, where `why` may repeat `what`;
