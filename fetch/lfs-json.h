@@ -1,7 +1,7 @@
 /*
  * The Git LFS batch API (git-lfs docs/api/batch.md): the question for one
  * object, and where the answer says it is. Untrusted text, no network: fuzzed
- * by tests/fuzz/fuzz-lfs-json.c.
+ * by tests/fuzz/fuzz-onnx-json.c.
  */
 #ifndef FETCH_LFS_JSON_H
 #define FETCH_LFS_JSON_H

@@ -58,7 +58,7 @@ static int take(const char **p, const char *end, size_t nth,
 	size_t left = (size_t)(end - *p);
 	json_error_t e;
 	json_t *j cleanup_json = json_loadb(*p, left < ONNX_ENTRY_MAX ? left :
-		ONNX_ENTRY_MAX, JSON_REJECT_DUPLICATES |
+		ONNX_ENTRY_MAX, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY |
 		JSON_DISABLE_EOF_CHECK, &e);
 	int r;
 

@@ -119,11 +119,29 @@ static void note(struct server *s, struct asked *a)
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* What was POSTed; `had` came with the headers. */
+static bool take_body(int fd, const char *had, struct asked *a, size_t len)
+{
+	size_t n = strlen(had);
+
+	if (len >= sizeof(a->body) || n > len)
+		return false;
+	memcpy(a->body, had, n);
+	while (n < len) {
+		ssize_t got = recv(fd, a->body + n, len - n, 0);
+
+		if (got <= 0)
+			return false;
+		n += (size_t)got;
+	}
+	return true;
+}
+
 /* One request; false: the connection ends. */
 static bool serve(struct server *s, int fd)
 {
 	struct asked a = { .server = s, .fd = fd };
-	char head[16384], range[64];
+	char head[16384], range[64], method[8], length[16];
 	unsigned long long first, last;
 	size_t n = 0;
 
@@ -136,8 +154,12 @@ static bool serve(struct server *s, int fd)
 		head[n] = '\0';
 	} while (!strstr(head, "\r\n\r\n"));
 	a.head = !strncmp(head, "HEAD ", 5);
-	if (sscanf(head, a.head ? "HEAD %2047s HTTP/1.1" :
-			"GET %2047s HTTP/1.1", a.path) != 1)
+	if (sscanf(head, "%7s %2047s HTTP/1.1", method, a.path) != 2 ||
+	    (!a.head && strcmp(method, "GET") && strcmp(method, "POST")))
+		return false;
+	header(head, "Content-Length", length, sizeof(length));
+	if (!take_body(fd, strstr(head, "\r\n\r\n") + 4, &a,
+			(size_t)atoi(length)))
 		return false;
 	header(head, "Authorization", a.auth, sizeof(a.auth));
 	header(head, "Accept-Encoding", a.encoding, sizeof(a.encoding));

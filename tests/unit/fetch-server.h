@@ -18,6 +18,7 @@ struct asked {
 	char path[2048];	/* with the query */
 	bool head;		/* HEAD: no body may follow */
 	char auth[256];		/* value of Authorization, or "" */
+	char body[1024];	/* of a POST, or "" */
 	char encoding[64];	/* of Accept-Encoding */
 	bool ranged;
 	uint64_t first, last;	/* of Range, inclusive */
