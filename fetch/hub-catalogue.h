@@ -10,6 +10,10 @@
 
 #define CATALOGUE_REVISION "catalogue"
 
+/* Said of a file that the hub has not (any more). */
+#define CATALOGUE_GONE(hub) "was it renamed? A row of ~/.config/omnihub/" \
+	"catalogues/" hub ".tsv with its new address counts before ours"
+
 /* Of an adapter: what its members in fetch_hub_ops are, or call. */
 struct fetch_catalogue_about {
 	const char *const *bases;	/* as in the catalogue; the nth one is

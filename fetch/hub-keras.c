@@ -49,5 +49,6 @@ const struct fetch_hub_ops fetch_hub_keras = {
 	.url = fetch_catalogue_url,
 	.vet = keras_vet,
 	.digest = fetch_digest_goog,
+	.gone = CATALOGUE_GONE("keras"),
 	.known = fetch_catalogue_known,
 };

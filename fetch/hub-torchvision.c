@@ -29,6 +29,7 @@ const struct fetch_hub_ops fetch_hub_torchvision = {
 	.owner_ok = fetch_catalogue_owner_ok,
 	.answer = fetch_catalogue_answer,
 	.url = fetch_catalogue_url,
+	.gone = CATALOGUE_GONE("torchvision"),
 	.known = fetch_catalogue_known,
 	.meaning = fetch_catalogue_meaning,
 };

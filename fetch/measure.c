@@ -57,6 +57,13 @@ static void measure_free(struct measure *m)
 
 static void answer(struct measure *m, int err, const struct error *why)
 {
+	const char *gone = m->hub->ops->gone;
+	struct error longer;
+
+	if (err == -ENOENT && gone) {
+		error_set(&longer, err, "%s (%s)", error_text(why, err), gone);
+		why = &longer;
+	}
 	m->cb(m->arg, err, why, err ? NULL : &m->fact);
 	measure_free(m);
 }
