@@ -115,6 +115,8 @@ enum cache_kind {
 	CACHE_KIND_PIN,		/* hub/repo@commit kept by the user */
 	CACHE_KIND_ARCHIVE,	/* hub/repo@commit/path → what is in it (JSON);
 				 * and "!", a member → its SHA-256 */
+	CACHE_KIND_FACT,	/* hub/repo@rev/path → size and digest that no
+				 * listing told */
 };
 
 /* Append the value to `ret`; *ret_age (may be NULL) is in seconds. -ENOENT. */

@@ -1,6 +1,7 @@
 /*
- * Attributes of a node. Most are known; a staged file's need a plan, a control
- * file's its text, and whether an owner exists at all only the hub can say.
+ * Attributes of a node. Most are known; a staged file's need a plan, the size
+ * of some files is a question of its own, a control file's is that of its text,
+ * and whether an owner exists at all only the hub can say.
  */
 #include "config.h"
 
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/measure.h"
 #include "fs/name.h"
 #include "fs/series.h"
 #include "fs/tree.h"
@@ -82,8 +84,9 @@ int fs_attr_now(struct fs *fs, struct fs_node *n, struct fs_attr *ret)
 		r = attr_of_repo(fs, n, &a);
 		break;
 	case FS_FILE:
-		a.size = n->entry->size == LISTING_SIZE_UNKNOWN ? 0 :
-			n->entry->size;
+		a.size = fs_measured(n->snap, n->entry)->size;
+		if (a.size == LISTING_SIZE_UNKNOWN)
+			r = -EAGAIN;
 		break;
 	case FS_STAGED:
 		r = fs_plan_known(n->plan, &a.size);
@@ -138,6 +141,19 @@ static void planned(void *arg, int err, uint64_t size)
 	answer_attr(arg, refused ? 0 : err, refused ? 0 : size, !err);
 }
 
+static void measured(void *arg, int err, const struct error *why,
+	const struct listing_entry *e)
+{
+	struct asking_attr *k = arg;
+	char *path = err ? fs_node_path(k->node) : NULL;
+
+	if (path)
+		fs_errors_add(&k->fs->errors, path, fs_errno(err),
+			error_text(why, err));
+	free(path);
+	answer_attr(k, fs_errno(err), err ? 0 : e->size, true);
+}
+
 static void measure_ctl(struct pool_job *job)
 {
 	struct asking_attr *k = (struct asking_attr *)job;
@@ -176,6 +192,8 @@ void fs_attr_answer(struct fs *fs, struct fs_node *n, fs_node_cb *cb,
 		else
 			answer_attr(k, -ENOMEM, 0, false);
 		free(path);
+	} else if (n->kind == FS_FILE) {
+		fs_measure(n->snap, n->entry, measured, k);
 	} else {
 		k->job.run = measure_ctl;
 		pool_add(fs->work, &k->job);

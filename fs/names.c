@@ -155,7 +155,7 @@ static int open_file(void *arg, const struct listing_entry *e,
 {
 	const struct names_job *j = arg;
 
-	return fs_stack_file(&j->plans->stack, j->snap, e, ret, why);
+	return fs_stack_file_wait(&j->plans->stack, j->snap, e, ret, why);
 }
 
 static void ask_stage(struct pool_job *job)

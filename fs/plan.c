@@ -288,7 +288,7 @@ static int open_source(void *arg, const struct listing_entry *e,
 {
 	struct plan_job *j = arg;
 
-	return fs_stack_file(&j->plan->plans->stack, j->snap, e, ret, why);
+	return fs_stack_file_wait(&j->plan->plans->stack, j->snap, e, ret, why);
 }
 
 static int make(struct plan_job *j)

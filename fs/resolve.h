@@ -55,6 +55,7 @@ struct fs_snap {
 	const struct fs_lock_model *locked;	/* or NULL */
 	int64_t mtime;			/* seconds since 1970 */
 	struct listing_entry whole;	/* FETCH_ARCHIVE_PATH */
+	struct map facts;		/* resolver lock; measure.c */
 
 	atomic_bool listed;		/* own and layout are there, for good */
 	struct listing own;		/* the repository's files */

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/path.h"
 #include "fs/lock.h"
+#include "fs/measure.h"
 #include "fs/name.h"
 #include "fs/names.h"
 #include "fs/resolve.h"
@@ -43,6 +44,7 @@ static void snap_free(struct fs_snap *s)
 	listing_done(&s->layout);
 	fs_names_free(s->names);
 	fs_archive_free(s->archive);
+	fs_facts_free(s);
 	free(s->key);
 	free(s->repo);
 	free(s->revision);

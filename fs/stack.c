@@ -5,16 +5,18 @@
 #include <stdlib.h>
 
 #include "fs/lock.h"
+#include "fs/measure.h"
 
-struct cache_name fs_stack_name(const struct fs_snap *s,
+struct cache_name fs_stack_name(struct fs_snap *s,
 	const struct listing_entry *e)
 {
+	e = fs_measured(s, e);
 	return (struct cache_name){ .hub = s->hub->name, .repo = s->repo,
 		.revision = s->revision, .path = e->path, .size = e->size,
 		.id = fs_lock_id(s->locked, e) };
 }
 
-int fs_stack_file(const struct fs_stack *k, const struct fs_snap *s,
+int fs_stack_file(const struct fs_stack *k, struct fs_snap *s,
 	const struct listing_entry *e, struct src **ret, struct error *why)
 {
 	struct cache_name name = fs_stack_name(s, e);
@@ -24,16 +26,16 @@ int fs_stack_file(const struct fs_stack *k, const struct fs_snap *s,
 	if (fs_archive_of(s, e))
 		return k->here ? fs_archive_here(s->archive, e, ret) :
 			fs_archive_member(s->archive, e, true, ret, why);
-	if (e->size == LISTING_SIZE_UNKNOWN)
-		return error_set(why, -ENOTSUP, "%s: the hub tells no size",
+	if (name.size == LISTING_SIZE_UNKNOWN)
+		return error_set(why, -EAGAIN, "%s: its size is not known yet",
 			e->path);
-	if (e->size == 0) {
+	if (name.size == 0) {
 		*ret = src_from_memory(NULL, 0);
 		return *ret ? 0 : -ENOMEM;
 	}
 	if (!k->offline) {
 		r = fetch_src_new(s->hub->fetch, s->repo, s->revision, e->path,
-			e->size, &e->id, &remote);
+			name.size, &name.id, &remote);
 		if (r)
 			return error_set(why, r, "%s", e->path);
 	}
@@ -45,7 +47,15 @@ int fs_stack_file(const struct fs_stack *k, const struct fs_snap *s,
 	return 0;
 }
 
-int fs_stack_staged(const struct fs_stack *k, const struct fs_snap *s,
+int fs_stack_file_wait(const struct fs_stack *k, struct fs_snap *s,
+	const struct listing_entry *e, struct src **ret, struct error *why)
+{
+	int r = fs_measure_wait(s, e, &e, why);
+
+	return r ? r : fs_stack_file(k, s, e, ret, why);
+}
+
+int fs_stack_staged(const struct fs_stack *k, struct fs_snap *s,
 	struct stage_recipe *recipe, struct src **ret, struct error *why)
 {
 	unsigned n = stage_recipe_sources(recipe);

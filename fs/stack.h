@@ -26,16 +26,20 @@ struct fs_stack {
 			 * for is a src without bytes */
 };
 
-/* What names the bytes of a repository file in the cache; the strings are the
- * snapshot's and the entry's. */
-struct cache_name fs_stack_name(const struct fs_snap *s,
+/* What names the bytes of a repository file in the cache, measured if that is
+ * known; the strings are the snapshot's. */
+struct cache_name fs_stack_name(struct fs_snap *s,
 	const struct listing_entry *e);
 
-int fs_stack_file(const struct fs_stack *k, const struct fs_snap *s,
+/* -EAGAIN: the file is not measured yet. */
+int fs_stack_file(const struct fs_stack *k, struct fs_snap *s,
+	const struct listing_entry *e, struct src **ret, struct error *why);
+/* The same on a thread that may wait: measures it. */
+int fs_stack_file_wait(const struct fs_stack *k, struct fs_snap *s,
 	const struct listing_entry *e, struct src **ret, struct error *why);
 
 /* -EBADMSG: a source of the recipe is no file of the snapshot. */
-int fs_stack_staged(const struct fs_stack *k, const struct fs_snap *s,
+int fs_stack_staged(const struct fs_stack *k, struct fs_snap *s,
 	struct stage_recipe *recipe, struct src **ret, struct error *why);
 
 #endif

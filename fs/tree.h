@@ -75,7 +75,8 @@ const char *fs_alias(const struct fs *fs, const struct fs_hub *hub,
 
 /* ---- attr.c ------------------------------------------------------------------ */
 
-/* Attributes without waiting. -EAGAIN: of a file that is not planned yet. */
+/* Attributes without waiting. -EAGAIN: of a file that is not planned or not
+ * measured yet. */
 int fs_attr_now(struct fs *fs, struct fs_node *n, struct fs_attr *ret);
 /* Attributes for who looked n up; a reference to n is taken over. */
 void fs_attr_answer(struct fs *fs, struct fs_node *n, fs_node_cb *cb,

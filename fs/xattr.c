@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fs/lock.h"
+#include "fs/measure.h"
 #include "fs/tree.h"
 
 #define PREFIX "user.omnihub."
@@ -143,7 +144,7 @@ static int show_sha256(struct fs *fs, struct fs_node *n, struct buf *ret)
 
 	if (n->kind != FS_FILE)
 		return -ENODATA;
-	id = &n->entry->id;
+	id = &fs_measured(n->snap, n->entry)->id;
 	if (id->alg != OBJID_SHA256) {
 		stat_node(fs, n, &st);
 		id = &st.id;

@@ -10,7 +10,9 @@
  * and staging adds pytorch/{model.onnx,model.safetensors,refused.onnx}. In
  * org/asks, which has the same, pytorch/ asks: it has part.onnx and
  * model.safetensors.
- * The hub of archives, pytorch/torchserve, is one repository:
+ * pytorch/torchvision is one repository and has late.bin of no known size
+ * beside; tensorflow has pub/model of versions 1 and 2 and pub/deep/er/model of
+ * version 5. The hub of archives, pytorch/torchserve, is one repository:
  *
  *   deep/t.tar.gz  own.zip  own/file  plain.txt  twin.tar.gz  twin.zip
  *   unknown.mar (of no known size)  z.zip
@@ -20,6 +22,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "base/error.h"
 
 #define DOUBLE_COMMIT_1 "1111111111111111111111111111111111111111"
 #define DOUBLE_COMMIT_2 "2222222222222222222222222222222222222222"
@@ -53,6 +57,10 @@ void double_evict(void);
 /* Answers wait until release. */
 void double_hold(void);
 void double_release(void);
+/* Between the files of the double: until release; and err with words. */
+void double_wait(void);
+bool double_held(void);
+int double_fail(struct error *why, int err);
 /* Every src from now on has this epoch. */
 void double_epoch(unsigned epoch);
 

@@ -353,6 +353,96 @@ static void version_listings(void)
 	close_fs(fs);
 }
 
+/* Several ask at once; the answers are told. */
+struct crowd {
+	sem_t sem;
+	_Atomic unsigned right;
+};
+
+static void crowd_told(void *arg, int err, struct fs_node *n,
+	const struct fs_attr *a)
+{
+	struct crowd *c = arg;
+
+	if (!err && a->size == 8 + 40 && a->fixed)
+		atomic_fetch_add(&c->right, 1);
+	fs_node_unref(n);
+	t_int(sem_post(&c->sem), 0);
+}
+
+static void measured(void)
+{
+	static const char late[] = "pytorch/torchvision/late.bin";
+	struct fs *fs = open_fs(NULL);
+	struct fs_node *dir = NULL, *n = NULL;
+	struct fs_handle *h = NULL;
+	struct fs_dir *d = NULL;
+	struct crowd c = { .right = 0 };
+	struct buf b = BUF_INIT(256);
+	struct fs_attr a;
+	char text[256];
+
+	/* Nobody measures what is only listed. */
+	show(fs, "pytorch/torchvision", text, sizeof(text));
+	t_str(text, "config.json late.bin model.safetensors onnx/ pytorch/ ");
+	t_int(double_hub.measured, 0);
+	t_int(fs_walk_wait(fs, "pytorch/torchvision", &dir, NULL), 0);
+	t_int(fs_readdir_wait(fs, dir, &d), 0);
+	t_int(fs_dir_node(d, 1, &n, &a), -EAGAIN);
+
+	/* One question for all who want to know. */
+	t_int(sem_init(&c.sem, 0, 0), 0);
+	double_hold();
+	for (int i = 0; i < 5; i++)
+		fs_lookup(fs, dir, "late.bin", crowd_told, &c);
+	double_release();
+	for (int i = 0; i < 5; i++)
+		t_int(sem_wait(&c.sem), 0);
+	t_int(c.right, 5);
+	t_int(sem_destroy(&c.sem), 0);
+	t_int(double_hub.measured, 1);
+	t_int(fs_dir_node(d, 1, &n, &a), 0);
+	t_int(a.size, 8 + 40);
+	t_int(fs_open_wait(fs, n, &h), 0);
+	t_int(fs_handle_src(h)->size, 8 + 40);
+	fs_close(h);
+	fs_node_unref(n);
+	fs_dir_free(d);
+	fs_node_unref(dir);
+	t_int(double_hub.measured, 1);
+
+	/* The snapshot is forgotten, the fact is not; nor without network. */
+	clock_advance(3600000);
+	double_hub.err = -ETIMEDOUT;
+	t_int(stat_path(fs, "onnx", &a), -ENOENT);
+	t_int(stat_path(fs, late, &a), 0);
+	t_int(a.size, 8 + 40);
+	t_int(double_hub.measured, 1);
+	buf_done(&b);
+	close_fs(fs);
+
+	/* Not told: the reason, and not asked for at each step. */
+	fs = open_fs(NULL);
+	t_int(stat_path(fs, "pytorch/torchvision/config.json", &a), 0);
+	double_hub.err = -EACCES;
+	t_int(stat_path(fs, late, &a), -EACCES);
+	t_int(stat_path(fs, late, &a), -EACCES);
+	t_int(double_hub.measured, 1);
+	fs_errors(fs, 1, &b);
+	t_check(strstr((const char *)b.data, late));
+	buf_done(&b);
+	double_hub.err = 0;
+	clock_advance(6000);
+	t_int(stat_path(fs, late, &a), 0);
+	t_int(double_hub.measured, 2);
+	close_fs(fs);
+
+	fs = open_fs("offline=1");
+	t_int(stat_path(fs, late, &a), -EHOSTUNREACH);
+	t_int(double_hub.measured, 0);
+	close_fs(fs);
+}
+
 static void branch_moves(void)
 {
 	struct fs *fs = open_fs(NULL);
@@ -707,6 +797,7 @@ int main(void)
 	single();
 	versions();
 	version_listings();
+	measured();
 	branch_moves();
 	patience();
 	owners();

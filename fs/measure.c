@@ -1,0 +1,318 @@
+#include "config.h"
+
+#include "fs/measure.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define FACT_MAX 16384		/* bytes of an index entry */
+
+struct fact {
+	struct listing_entry entry;	/* constant once measured */
+	bool measured;			/* resolver lock; for good */
+	bool looked;			/* resolver lock; the index has none */
+	bool busy;			/* resolver lock; a job is under way */
+	int err;			/* resolver lock; of the last asking */
+	uint64_t err_at;		/* resolver lock; clock_ms */
+	struct error why;		/* resolver lock; of err */
+	struct fs_waiter *waiters;	/* resolver lock */
+};
+
+struct asking {
+	struct pool_job job;
+	struct fs_snap *snap;		/* a reference */
+	struct fact *fact;		/* the snapshot's */
+	int err;
+	struct error why;
+	struct fetch_fact got;
+};
+
+static int free_each(void *arg, const char *key, void *value)
+{
+	struct fact *f = value;
+
+	(void) arg;
+	(void) key;
+	free(f->entry.path);
+	free(f);
+	return 0;
+}
+
+void fs_facts_free(struct fs_snap *s)
+{
+	map_each(&s->facts, free_each, NULL);
+	map_done(&s->facts);
+}
+
+/* Under the lock. */
+static struct fact *fact_of(struct fs_snap *s, const struct listing_entry *e)
+{
+	struct fact *f = map_get(&s->facts, e->path);
+
+	if (f || !(f = calloc(1, sizeof(*f))))
+		return f;
+	f->entry = *e;
+	f->entry.path = strdup(e->path);
+	if (!f->entry.path || map_put(&s->facts, e->path, f, NULL)) {
+		free(f->entry.path);
+		free(f);
+		return NULL;
+	}
+	return f;
+}
+
+/* Under the lock. */
+static void found(struct fact *f, const struct fetch_fact *got)
+{
+	f->entry.size = got->size;
+	f->entry.id = got->id;
+	f->measured = true;
+}
+
+/* ---- the index ----------------------------------------------------------------- */
+
+/* A listing of one. The caller frees; NULL: no memory. */
+static char *key_of(const struct fs_snap *s, const char *path)
+{
+	char *key;
+
+	return asprintf(&key, "%s/%s", s->key, path) < 0 ? NULL : key;
+}
+
+static int recall(const struct fs_snap *s, const char *path,
+	struct fetch_fact *ret)
+{
+	struct buf b = BUF_INIT(FACT_MAX);
+	struct listing l = { 0 };
+	char *key = key_of(s, path);
+	int r = key ? cache_index_get(s->resolver->cache, CACHE_KIND_FACT, key,
+			      &b, NULL) : -ENOMEM;
+
+	free(key);
+	if (!r)
+		r = listing_from_json((const char *)b.data, b.len, &l, NULL);
+	if (!r && (l.n != 1 || strcmp(l.v[0].path, path) ||
+			l.v[0].kind != LISTING_FILE ||
+			l.v[0].size == LISTING_SIZE_UNKNOWN))
+		r = -EBADMSG;
+	if (!r)
+		*ret = (struct fetch_fact){ l.v[0].size, l.v[0].id };
+	listing_done(&l);
+	buf_done(&b);
+	return r;
+}
+
+static void remember(const struct fs_snap *s, const char *path,
+	const struct fetch_fact *got)
+{
+	struct listing l = { 0 };
+	char *key = key_of(s, path), *json = NULL;
+
+	if (key && !listing_add(&l, path, LISTING_FILE, got->size, &got->id))
+		json = listing_to_json(&l);
+	if (json)
+		(void) cache_index_put(s->resolver->cache, CACHE_KIND_FACT, key,
+			json, strlen(json));
+	free(json);
+	free(key);
+	listing_done(&l);
+}
+
+const struct listing_entry *fs_measured(struct fs_snap *s,
+	const struct listing_entry *e)
+{
+	pthread_mutex_t *lock = &s->resolver->lock;
+	struct fetch_fact got;
+	struct fact *f;
+	int r;
+
+	if (e->size != LISTING_SIZE_UNKNOWN)
+		return e;
+	pthread_mutex_lock(lock);
+	f = map_get(&s->facts, e->path);
+	if (f && f->measured)
+		e = &f->entry;
+	r = f && (f->measured || f->looked);
+	pthread_mutex_unlock(lock);
+	if (r)
+		return e;
+	r = recall(s, e->path, &got);
+	pthread_mutex_lock(lock);
+	f = fact_of(s, e);
+	if (f && !r && !f->measured)
+		found(f, &got);
+	if (f && f->measured)
+		e = &f->entry;
+	else if (f)
+		f->looked = true;
+	pthread_mutex_unlock(lock);
+	return e;
+}
+
+/* ---- asking --------------------------------------------------------------------- */
+
+static void settle(struct asking *k)
+{
+	struct fact *f = k->fact;
+	struct fs_waiter *list, *w;
+
+	pthread_mutex_lock(&k->snap->resolver->lock);
+	if (!k->err && !f->measured)
+		found(f, &k->got);
+	f->busy = false;
+	f->err = k->err;
+	f->err_at = clock_ms();
+	f->why = k->why;
+	list = f->waiters;
+	f->waiters = NULL;
+	pthread_mutex_unlock(&k->snap->resolver->lock);
+	while ((w = list)) {
+		list = w->next;
+		((fs_measure_cb *)w->cb)(w->arg, k->err, &k->why,
+			k->err ? NULL : &f->entry);
+		free(w);
+	}
+	fs_snap_unref(k->snap);
+	free(k);
+}
+
+static void take_answer(struct pool_job *job)
+{
+	struct asking *k = (struct asking *)job;
+
+	if (!k->err && k->got.size > INT64_MAX)
+		k->err = error_set(&k->why, -EIO, "the hub tells no size");
+	if (!k->err)
+		remember(k->snap, k->fact->entry.path, &k->got);
+	settle(k);
+}
+
+/* On the engine thread. */
+static void told(void *arg, int err, const struct error *why,
+	const struct fetch_fact *got)
+{
+	struct asking *k = arg;
+
+	k->err = err;
+	if (why)
+		k->why = *why;
+	if (!err)
+		k->got = *got;
+	k->job.run = take_answer;
+	pool_add(k->snap->resolver->work, &k->job);
+}
+
+/* Another process may have asked since we looked. */
+static void look(struct pool_job *job)
+{
+	struct asking *k = (struct asking *)job;
+	struct fs_snap *s = k->snap;
+	const struct listing_entry *e = &k->fact->entry;
+
+	if (!recall(s, e->path, &k->got)) {
+		settle(k);
+	} else if (s->resolver->offline) {
+		k->err = error_set(&k->why, -EHOSTUNREACH,
+			"%s: its size is not known here, and the network is "
+			"switched off", e->path);
+		settle(k);
+	} else {
+		fetch_measure(s->hub->fetch, s->repo, s->revision, e->path,
+			&e->id, told, k);
+	}
+}
+
+/* Under the lock; as join() of resolve.c. */
+static int join(struct asking *k, fs_measure_cb *cb, void *arg)
+{
+	struct fact *f = k->fact;
+
+	if (f->measured)
+		return 0;
+	if (!f->busy && f->err && clock_ms() - f->err_at < FS_NEGATIVE_MS) {
+		k->why = f->why;
+		return f->err;
+	}
+	if (fs_waiter_add(&f->waiters, (void (*)(void))cb, arg))
+		return -ENOMEM;
+	if (f->busy)
+		return -EINPROGRESS;
+	f->busy = true;
+	k->snap->refs++;
+	return -EAGAIN;
+}
+
+void fs_measure(struct fs_snap *s, const struct listing_entry *e,
+	fs_measure_cb *cb, void *arg)
+{
+	struct asking *k;
+	int r = -ENOMEM;
+
+	if (e->size != LISTING_SIZE_UNKNOWN) {
+		cb(arg, 0, NULL, e);
+		return;
+	}
+	k = calloc(1, sizeof(*k));
+	if (k) {
+		k->job.run = look;
+		k->snap = s;
+		pthread_mutex_lock(&s->resolver->lock);
+		k->fact = fact_of(s, e);
+		if (k->fact)
+			r = join(k, cb, arg);
+		pthread_mutex_unlock(&s->resolver->lock);
+	}
+	if (r == -EAGAIN) {
+		pool_add(s->resolver->work, &k->job);
+		return;
+	}
+	if (r != -EINPROGRESS)
+		cb(arg, r, k ? &k->why : NULL, r ? NULL : &k->fact->entry);
+	free(k);
+}
+
+/* ---- waiting --------------------------------------------------------------------- */
+
+struct wait {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool done;			/* lock */
+	int err;			/* lock */
+	struct error why;		/* lock */
+	const struct listing_entry *e;	/* lock */
+};
+
+static void arrive(void *arg, int err, const struct error *why,
+	const struct listing_entry *e)
+{
+	struct wait *w = arg;
+
+	pthread_mutex_lock(&w->lock);
+	w->done = true;
+	w->err = err;
+	if (err && why)
+		w->why = *why;
+	w->e = e;
+	pthread_cond_signal(&w->cond);
+	pthread_mutex_unlock(&w->lock);
+}
+
+int fs_measure_wait(struct fs_snap *s, const struct listing_entry *e,
+	const struct listing_entry **ret, struct error *why)
+{
+	struct wait w = { .lock = PTHREAD_MUTEX_INITIALIZER,
+		.cond = PTHREAD_COND_INITIALIZER };
+
+	fs_measure(s, e, arrive, &w);
+	pthread_mutex_lock(&w.lock);
+	while (!w.done)
+		pthread_cond_wait(&w.cond, &w.lock);
+	pthread_mutex_unlock(&w.lock);
+	if (w.err)
+		return error_set(why, w.err, "%s", error_text(&w.why, w.err));
+	*ret = w.e;
+	return 0;
+}

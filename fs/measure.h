@@ -1,0 +1,31 @@
+/*
+ * Sizes that no listing tells: asked for when somebody wants one, one question
+ * for all who wait, and kept for good with the snapshot and in the index, for
+ * the bytes of a revision do not change. A listing is never changed: what was
+ * found is an entry of its own, which stands in for the listing's.
+ */
+#ifndef FS_MEASURE_H
+#define FS_MEASURE_H
+
+#include "base/error.h"
+#include "base/listing.h"
+#include "fs/resolve.h"
+
+/* e, of snapshot s, or the entry that stands in for it: with its size, as far
+ * as memory and index know it. Good as long as s is. */
+const struct listing_entry *fs_measured(struct fs_snap *s,
+	const struct listing_entry *e);
+
+/* err 0: what stands in for the entry; otherwise why says it in words. */
+typedef void fs_measure_cb(void *arg, int err, const struct error *why,
+	const struct listing_entry *e);
+void fs_measure(struct fs_snap *s, const struct listing_entry *e,
+	fs_measure_cb *cb, void *arg);
+/* For threads that may wait for the network. */
+int fs_measure_wait(struct fs_snap *s, const struct listing_entry *e,
+	const struct listing_entry **ret, struct error *why);
+
+/* Of a snapshot that nobody has any more. */
+void fs_facts_free(struct fs_snap *s);
+
+#endif
