@@ -1,7 +1,8 @@
 /*
- * Rotary position embeddings: the frequencies by which a position turns a
- * pair of numbers. They are no weights; transformers computes them from
- * config.json in f32 (modeling_rope_utils.py), so this rounds where it does.
+ * Positions that are no weights. Rotary ones: the frequencies by which a
+ * position turns a pair of numbers, which transformers computes from
+ * config.json in f32 (modeling_rope_utils.py). Sinusoids, in f64. Buckets of
+ * distances, in f32. This rounds where it does.
  */
 #include "config.h"
 
@@ -131,4 +132,63 @@ int stage_bp_rope_frequencies(struct bp_run *r, const struct bp_expr *e,
 	}
 	err = scale(r, e, &args[2], v, n);
 	return err ? err : to_list(r, v, n, ret);
+}
+
+/* sin and cos are taken of position times frequency. In f32 the product would
+ * be wrong by a part of the position: so each frequency comes as two, of which
+ * the first has few enough bits that the product is exact. */
+int stage_bp_sinusoid_frequencies(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	struct bp_value *list;
+	size_t n;
+
+	if (args[0].kind != BP_V_INT || args[0].i < 2 || args[0].i % 2 ||
+	    args[0].i > BP_LIST_MAX)
+		return stage_bp_fail(r, &e->at, "%s() needs an even number of "
+			"up to %d", e->name, BP_LIST_MAX);
+	n = (size_t)args[0].i / 2;
+	list = stage_arena_array(&r->arena, 2 * n, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		double f = 1 / pow(10000, 2.0 * (double)i / (double)(2 * n));
+		double high = floor(f * 4096) / 4096;
+
+		list[i] = (struct bp_value){ .kind = BP_V_FLOAT, .f = high };
+		list[n + i] = (struct bp_value){ .kind = BP_V_FLOAT,
+			.f = f - high };
+	}
+	*ret = (struct bp_value){ .kind = BP_V_LIST, .n = 2 * n,
+		.list = list };
+	return 0;
+}
+
+/* T5's: half of the buckets for distances one by one, the others for what is
+ * logarithmically wider. */
+int stage_bp_relative_buckets(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	int64_t n = args[0].i, far = args[1].i;
+	struct bp_value *list;
+
+	if (args[0].kind != BP_V_INT || args[1].kind != BP_V_INT || n < 2 ||
+	    far <= n / 2 || far >= STAGE_KNOWN_MAX)
+		return stage_bp_fail(r, &e->at, "%s() needs two buckets and a "
+			"distance above half of them and below %d", e->name,
+			STAGE_KNOWN_MAX);
+	list = stage_arena_array(&r->arena, (size_t)far + 1, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	for (int64_t i = 0; i <= far; i++) {
+		float wide = logf((float)i / (float)(n / 2)) /
+			(float)log((double)far / (double)(n / 2)) *
+			(float)(n - n / 2);
+		int64_t bucket = i < n / 2 ? i : n / 2 + (int64_t)wide;
+
+		list[i] = stage_bp_int(bucket < n ? bucket : n - 1);
+	}
+	*ret = (struct bp_value){ .kind = BP_V_LIST, .n = (size_t)far + 1,
+		.list = list };
+	return 0;
 }
