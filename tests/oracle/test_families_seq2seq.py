@@ -35,10 +35,21 @@ BART = dict(vocab_size=VOCAB, d_model=32, encoder_layers=2, decoder_layers=3,
             decoder_attention_heads=2, max_position_embeddings=40,
             pad_token_id=1, bos_token_id=0, eos_token_id=2,
             decoder_start_token_id=2, forced_eos_token_id=2)
-KINDS = {"T5": T5, "MT5": T5}
+KINDS = {"T5": T5, "MT5": T5, "Bart": BART, "MBart": BART, "Marian": BART,
+         "Pegasus": BART}
 
 
-def build(kind, head, config=None, seed=0):
+def place(model):
+    with torch.no_grad():
+        for side in (model.get_encoder(), model.get_decoder()):
+            side.embed_positions.weight.copy_(
+                side.embed_positions.create_weight())
+
+
+def build(kind, head, config=None, seed=0, computed=None):
+    """computed: positions are what their class makes of them. Marian's have
+    to be, as it never saves them."""
+    computed = kind == "Marian" if computed is None else computed
     cls = getattr(transformers, kind + "Config")
     model = models.build(kind + head, cls(**{**KINDS[kind], **(config or {})}),
                          seed)
@@ -46,7 +57,9 @@ def build(kind, head, config=None, seed=0):
     with torch.no_grad():
         for name, buffer in model.named_buffers():
             if name == "final_logits_bias":
-                buffer.copy_(torch.randn(buffer.shape))
+                buffer.copy_(torch.randn(buffer.shape).bfloat16())
+    if computed:
+        place(model)
     return model
 
 
@@ -67,7 +80,7 @@ def text_ports(model):
     first = {"encoder_attention_mask": (B, E), "input_ids": (B, D),
              "encoder_hidden_states": (B, E, width)}
     again = {"encoder_attention_mask": (B, E), "input_ids": (B, D)}
-    logits = {"logits": (B, D, model.config.vocab_size)}
+    logits = {"logits": (B, D, model.lm_head.weight.shape[0])}
     given, more = dict(logits), dict(logits)
     for i in range(layers):
         for side, was, now in (("decoder", PD, f"{PD} + {D}"), ("encoder", E, E)):
@@ -82,8 +95,10 @@ def text_ports(model):
 
 
 def text_source(model, rng):
-    """What the encoder is fed, and as what the decoder's mask is known."""
-    ids = rng.integers(3, VOCAB, (ROWS, 11), dtype=np.int64)
+    """What the encoder is fed: as much as it may be, up to 900 tokens."""
+    n = getattr(model.config, "max_position_embeddings", 11)
+    ids = rng.integers(3, VOCAB, (ROWS, min(n - 29, 900) if n > 40 else 11),
+                       dtype=np.int64)
     mask = np.ones_like(ids)
     mask[-1, 7:] = 0
     return {"input_ids": ids, "attention_mask": mask}
@@ -153,11 +168,18 @@ def compared(model, repo, opset, ports=text_ports, source=text_source):
         shutil.rmtree(out)
 
 
-def case(kind, config=None, opset=13, seed=0, dtype=None,
-         head="ForConditionalGeneration", **repo):
-    model = build(kind, head, config, seed)
+def generating(kind, config=None, seed=0, **how):
+    return build(kind, "MTModel" if kind == "Marian" else
+                 "ForConditionalGeneration", config, seed, **how)
+
+
+def case(kind, config=None, opset=13, seed=0, dtype=None, computed=None,
+         **repo):
+    model = generating(kind, config, seed, computed=computed)
     if dtype:
         model = families.rounded(model, dtype)
+    if kind == "Marian":
+        place(model)
     with tempfile.TemporaryDirectory(prefix="repo-") as path:
         families.write_repo(model, path, dtype=dtype, **repo)
         return compared(model, path, opset)
@@ -305,6 +327,71 @@ def buckets(report):
         report.run(f"T5 {n} buckets to {far}", run, n, far)
 
 
+def one_sided(head, outputs, opset=13, config=None, **repo):
+    """The decoder reads the encoder's tokens, shifted."""
+    model = build("Bart", head, config)
+    axes = (B, "sequence_length")
+
+    def run(session, errors):
+        feed = text_source(model, np.random.default_rng(7))
+        feed["input_ids"][0, 4] = feed["input_ids"][0, 10] = 2
+        feed["input_ids"][1, 2] = feed["input_ids"][1, 6] = 2
+        with torch.no_grad():
+            want = model(**{k: torch.from_numpy(v) for k, v in feed.items()})
+        for name, got in zip(outputs, session.run(list(outputs), feed)):
+            errors.add(name, got, want[name])
+
+    with tempfile.TemporaryDirectory(prefix="repo-") as path:
+        families.write_repo(model, path, **repo)
+        return families.compared(path, opset, {
+            "input_ids": axes, "attention_mask": axes}, outputs, run)
+
+
+def barts(report):
+    for kind in ("Bart", "MBart", "Marian", "Pegasus"):
+        for name, config in {
+                "scale_embedding": dict(scale_embedding=True),
+                "relu": dict(activation_function="relu"),
+                "swish": dict(activation_function="swish"),
+                "not tied": dict(tie_word_embeddings=False),
+                "6 and 1 layers": dict(encoder_layers=6, decoder_layers=1),
+                "as many heads": dict(encoder_attention_heads=2)}.items():
+            report.run(f"{kind} {name}", case, kind, config=config)
+        report.run(f"{kind}, config.json without defaults", case, kind,
+                   scale_embedding=None, activation_function=None,
+                   is_encoder_decoder=None, tie_word_embeddings=None)
+    for kind in ("Marian", "Pegasus"):
+        report.run(f"{kind} 1024 wide, no positions in the file", case, kind,
+                   config=dict(d_model=1024, decoder_layers=1,
+                               encoder_layers=1), computed=True,
+                   drop=lambda n: "embed_positions" in n)
+        report.run(f"{kind}, no positions in the file", case, kind,
+                   computed=True, drop=lambda n: "embed_positions" in n)
+    for kind in ("Bart", "Marian", "Pegasus"):
+        report.run(f"{kind} of 900 tokens", case, kind, computed=kind != "Bart",
+                   config=dict(max_position_embeddings=1024),
+                   drop=lambda n, k=kind: k != "Bart" and "embed_pos" in n)
+    report.run("Marian, two vocabularies", case, "Marian", config=dict(
+        share_encoder_decoder_embeddings=False, decoder_vocab_size=130))
+    report.run("Bart named as the published one", case, "Bart",
+               rename=lambda n: n.removeprefix("model."),
+               normalize_before=False, add_final_layer_norm=False,
+               normalize_embedding=True, static_position_embeddings=False,
+               add_bias_logits=False, extra_pos_embeddings=2,
+               num_hidden_layers=2)
+    for opset in families.OPSETS:
+        report.run(f"Bart ForSequenceClassification opset {opset}", one_sided,
+                   "ForSequenceClassification", {"logits": (B, 3)},
+                   opset=opset)
+        report.run(f"Bart ForQuestionAnswering opset {opset}", one_sided,
+                   "ForQuestionAnswering",
+                   {"start_logits": (B, "sequence_length"),
+                    "end_logits": (B, "sequence_length")}, opset=opset)
+    report.run("Bart ForSequenceClassification of five", one_sided,
+               "ForSequenceClassification", {"logits": (B, 5)},
+               config=dict(num_labels=5))
+
+
 def refusals(report):
     for name, (kind, reason, changes) in {
             "decoder": ("T5", r"is_decoder is true", dict(is_decoder=True)),
@@ -322,18 +409,36 @@ def refusals(report):
                           dict(extra={"decoder.block.1.layer.0."
                                       "SelfAttention.relative_attention_bias"
                                       ".weight": torch.ones(32, 4)})),
+            "normalised before": ("Bart", r"normalize_before is true", dict(
+                normalize_before=True)),
+            "normalised behind": ("MBart", r"normalize_before is false", dict(
+                normalize_before=False)),
+            "learned positions": (
+                "Pegasus", r"static_position_embeddings is false", dict(
+                    static_position_embeddings=False)),
+            "sinusoids": ("Bart", r"static_position_embeddings is true", dict(
+                static_position_embeddings=True)),
+            "positions": ("Bart", r"42 rows, config.json says 43", dict(
+                max_position_embeddings=41)),
+            "vocabulary of the decoder": ("Marian", r"config.json says 121",
+                                          dict(vocab_size=121)),
+            "no head": ("MBart", r"lm_head.weight is missing and", dict(
+                tie_word_embeddings=False)),
+            "layers twice": ("Bart", r"num_hidden_layers is 3", dict(
+                num_hidden_layers=3)),
+            "decoder alone": ("Bart", r'"BartForCausalLM" of model_type', dict(
+                architectures=["BartForCausalLM"])),
             "cut": ("T5", r'no weight "decoder.block.1.layer.2', dict(
                 drop=lambda n: n.startswith("decoder.block.1.layer.2"))),
             }.items():
         report.run(f"refused: {kind} {name}", lambda k=kind, r=reason,
-                   c=changes: families.refused(build(
-                       k, "ForConditionalGeneration"), r, **c))
+                   c=changes: families.refused(generating(k), r, **c))
 
 
 def main():
     report = Report(sys.argv[1:])
     families.start()
-    for part in (every_kind, t5, buckets, refusals):
+    for part in (every_kind, t5, buckets, barts, refusals):
         part(report)
     return families.finish(report)
 
