@@ -107,6 +107,9 @@ int fetch_owner_check(const struct fetch_hub *h, const char *owner);
  * to a snapshot. -ENOENT, -EACCES, -ETIMEDOUT, -EHOSTUNREACH, -EIO. */
 void fetch_resolve(struct fetch_hub *h, const char *repo, const char *rev,
 	fetch_snapshot_cb *cb, void *arg);
+/* Any thread. What this hub answered at another time, before its snapshot is
+ * asked about: it spares the hub what the snapshot says (place). */
+void fetch_recall(struct fetch_hub *h, const struct fetch_snapshot *s);
 /* Every file of a snapshot, sorted; all pages. With size and digest as far as
  * the hub tells them without a request a file: LISTING_SIZE_UNKNOWN is for
  * fetch_measure(). -ENODATA: this hub only has the whole as an archive,

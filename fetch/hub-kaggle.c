@@ -57,7 +57,7 @@ static void kaggle_answer(struct fetch_query *q)
 		fetch_kaggle_resolve(q, k, name, q->revision, NULL);
 		break;
 	case FETCH_LIST:
-		fetch_kaggle_list(q, k, name, q->revision);
+		fetch_kaggle_list(q, k, name, q->revision, NULL);
 		break;
 	case FETCH_LIST_OWNER:
 		fetch_kaggle_below(q, k, name);

@@ -16,6 +16,7 @@ static const struct fetch_hub_ops *const hub_table[] = {
 	&fetch_hub_kaggle,
 	&fetch_hub_keras,
 	&fetch_hub_torchhub,
+	&fetch_hub_tensorflow,
 	&fetch_hub_torchserve,
 	&fetch_hub_torchvision,
 	&fetch_hub_onnx,
@@ -198,6 +199,12 @@ void fetch_resolve(struct fetch_hub *h, const char *repo, const char *rev,
 	fetch_snapshot_cb *cb, void *arg)
 {
 	fetch_query_ask(h, FETCH_RESOLVE, repo, rev, cb, NULL, arg);
+}
+
+void fetch_recall(struct fetch_hub *h, const struct fetch_snapshot *s)
+{
+	if (h->ops->recall)
+		h->ops->recall(h, s);
 }
 
 void fetch_list(struct fetch_hub *h, const char *repo, const char *revision,

@@ -18,7 +18,7 @@
 
 /* What is known of a file before its first byte. */
 struct fetch_file {
-	char *revision;
+	char *repo, *revision, *path;
 	uint64_t size;		/* bytes */
 	struct objid id;
 };
@@ -72,6 +72,8 @@ struct fetch_hub_ops {
 	 * of url() have failed. cb may come before it returns. */
 	void (*locate)(struct fetch_hub *h, const struct fetch_file *f,
 		fetch_locate_cb *cb, void *arg);
+	/* MAY. As fetch_recall(). */
+	void (*recall)(struct fetch_hub *h, const struct fetch_snapshot *s);
 	/* MAY. Does a reply (of any hop, below 400) speak of this very file?
 	 * Engine thread. -EIO, -ESTALE with words: no. */
 	int (*vet)(const struct fetch_file *f, const struct fetch_reply *r,
@@ -121,5 +123,6 @@ extern const struct fetch_hub_ops fetch_hub_torchhub;
 extern const struct fetch_hub_ops fetch_hub_torchserve;
 extern const struct fetch_hub_ops fetch_hub_torchvision;
 extern const struct fetch_hub_ops fetch_hub_onnx;
+extern const struct fetch_hub_ops fetch_hub_tensorflow;
 
 #endif

@@ -16,7 +16,9 @@ struct job {
 	struct fetch_query *query;
 	struct fetch_kaggle_call call;
 	char *name;			/* Kaggle's, canonical */
-	char *place;
+	struct fetch_snapshot *as;	/* the alias; NULL: none */
+	void (*failed)(struct fetch_query *q, int err,
+		const struct error *why);
 	char version[KAGGLE_DIGITS_MAX + 1];
 	struct listing listing;
 	int64_t mtime;
@@ -40,10 +42,14 @@ static void answer(struct job *j, int err, const struct error *why,
 		listing_done(&l);
 	else
 		listing_sort(&l);
-	fetch_query_answer(j->query, err, why, snap, err || snap ? NULL : &l);
+	if (err && j->failed)
+		j->failed(j->query, err, why);
+	else
+		fetch_query_answer(j->query, err, why, snap,
+			err || snap ? NULL : &l);
 	fetch_kaggle_call_done(&j->call);
+	fetch_snapshot_free(j->as);
 	free(j->name);
-	free(j->place);
 	free(j);
 }
 
@@ -58,15 +64,33 @@ static void start(struct job *j)
 	answer(j, r, &why, NULL);
 }
 
+static int set_alias(struct job *j, const struct fetch_kaggle_alias *alias)
+{
+	if (!alias)
+		return 0;
+	j->failed = alias->failed;
+	if (!alias->repo)
+		return 0;
+	j->as = fetch_snapshot_new(alias->repo, alias->revision);
+	if (j->as)
+		j->as->place = strdup(alias->place);
+	return j->as && j->as->place ? 0 : -ENOMEM;
+}
+
 static struct job *job_new(struct fetch_query *q, struct fetch_kaggle *k,
-	const char *name, const char *version)
+	const char *name, const char *version,
+	const struct fetch_kaggle_alias *alias)
 {
 	struct job *j = calloc(1, sizeof(*j));
 	struct error why = { 0 };
 
 	if (j)
 		j->name = strdup(name);
-	if (!j || !j->name) {
+	if (!j || !j->name || set_alias(j, alias)) {
+		if (j) {
+			fetch_snapshot_free(j->as);
+			free(j->name);
+		}
 		free(j);
 		error_set(&why, -ENOMEM, "out of memory");
 		fetch_query_answer(q, -ENOMEM, &why, NULL, NULL);
@@ -96,9 +120,10 @@ static int page_of_files(struct fetch_kaggle_call *c, const json_t *page,
 }
 
 void fetch_kaggle_list(struct fetch_query *q, struct fetch_kaggle *k,
-	const char *instance, const char *version)
+	const char *instance, const char *version,
+	const struct fetch_kaggle_alias *alias)
 {
-	struct job *j = job_new(q, k, instance, version);
+	struct job *j = job_new(q, k, instance, version, alias);
 
 	if (!j)
 		return;
@@ -122,14 +147,12 @@ static void on_first_file(struct fetch_kaggle_call *c, int err,
 		answer(j, err, why, NULL);
 		return;
 	}
-	snap = fetch_snapshot_new(j->place ? j->query->name : j->name,
+	snap = j->as ? steal_ptr(j->as) : fetch_snapshot_new(j->name,
 		j->version);
-	if (snap) {
+	if (snap)
 		snap->mtime = j->mtime;
-		snap->place = steal_ptr(j->place);
-	} else {
+	else
 		err = error_set(&mine, -ENOMEM, "out of memory");
-	}
 	answer(j, err, &mine, snap);
 }
 
@@ -168,18 +191,13 @@ static void on_newest(struct fetch_kaggle_call *c, int err,
 }
 
 void fetch_kaggle_resolve(struct fetch_query *q, struct fetch_kaggle *k,
-	const char *instance, const char *version, const char *place)
+	const char *instance, const char *version,
+	const struct fetch_kaggle_alias *alias)
 {
-	struct job *j = job_new(q, k, instance, version);
-	struct error why = { 0 };
+	struct job *j = job_new(q, k, instance, version, alias);
 
 	if (!j)
 		return;
-	if (place && !(j->place = strdup(place))) {
-		error_set(&why, -ENOMEM, "out of memory");
-		answer(j, -ENOMEM, &why, NULL);
-		return;
-	}
 	if (*version) {
 		ask_first_file(j);
 		return;
@@ -214,7 +232,7 @@ void fetch_kaggle_below(struct fetch_query *q, struct fetch_kaggle *k,
 		[4] = { KAGGLE_VERSIONS, fetch_kaggle_versions },
 	};
 	unsigned parts = fetch_kaggle_parts(name);
-	struct job *j = job_new(q, k, name, "");
+	struct job *j = job_new(q, k, name, "", NULL);
 
 	if (!j)
 		return;

@@ -117,10 +117,30 @@ static int on_vet(struct fetch_transfer *t, const struct fetch_reply *r,
 	return err ? err : learn(s, r, why);
 }
 
+/* What is called .tar.gz must begin like one: a page or an error that came
+ * with a status of 200 is no model. */
+static int check_head(struct fetch_transfer *t, const uint8_t *p, size_t len)
+{
+	static const uint8_t magic[] = { 0x1f, 0x8b };
+	const struct remote_src *s = job_of(t)->from;
+
+	if (strcmp(s->file.path, FETCH_ARCHIVE_PATH) != 0)
+		return 0;
+	for (uint64_t i = t->want.off; i < sizeof(magic) &&
+	     i - t->want.off < len; i++)
+		if (p[i - t->want.off] != magic[i])
+			return error_set(&t->why, -EIO, "%s: no gzip: this is "
+				"not the archive", t->url);
+	return 0;
+}
+
 static int on_data(struct fetch_transfer *t, const void *data, size_t len)
 {
 	struct remote_job *j = job_of(t);
+	int r = check_head(t, data, len);
 
+	if (r)
+		return r;
 	if (j->pull)
 		return j->pull->data(j->pull, data, len);
 	memcpy((char *)j->read->buf + (t->want.off - j->read->off), data,
@@ -393,7 +413,9 @@ static void remote_free(struct src *s)
 	}
 	fetch_located_done(&r->located);
 	pthread_mutex_destroy(&r->lock);
+	free(r->file.repo);
 	free(r->file.revision);
+	free(r->file.path);
 	free(r);
 }
 
@@ -422,7 +444,7 @@ static int add_addresses(struct remote_src *s, const char *repo,
 			return -ENOMEM;
 		s->n++;
 	}
-	if (r && (r != -ENOENT || !s->n))
+	if (r && (r != -ENOENT || (!s->n && !ops->locate)))
 		return r;
 	if (ops->locate)
 		s->n++;
@@ -446,8 +468,11 @@ int fetch_src_new(struct fetch_hub *h, const char *repo, const char *revision,
 	s->hub = h;
 	s->file.size = size;
 	s->file.id = *id;
+	s->file.repo = strdup(repo);
 	s->file.revision = strdup(revision);
-	r = s->file.revision ? add_addresses(s, repo, revision, path) :
+	s->file.path = strdup(path);
+	r = s->file.repo && s->file.revision && s->file.path ?
+		add_addresses(s, repo, revision, path) :
 		-ENOMEM;
 	if (r) {
 		remote_free(&s->src);

@@ -103,6 +103,7 @@ struct fs_snap *fs_snap_get(struct fs_resolver *r, const struct fs_hub *hub,
 
 	if (!key)
 		return NULL;
+	fetch_recall(hub->fetch, f);
 	pthread_mutex_lock(&r->lock);
 	s = map_get(&r->snaps, key);
 	if (s)
