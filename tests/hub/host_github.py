@@ -66,6 +66,9 @@ class Repo:
         self.renamed = d.get("renamed", ())
         self.id = int(sha1(name)[:6], 16)
 
+    def trees(self):
+        return {*self.branches.values(), *self.tags.values()}
+
     def tree_of(self, ref):
         """The tree a reference means; "" when there is none."""
         full = ref.removeprefix("refs/")
@@ -73,7 +76,7 @@ class Repo:
             return self.branches.get(full[6:], "")
         if full.startswith("tags/"):
             return self.tags.get(full[5:], "")
-        for tree in {**self.branches, **self.tags}.values():
+        for tree in self.trees():
             name = commit(self.name, tree)
             if ref == name or len(ref) >= 7 and name.startswith(ref):
                 return tree
@@ -125,7 +128,7 @@ class Repo:
 
     def find_tree(self, name):
         """(tree, directory) of a commit's or a tree's name."""
-        for tree in {*self.branches.values(), *self.tags.values()}:
+        for tree in self.trees():
             if name == commit(self.name, tree):
                 return tree, ""
             for r in self.entries(tree):
@@ -134,7 +137,7 @@ class Repo:
         return None, None
 
     def find_blob(self, name):
-        for tree in {*self.branches.values(), *self.tags.values()}:
+        for tree in self.trees():
             for path in self.files(tree):
                 data = self.stored(tree, path)
                 if blob_name(data) == name:

@@ -137,13 +137,24 @@ class Store:
             os.rename(disk + ".tmp", disk)
         return disk
 
+    @staticmethod
+    def dirs(v):
+        """The directories, the top one first: TF Hub's archives name them,
+        and its client relies on that."""
+        names = {""}
+        for name, _ in v.files():
+            while "/" in name:
+                name = name.rpartition("/")[0]
+                names.add(name)
+        return [(n, os.path.join(v.dir, n)) for n in sorted(names)]
+
     def archive(self, v, dot):
         """All files as tar.gz; `dot`: with ./ in front, as TF Hub has it."""
         def make():
             raw = io.BytesIO()
             with tarfile.open(fileobj=raw, mode="w",
                               format=tarfile.GNU_FORMAT) as t:
-                for name, disk in ([("", v.dir)] if dot else []) + v.files():
+                for name, disk in (self.dirs(v) if dot else []) + v.files():
                     i = t.gettarinfo(disk, ("./" if dot else "") + name)
                     i.mtime, i.uid, i.gid = 1700000000, 0, 0
                     i.uname = i.gname = ""
