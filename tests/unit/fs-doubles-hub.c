@@ -363,6 +363,12 @@ void fetch_resolve(struct fetch_hub *h, const char *repo, const char *rev,
 	ask(h, repo, rev, "", answer_resolve, (void (*)(void))cb, arg);
 }
 
+void fetch_recall(struct fetch_hub *h, const struct fetch_snapshot *s)
+{
+	(void) h;
+	(void) s;
+}
+
 void fetch_list(struct fetch_hub *h, const char *repo, const char *revision,
 	fetch_listing_cb *cb, void *arg)
 {
