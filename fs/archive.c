@@ -557,6 +557,8 @@ static bool header_here(struct src *s, const struct stage_member *m)
 {
 	uint64_t len = LOCAL_LEN + 2 * PATH_LEN_MAX;
 
+	if (m->header >= s->size)
+		return false;
 	if (len > s->size - m->header)
 		len = s->size - m->header;
 	return src_present(s, m->header, len) == len;

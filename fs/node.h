@@ -29,6 +29,7 @@
  *   ll open state (ll-file.c)   which way an inode is open in the kernel
  *   plans (plan.c)              who plans what, open staged sources
  *   resolver (resolve.c)        names, snapshots, owners and who waits for them
+ *   archives (archive.c)        who unpacks what
  *   handle (handle.c)           read-ahead of one open file
  *   inodes (inode.c)            number ↔ node, counts
  *   errors (errors.c), notes (ctl.c)
