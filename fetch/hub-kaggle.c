@@ -29,13 +29,21 @@ static bool kaggle_owner_ok(const char *owner)
 static int kaggle_url(const struct fetch_hub *h, const char *repo,
 	const char *revision, const char *path, unsigned nth, struct buf *ret)
 {
-	if (nth)
+	const struct fetch_kaggle *k = h->own;
+
+	if (nth || k->rpc_only)
 		return -ENOENT;
 	if (!kaggle_repo_ok(repo) || !fetch_kaggle_version_ok(revision,
 			strlen(revision)))
 		return -EINVAL;
 	return fetch_kaggle_file_url(h->endpoints[0], repo, revision, path,
 		ret);
+}
+
+static void kaggle_locate(struct fetch_hub *h, const struct fetch_file *f,
+	fetch_locate_cb *cb, void *arg)
+{
+	fetch_kaggle_locate(h->own, f->repo, f->revision, f->path, cb, arg);
 }
 
 static void kaggle_answer(struct fetch_query *q)
@@ -93,6 +101,8 @@ const struct fetch_hub_ops fetch_hub_kaggle = {
 	.name = fetch_kaggle_name,
 	.answer = kaggle_answer,
 	.url = kaggle_url,
+	.locate = kaggle_locate,
+	.no_head = true,
 	.digest = fetch_digest_goog,
 	.meaning = fetch_kaggle_meaning,
 };

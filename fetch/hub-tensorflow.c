@@ -116,6 +116,7 @@ static bool archive_at_kaggle(const struct fetch_hub *h, const char *instance)
 static int tf_url(const struct fetch_hub *h, const char *repo,
 	const char *revision, const char *path, unsigned nth, struct buf *ret)
 {
+	const struct tfhub *t = h->own;
 	cleanup_free char *place = NULL;
 	bool whole = !strcmp(path, FETCH_ARCHIVE_PATH);
 	const char *version = NULL;
@@ -131,10 +132,16 @@ static int tf_url(const struct fetch_hub *h, const char *repo,
 	if (whole && !archive_at_kaggle(h, place))
 		return buf_printf(ret, "%s/%s/%s?tf-hub-format=compressed",
 			h->endpoints[AT_TFHUB], repo, revision);
-	if (!place)
+	if (!place || t->kaggle->rpc_only)
 		return -ENOENT;
 	return fetch_kaggle_file_url(h->endpoints[AT_KAGGLE], place, version,
 		path, ret);
+}
+
+/* Kaggle may be down, or out of reach from here. */
+static bool not_kaggles_word(int err)
+{
+	return err == -EHOSTUNREACH || err == -ETIMEDOUT || err == -EIO;
 }
 
 struct locating {
@@ -143,6 +150,14 @@ struct locating {
 	fetch_locate_cb *cb;
 	void *arg;
 };
+
+static void locating_free(struct locating *k)
+{
+	free(k->repo);
+	free(k->revision);
+	free(k->path);
+	free(k);
+}
 
 /* url: where the file is; err otherwise. */
 static void located(struct locating *k, int err, const struct error *why,
@@ -160,10 +175,7 @@ static void located(struct locating *k, int err, const struct error *why,
 	if (err)
 		fetch_located_done(&found);
 	k->cb(k->arg, err, why, err ? NULL : &found);
-	free(k->repo);
-	free(k->revision);
-	free(k->path);
-	free(k);
+	locating_free(k);
 }
 
 static void on_unpacked_at(void *arg, int err, const struct error *why,
@@ -204,6 +216,19 @@ static void on_led_at(void *arg, int err, const struct error *why,
 	located(k, err, why, &b);
 }
 
+static void on_rpc_located(void *arg, int err, const struct error *why,
+	struct fetch_located *found)
+{
+	struct locating *k = arg;
+
+	if (!not_kaggles_word(err)) {
+		k->cb(k->arg, err, why, found);
+		locating_free(k);
+		return;
+	}
+	fetch_tfhub_unpacked(k->hub, k->repo, k->revision, on_unpacked_at, k);
+}
+
 /* The files lie unpacked elsewhere; or this handle has not been followed yet,
  * because its listing was known already. */
 static void tf_locate(struct fetch_hub *h, const struct fetch_file *f,
@@ -211,6 +236,8 @@ static void tf_locate(struct fetch_hub *h, const struct fetch_file *f,
 {
 	struct locating *k = calloc(1, sizeof(*k));
 	cleanup_free char *place = place_of(h, f->repo, f->revision);
+	const struct tfhub *t = h->own;
+	const char *version;
 
 	if (!k) {
 		cb(arg, -ENOMEM, NULL, NULL);
@@ -220,6 +247,9 @@ static void tf_locate(struct fetch_hub *h, const struct fetch_file *f,
 		strdup(f->path), cb, arg };
 	if (!k->repo || !k->revision || !k->path)
 		located(k, -ENOMEM, NULL, NULL);
+	else if (place && t->kaggle->rpc && split_place(place, &version))
+		fetch_kaggle_locate(t->kaggle, place, version, k->path,
+			on_rpc_located, k);
 	else if (place)
 		fetch_tfhub_unpacked(h, k->repo, k->revision, on_unpacked_at,
 			k);
@@ -232,12 +262,6 @@ static void tf_locate(struct fetch_hub *h, const struct fetch_file *f,
 static void fail(struct fetch_query *q, int err, const struct error *why)
 {
 	fetch_query_answer(q, err, why, NULL, NULL);
-}
-
-/* Kaggle may be down, or out of reach from here. */
-static bool not_kaggles_word(int err)
-{
-	return err == -EHOSTUNREACH || err == -ETIMEDOUT || err == -EIO;
 }
 
 static void on_objects(void *arg, int err, const struct error *why,
@@ -555,6 +579,7 @@ const struct fetch_hub_ops fetch_hub_tensorflow = {
 	.answer = tf_answer,
 	.url = tf_url,
 	.locate = tf_locate,
+	.no_head = true,
 	.recall = tf_recall,
 	.digest = fetch_digest_goog,
 	.meaning = fetch_kaggle_meaning,

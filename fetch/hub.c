@@ -112,8 +112,10 @@ static int hub_new(struct fetch *f, const struct fetch_hub_ops *ops,
 	h->cache = f->cache;
 	while (!r && ops->endpoint_keys[h->n_endpoints])
 		r = endpoint_open(h, conf, why);
+	h->conf = conf;
 	if (!r && ops->open)
 		r = ops->open(h, why);
+	h->conf = NULL;
 	if (r) {
 		hub_free(h);
 		return r;

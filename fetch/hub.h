@@ -45,6 +45,8 @@ struct fetch_hub_ops {
 	const char *endpoint_keys[FETCH_ENDPOINTS_MAX + 1];
 	/* Resolve and list are answered from what is on this disk. */
 	bool local;
+	/* Bytes lie at addresses that are signed for GET: HEAD is no use. */
+	bool no_head;
 	/* MAY. Once the endpoints are there; what it makes is h->own. -EINVAL
 	 * and the like with words. */
 	int (*open)(struct fetch_hub *h, struct error *why);
@@ -69,7 +71,7 @@ struct fetch_hub_ops {
 		const char *revision, const char *path, unsigned nth,
 		struct buf *ret);
 	/* MAY. Engine thread. Ask where else the file lies, once all addresses
-	 * of url() have failed. cb may come before it returns. */
+	 * of url(), if any, have failed. cb may come before it returns. */
 	void (*locate)(struct fetch_hub *h, const struct fetch_file *f,
 		fetch_locate_cb *cb, void *arg);
 	/* MAY. As fetch_recall(). */
@@ -103,6 +105,7 @@ struct fetch_hub {
 	struct fetch_auth auths[FETCH_ENDPOINTS_MAX];
 	unsigned n_endpoints;
 	void *own;			/* the adapter's */
+	const struct conf *conf;	/* during open() */
 	struct cache *cache;		/* NULL: nothing can be kept */
 	struct fetch_hub *next;
 	pthread_mutex_t lock;

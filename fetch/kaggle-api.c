@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "fetch/kaggle-json.h"
 #include "fetch/kaggle-name.h"
 #include "fetch/url.h"
@@ -20,11 +21,11 @@
 #define REAL_RPC "https://api.kaggle.com"
 
 static const struct {
-	const char *rest;	/* last part of the way */
+	const char *rest;	/* last part of the way; NULL: RPC only */
 	const char *rpc;
 	bool paged;
 } ways[] = {
-	[KAGGLE_MODELS] = { NULL, "ListModels", true },
+	[KAGGLE_MODELS] = { "list", "ListModels", true },
 	[KAGGLE_INSTANCES] = { "list", "ListModelInstances", true },
 	[KAGGLE_INSTANCE] = { "get", "GetModelInstance", false },
 	[KAGGLE_VERSIONS] = { "list", "ListModelInstanceVersions", true },
@@ -45,6 +46,8 @@ int fetch_kaggle_new(struct fetch_hub *h, unsigned endpoint,
 		return error_set(why, -ENOMEM, "out of memory");
 	k->hub = h;
 	k->endpoint = endpoint;
+	k->rpc_only = !strcmp(conf_get(h->conf, "kaggle.api"), "rpc");
+	k->rpc = k->rpc_only;
 	if (!strcmp(h->endpoints[endpoint], REAL_ROOT)) {
 		r = fetch_url_endpoint(REAL_RPC, &h->endpoints[n], why);
 		if (!r)
@@ -145,6 +148,8 @@ static char *rpc_post(const struct fetch_kaggle_call *c)
 	if (!r && c->version)
 		r = json_object_set_new(j, "versionNumber",
 			json_integer(atoi(c->version)));
+	if (!r && c->path && strcmp(c->path, FETCH_ARCHIVE_PATH) != 0)
+		r = set_part(j, "path", c->path, strlen(c->path));
 	if (!r && ways[c->method].paged)
 		r = json_object_set_new(j, "pageSize",
 			json_integer(c->peek ? 1 : PAGE_SIZE));
@@ -269,13 +274,13 @@ static void on_reply(struct fetch_document *d, int err,
 
 	if (err)
 		error_set(&mine, err, "%s", error_text(why, err));
-	if (err == -ENOENT && no_such_way(c)) {
+	if (err == -ENOENT && !c->kaggle->rpc_only && no_such_way(c)) {
 		c->rpc = true;
 		err = ask(c);
 		if (!err)
 			return;
-	} else if (!err) {
-		c->kaggle->rpc |= c->rpc;
+	} else if (!err && c->doc->transfer.status < 300) {
+		c->kaggle->rpc |= c->rpc && ways[c->method].rest;
 		err = take(c, &mine);
 	}
 	if (err == 1) {
@@ -293,7 +298,7 @@ int fetch_kaggle_call_start(struct fetch_kaggle_call *c)
 	free(c->token);
 	c->token = NULL;
 	c->pages = 0;
-	c->rpc = c->kaggle->rpc;
+	c->rpc = c->kaggle->rpc || !ways[c->method].rest;
 	if (!c->doc)
 		c->doc = fetch_document_new(c->kaggle->hub->engine, NULL);
 	if (!c->doc)
@@ -302,6 +307,7 @@ int fetch_kaggle_call_start(struct fetch_kaggle_call *c)
 	c->doc->done = on_reply;
 	c->doc->transfer.judge = judge;
 	c->doc->transfer.meaning = fetch_kaggle_meaning;
+	c->doc->transfer.arrived = c->arrived;
 	return ask(c);
 }
 
@@ -312,4 +318,79 @@ void fetch_kaggle_call_done(struct fetch_kaggle_call *c)
 	free(c->post);
 	c->doc = NULL;
 	c->token = c->post = NULL;
+}
+
+/* ---- where a file lies, by RPC ---- */
+
+#define LOCATED_MIN_MS 60000	/* of an address that tells no end */
+
+struct locating {
+	struct fetch_kaggle_call call;
+	char *name, *version, *path;
+	struct fetch_located found;
+	fetch_locate_cb *cb;
+	void *arg;
+};
+
+static bool arrived(struct fetch_transfer *t, const char *to)
+{
+	struct locating *l = (struct locating *)(void *)((char *)call_of(t) -
+		offsetof(struct locating, call));
+
+	l->found.url = strdup(to);
+	l->found.life_ms = fetch_url_life(to, clock_wall());
+	if (l->found.life_ms < LOCATED_MIN_MS)
+		l->found.life_ms = LOCATED_MIN_MS;
+	return true;
+}
+
+static int no_page(struct fetch_kaggle_call *c, const json_t *page,
+	struct error *why)
+{
+	(void) c;
+	(void) page;
+	return error_set(why, -EIO, "Kaggle tells no place of the file");
+}
+
+static void on_located(struct fetch_kaggle_call *c, int err,
+	const struct error *why)
+{
+	struct locating *l = (struct locating *)(void *)((char *)c -
+		offsetof(struct locating, call));
+
+	if (!err && !l->found.url)
+		err = -ENOMEM;
+	if (err)
+		fetch_located_done(&l->found);
+	l->cb(l->arg, err, why, err ? NULL : &l->found);
+	fetch_kaggle_call_done(&l->call);
+	free(l->name);
+	free(l->version);
+	free(l->path);
+	free(l);
+}
+
+void fetch_kaggle_locate(struct fetch_kaggle *k, const char *name,
+	const char *version, const char *path, fetch_locate_cb *cb, void *arg)
+{
+	struct locating *l = calloc(1, sizeof(*l));
+	int r = -ENOMEM;
+
+	if (!l) {
+		cb(arg, -ENOMEM, NULL, NULL);
+		return;
+	}
+	l->cb = cb;
+	l->arg = arg;
+	l->name = strdup(name);
+	l->version = strdup(version);
+	l->path = strdup(path);
+	l->call = (struct fetch_kaggle_call){ .kaggle = k,
+		.method = KAGGLE_DOWNLOAD, .name = l->name,
+		.version = l->version, .path = l->path, .page = no_page,
+		.arrived = arrived, .done = on_located };
+	if (l->name && l->version && l->path)
+		r = fetch_kaggle_call_start(&l->call);
+	if (r)
+		on_located(&l->call, r, NULL);
 }

@@ -20,13 +20,14 @@ enum fetch_kaggle_method {
 				   number of its newest version */
 	KAGGLE_VERSIONS,	/* of the same */
 	KAGGLE_FILES,		/* of the same in a version */
-	KAGGLE_DOWNLOAD,	/* RPC only: where they or one of them lie */
+	KAGGLE_DOWNLOAD,	/* where they or one of them lie; RPC only */
 };
 
 /* Kaggle as a hub's adapter sees it; the adapter keeps it with the hub. */
 struct fetch_kaggle {
 	struct fetch_hub *hub;
 	unsigned endpoint;		/* which of the hub's is Kaggle */
+	bool rpc_only;			/* constant: kaggle.api */
 	bool rpc;			/* the engine thread's: REST is no use */
 };
 
@@ -42,11 +43,14 @@ struct fetch_kaggle_call {
 	struct fetch_kaggle *kaggle;
 	enum fetch_kaggle_method method;
 	const char *name;		/* canonical */
-	const char *version;		/* of KAGGLE_FILES */
+	const char *version;		/* of KAGGLE_FILES, _DOWNLOAD */
+	const char *path;		/* of KAGGLE_DOWNLOAD */
 	bool peek;			/* the first entry is enough */
 	/* Each page. Not 0: the call ends so. */
 	int (*page)(struct fetch_kaggle_call *c, const json_t *page,
 		struct error *why);
+	/* MAY. As of a transfer; there is no page then. */
+	bool (*arrived)(struct fetch_transfer *t, const char *to);
 	/* Last; may free c after fetch_kaggle_call_done(), or ask again. */
 	void (*done)(struct fetch_kaggle_call *c, int err,
 		const struct error *why);
@@ -67,6 +71,10 @@ void fetch_kaggle_call_done(struct fetch_kaggle_call *c);
  * As url() of an adapter. */
 int fetch_kaggle_file_url(const char *root, const char *name,
 	const char *version, const char *path, struct buf *ret);
+/* The same over RPC, which only tells the address. As locate() of an adapter,
+ * cb called from inside only with -ENOMEM. */
+void fetch_kaggle_locate(struct fetch_kaggle *k, const char *name,
+	const char *version, const char *path, fetch_locate_cb *cb, void *arg);
 /* What a refusal means at Kaggle (meaning() of an adapter). */
 struct fetch_status fetch_kaggle_meaning(unsigned status, const char *words,
 	struct fetch_status usual);

@@ -31,6 +31,8 @@ struct measure {
 	char *url;
 	unsigned nth;			/* address asked now */
 	struct fetch_fact fact;
+	bool located;			/* … it is where locate() said */
+	struct fetch_auth auth;		/* there */
 	bool page;			/* it sent an HTML page instead */
 	bool patient;			/* the second round */
 	bool sick;			/* an address may tell later */
@@ -52,6 +54,7 @@ static void measure_free(struct measure *m)
 	free(m->revision);
 	free(m->path);
 	free(m->url);
+	fetch_auth_done(&m->auth);
 	free(m);
 }
 
@@ -191,7 +194,8 @@ static void ask(struct measure *m, bool bare)
 	*t = (struct fetch_transfer){
 		.engine = m->hub->engine,
 		.url = m->url,
-		.auth = fetch_hub_auth(m->hub, m->url),
+		.auth = m->located ? &m->auth :
+			fetch_hub_auth(m->hub, m->url),
 		.klass = FETCH_META,
 		.hasty = more && !m->patient,
 		.bare = bare,
@@ -202,6 +206,36 @@ static void ask(struct measure *m, bool bare)
 		.done = on_done,
 	};
 	fetch_transfer_start(t);
+}
+
+/* The place that only a question can tell (hub.h, locate). */
+static void on_located(void *arg, int err, const struct error *why,
+	struct fetch_located *found)
+{
+	struct measure *m = arg;
+	struct error first = m->why;
+
+	if (!err) {
+		free(m->url);
+		m->url = found->url;
+		err = fetch_auth_init(&m->auth, m->url, NULL, NULL);
+		m->auth.header = found->lines;
+	}
+	if (!err)
+		ask(m, false);
+	else if (m->err)
+		answer(m, m->err, &first);
+	else
+		answer(m, err, why);
+}
+
+static void locate(struct measure *m)
+{
+	const struct fetch_file f = { .repo = m->repo,
+		.revision = m->revision, .path = m->path, .id = m->id };
+
+	m->located = true;
+	m->hub->ops->locate(m->hub, &f, on_located, m);
 }
 
 static void ask_next(struct measure *m)
@@ -215,6 +249,10 @@ static void ask_next(struct measure *m)
 		m->nth = 0;
 		m->err = 0;
 		r = address(m, m->nth, &b);
+	}
+	if (r == -ENOENT && m->hub->ops->locate && !m->located) {
+		locate(m);
+		return;
 	}
 	if (r == -ENOENT && m->err) {
 		why = m->why;
@@ -231,7 +269,7 @@ static void ask_next(struct measure *m)
 		return;
 	}
 	m->nth++;
-	ask(m, true);
+	ask(m, !m->hub->ops->no_head);
 }
 
 static void begin(struct fetch_task *task)

@@ -330,6 +330,7 @@ static void follow(struct fetch_transfer *t)
 		return;
 	}
 	t->lost = false;
+	t->turned |= r->status < 307;
 	if (t->arrived && t->arrived(t, next)) {
 		free(next);
 		finish(t, 0);
@@ -476,7 +477,7 @@ static void ask(struct fetch_transfer *t)
 	r->auth = t->elsewhere ? NULL : fetch_auth_for(t->auth, r->url);
 	r->klass = t->klass;
 	r->lines = t->lines;
-	r->post = t->post;
+	r->post = t->turned ? NULL : t->post;
 	r->running = t->place ? &t->place->running : NULL;
 	r->range = t->ranged ? &t->want : NULL;
 	r->bare = t->bare;
@@ -511,7 +512,7 @@ static void go(struct fetch_transfer *t)
 	free(t->hop);
 	t->hop = NULL;
 	t->hops = 0;
-	t->elsewhere = false;
+	t->elsewhere = t->turned = false;
 	t->remembered = false;
 	t->progress = 0;
 	if (fetch_engine_stopping(t->engine)) {

@@ -89,6 +89,7 @@ struct fetch_transfer {
 	unsigned status;	/* of the last reply; 0: none came */
 	char *hop;		/* the address asked now, if not url */
 	unsigned hops;
+	bool turned;		/* a redirect has made a GET of the POST */
 	bool elsewhere;		/* a hop has left the first origin */
 	bool remembered;	/* this try began at place->url */
 	bool accept;		/* the body is what is wanted */
