@@ -4,10 +4,12 @@
     make-demo.py OUT
 
 makes OUT/huggingface, which is what endpoint file:///OUT/huggingface reads, and
-its like for the hubs of static.py, whose catalogue stands at their top.
+its like for the hubs of static.py, whose catalogue stands at their top, and for
+the two hosts of GitHub.
 A directory answers with its index.json, and a URL's query is dropped; so a
 listing holds everything and the client filters. Deterministic: the same bytes
-on every run. The models are in models.py and static.py.
+on every run. The models are in models.py and static.py, the
+repositories in github.py.
 """
 import hashlib
 import json
@@ -15,6 +17,7 @@ import os
 import sys
 
 sys.dont_write_bytecode = True
+import github  # noqa: E402
 import models  # noqa: E402
 import static  # noqa: E402
 
@@ -118,6 +121,22 @@ def write_static(out, hub):
         "".join("\t".join(r) + "\n" for r in rows).encode())
 
 
+def write_github(out, repo, files):
+    """What the API says of the default branch, and the bytes of its commit."""
+    tree = [{"path": p, "mode": "100644", "type": "blob", "size": len(d),
+             "sha": git_id(b"blob", d)} for p, d in sorted(files.items())]
+    sha = git_id(b"commit", json.dumps([repo, tree]).encode())
+    commit = {"sha": sha, "html_url": f"https://github.com/{repo}/commit/{sha}",
+              "commit": {"committer": {"date": DATE}}}
+    api = f"torchhub-api/repos/{repo}"
+    put_json(out, f"{api}/commits/heads/main", commit)
+    put_json(out, f"{api}/commits/{sha}", commit)
+    put_json(out, f"{api}/git/trees/{sha}",
+             {"sha": sha, "truncated": False, "tree": tree})
+    for path, data in files.items():
+        put(out, f"torchhub/{repo}/raw/{sha}/{path}", data)
+
+
 def main(argv):
     if len(argv) != 2:
         sys.stderr.write("usage: make-demo.py OUT\n")
@@ -135,6 +154,12 @@ def main(argv):
              [{k: d[k] for k in brief} for d in docs.values()])
     for hub in static.HUBS:
         write_static(argv[1], hub)
+    owners = {}
+    for repo, files in github.REPOS.items():
+        write_github(argv[1], repo, files)
+        owners.setdefault(repo.split("/")[0], []).append({"full_name": repo})
+    for owner, repos in owners.items():
+        put_json(argv[1], f"torchhub-api/users/{owner}/repos", repos)
     return 0
 
 
