@@ -37,15 +37,21 @@ static int usage_of(struct report *rep, const char *arg)
 		return cli_fail(rep->c, path, r, NULL);
 	if (rep->json)
 		return json_array_append_new(rep->json, json_pack(
-			"{ss sI sI sI}", "path", path,
+			"{ss sI sI sI sI}", "path", path,
 			"bytes", (json_int_t)u.bytes,
 			"cached_bytes", (json_int_t)u.cached_bytes,
-			"files", (json_int_t)u.files)) ? CLI_FAILED : CLI_DONE;
+			"files", (json_int_t)u.files,
+			"unknown", (json_int_t)u.unknown)) ?
+			CLI_FAILED : CLI_DONE;
 	(void) snprintf(files, sizeof(files), "%llu",
 		(unsigned long long)u.files);
 	(void) cli_table_row(rep->table, cli_bytes(rep->c, size, u.bytes),
 		cli_bytes(rep->c, here, u.cached_bytes), files,
 		*path ? path : "/");
+	if (u.unknown)
+		fprintf(stderr, "omnihub: du: %s: %llu files are not counted, "
+			"their size cannot be told now\n", path,
+			(unsigned long long)u.unknown);
 	return CLI_DONE;
 }
 

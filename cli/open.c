@@ -176,8 +176,8 @@ static int each_child(const struct each *e, const char *path,
 	}
 	for (i = 0, r = 0; !r && i < fs_dir_count(dir); i++) {
 		fs_dir_at(dir, i, &ent);
-		/* What is in an archive is fetched with the archive. */
-		if (ent.archive || (!*path && !strcmp(ent.name, ".omnihub")))
+		/* An archive with what is in it, a model in its newest version. */
+		if (ent.again || (!*path && !strcmp(ent.name, ".omnihub")))
 			continue;
 		child = path_join(path, ent.name);
 		r = child ? each_file(e, child) : -ENOMEM;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "fs/measure.h"
 #include "fs/resolve.h"
 
 #define RECORD_MAX (256 << 20)	/* bytes of an index entry */
@@ -19,7 +20,7 @@
 #define LOCAL_LEN 30		/* of a zip's local header, without the name */
 
 struct fs_archive {
-	const struct fs_snap *snap;	/* the inside's; it owns this */
+	struct fs_snap *snap;		/* the inside's; it owns this */
 	char *path;
 	char *key;			/* what the index knows it by */
 	/* Constant once the snapshot is listed. */
@@ -84,7 +85,7 @@ static char *key_of(const struct fs_snap *s, const char *path,
 	return n < 0 ? NULL : key;
 }
 
-struct fs_archive *fs_archive_new(const struct fs_snap *s, const char *path,
+struct fs_archive *fs_archive_new(struct fs_snap *s, const char *path,
 	uint64_t size, const struct objid *id)
 {
 	struct fs_archive *a = calloc(1, sizeof(*a));
@@ -177,51 +178,17 @@ void fs_archive_later(const struct fs_snap *s, struct pool_job *job)
 
 /* ---- the archive's bytes ----------------------------------------------------------- */
 
-struct measuring {
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	bool done;		/* lock */
-	int err;		/* lock */
-	struct error why;	/* lock */
-	struct fetch_fact fact;	/* lock */
-};
-
-static void measured(void *arg, int err, const struct error *why,
-	const struct fetch_fact *fact)
-{
-	struct measuring *m = arg;
-
-	pthread_mutex_lock(&m->lock);
-	m->err = err;
-	if (err && why)
-		m->why = *why;
-	else if (!err)
-		m->fact = *fact;
-	m->done = true;
-	pthread_cond_signal(&m->cond);
-	pthread_mutex_unlock(&m->lock);
-}
-
 /* Ask the hub how large it is. Waits. */
 static int measure(struct fs_archive *a, struct error *why)
 {
-	struct measuring m = { .lock = PTHREAD_MUTEX_INITIALIZER,
-		.cond = PTHREAD_COND_INITIALIZER };
-	const struct fs_snap *s = a->snap;
+	const struct listing_entry e = { .path = a->path, .size = a->size,
+		.id = a->id }, *got;
+	int r = fs_measure_wait(a->snap, &e, &got, why);
 
-	if (s->resolver->offline)
-		return error_set(why, -EHOSTUNREACH, "offline, and the size "
-			"of %s is not known", a->path);
-	fetch_measure(s->hub->fetch, s->repo, s->revision, a->path, &a->id,
-		measured, &m);
-	pthread_mutex_lock(&m.lock);
-	while (!m.done)
-		pthread_cond_wait(&m.cond, &m.lock);
-	pthread_mutex_unlock(&m.lock);
-	if (m.err)
-		return error_set(why, m.err, "%s", error_text(&m.why, m.err));
-	a->size = m.fact.size;
-	a->id = m.fact.id;
+	if (r)
+		return r;
+	a->size = got->size;
+	a->id = got->id;
 	return 0;
 }
 

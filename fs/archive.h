@@ -66,7 +66,7 @@ struct fs_snap *fs_archive_snap(const struct fs_snap *outer,
 
 /* `path`: as fetch_src_new() knows the archive; size may be unknown: the hub is
  * asked. s is not counted: it owns the archive. NULL: no memory. */
-struct fs_archive *fs_archive_new(const struct fs_snap *s, const char *path,
+struct fs_archive *fs_archive_new(struct fs_snap *s, const char *path,
 	uint64_t size, const struct objid *id);
 void fs_archive_free(struct fs_archive *a);
 /* For who shows it; constant. */

@@ -75,8 +75,8 @@ struct fs_dir;
 struct fs_dirent {
 	const char *name;
 	bool dir;
-	bool archive;	/* a directory that shows what is in a file beside it:
-			 * who wants every byte once leaves it out */
+	bool again;	/* shows what is in a file beside it, or of another
+			 * version: who wants every byte once leaves it out */
 	uint64_t ino;	/* that its node will have */
 };
 typedef void fs_dir_cb(void *arg, int err, struct fs_dir *dir);
@@ -123,6 +123,7 @@ int fs_refresh_wait(struct fs *fs, const char *path);
  * (listings that are not known yet are asked for). */
 struct fs_usage {
 	uint64_t bytes, cached_bytes, files;
+	uint64_t unknown;	/* files beside, whose size cannot be told now */
 };
 int fs_usage_wait(struct fs *fs, struct fs_node *n, struct fs_usage *ret);
 

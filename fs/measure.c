@@ -74,12 +74,14 @@ static void found(struct fact *f, const struct fetch_fact *got)
 
 /* ---- the index ----------------------------------------------------------------- */
 
-/* A listing of one. The caller frees; NULL: no memory. */
+/* The entry is a listing of one. An archive's inside has the key of what it is
+ * in. The caller frees; NULL: no memory. */
 static char *key_of(const struct fs_snap *s, const char *path)
 {
 	char *key;
 
-	return asprintf(&key, "%s/%s", s->key, path) < 0 ? NULL : key;
+	return asprintf(&key, "%s/%s@%s/%s", s->hub->name, s->repo,
+		s->revision, path) < 0 ? NULL : key;
 }
 
 static int recall(const struct fs_snap *s, const char *path,

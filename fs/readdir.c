@@ -513,7 +513,8 @@ void fs_dir_at(const struct fs_dir *d, size_t i, struct fs_dirent *ret)
 	const struct shown *s = &d->v[i];
 
 	ret->name = s->name;
-	ret->archive = s->kind == FS_ARCHIVE;
+	ret->again = s->kind == FS_ARCHIVE ||
+		(s->still && (d->snap || s->kind == FS_FILE));
 	ret->dir = s->kind != FS_FILE && s->kind != FS_STAGED &&
 		s->kind != FS_CTL;
 	ret->ino = fs_node_number(d->node, s->kind, s->name,

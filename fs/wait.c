@@ -262,12 +262,16 @@ static int add_node(struct fs *fs, struct fs_node *n,
 		struct fs_attr a;
 
 		fs_dir_at(d, i, &e);
-		if (e.archive || (n->kind == FS_ROOT &&
+		if (e.again || (n->kind == FS_ROOT &&
 				!strcmp(e.name, FS_CTL_DIR_NAME)))
 			continue;
 		r = lookup_wait(fs, n, e.name, &child, &a);
-		if (!r)
+		if (!r) {
 			r = add_node(fs, child, &a, u);
+		} else if (!e.dir && fs_unreachable(r)) {
+			u->unknown++;
+			r = 0;
+		}
 		fs_node_unref(child);
 	}
 	fs_dir_free(d);

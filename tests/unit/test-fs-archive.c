@@ -110,7 +110,7 @@ static void shows(struct fs *fs, const char *path, const char *want)
 
 		fs_dir_at(d, i, &e);
 		t_int(buf_printf(&b, "%s%s%s ", e.name, e.dir ? "/" : "",
-			e.archive ? "*" : ""), 0);
+			e.again ? "*" : ""), 0);
 		if (!fs_dir_node(d, i, &child, &a)) {
 			t_int(a.ino, e.ino);
 			t_int(a.mtime, 1000);
