@@ -117,6 +117,8 @@ enum cache_kind {
 				 * and "!", a member → its SHA-256 */
 	CACHE_KIND_FACT,	/* hub/repo@rev/path → size and digest that no
 				 * listing told */
+	CACHE_KIND_NEWS,	/* hub/repo@rev → what the hub said when it was
+				 * only asked for news (JSON) */
 };
 
 /* Append the value to `ret`; *ret_age (may be NULL) is in seconds. -ENOENT. */

@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "cli/cmd.h"
 #include "cli/mounts.h"
+#include "cli/status.h"
 
 #define STATUS_MAX (1024 * 1024)	/* bytes of a control file */
 
@@ -33,7 +34,8 @@ static int stats_json(struct cli *c, const char *dir, bool mounted,
 	const struct buf *text)
 {
 	struct error why = { 0 };
-	json_t *j = json_object(), *stats = NULL;
+	json_t *j = json_object(), *stats = NULL, *names = NULL;
+	int r;
 
 	if (json_parse(text->data, text->len, STATUS_MAX, &stats, &why) < 0) {
 		json_decref(j);
@@ -42,24 +44,33 @@ static int stats_json(struct cli *c, const char *dir, bool mounted,
 	(void) json_object_set_new(j, "mountpoint", json_string(dir));
 	(void) json_object_set_new(j, "mounted", json_boolean(mounted));
 	(void) json_object_set_new(j, "stats", stats);
-	return cli_print_json(c, j);
+	r = cli_status_news(c, &names);
+	if (names)
+		(void) json_object_set_new(j, "names", names);
+	if (cli_print_json(c, j))
+		r = CLI_FAILED;
+	return r;
 }
 
 static int mounted(struct cli *c, const char *dir)
 {
 	cleanup_buf struct buf text = BUF_INIT(STATUS_MAX);
+	cleanup_free char *root = NULL;
 	bool json = c->given & CLI_OPT_JSON;
-	int r;
+	int r = cli_tree_path(c, dir, &root);	/* with the mount's settings */
 
-	r = control(c, dir, json ? ".omnihub/stats.json" : ".omnihub/status",
-		&text);
+	if (!r)
+		r = cli_fs_open(c);
+	if (!r)
+		r = control(c, dir, json ? ".omnihub/stats.json" :
+			".omnihub/status", &text);
 	if (r)
 		return r;
 	if (json)
 		return stats_json(c, dir, true, &text);
 	printf("mounted at %s\n", dir);
 	(void) fwrite(text.data, 1, text.len, stdout);
-	return CLI_DONE;
+	return cli_status_news(c, NULL);
 }
 
 static int not_mounted(struct cli *c, const char *dir)
@@ -77,7 +88,7 @@ static int not_mounted(struct cli *c, const char *dir)
 		return stats_json(c, dir, false, &text);
 	printf("not mounted at %s\n", dir);
 	(void) fwrite(text.data, 1, text.len, stdout);
-	return CLI_DONE;
+	return cli_status_news(c, NULL);
 }
 
 static int run(struct cli *c, int argc, char **argv)
@@ -104,7 +115,11 @@ const struct cli_cmd cli_cmd_status = {
 	.args = "[OPTION]... [MOUNTPOINT]",
 	.about = "Say whether the mount is up and what it does",
 	.help = "When nothing is mounted there, the cache is shown. A mount "
-		"whose daemon is gone\nis a failure.\n",
-	.opts = CLI_OPT_COMMON | CLI_OPT_JSON,
+		"whose daemon is gone\nis a failure.\n\nAt the end: names whose "
+		"branch is at a newer revision at its hub, as far as is\n"
+		"known; --check asks. A name that is not locked moves by "
+		"itself at a look-up\n(cache.fresh); one of a lock file "
+		"stays.\n",
+	.opts = CLI_OPT_COMMON | CLI_OPT_CHECK | CLI_OPT_JSON,
 	.run = run,
 };

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "fs/ctl.h"
+#include "fs/lock.h"
 #include "fs/tree.h"
 
 struct figures {
@@ -182,6 +183,10 @@ int fs_ctl_status(struct fs *fs, struct buf *b)
 		r = row_num(b, "planned", f.planned);
 	if (!r)
 		r = row_num(b, "planning now", f.planning);
+	if (!r && fs->lock)
+		r = row(b, "lock file", fs->lock->file);
+	if (!r)
+		r = fs_news_status(fs, b);
 	if (!r)
 		r = show_notes(fs, b);
 	if (!r)

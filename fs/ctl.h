@@ -39,6 +39,8 @@ void fs_notes_done(struct fs_notes *n);
 
 /* ctl-stats.c, ctl-conf.c */
 int fs_ctl_stats(struct fs *fs, struct buf *ret);
+/* news.c: its line of status. */
+int fs_news_status(struct fs *fs, struct buf *ret);
 int fs_ctl_status(struct fs *fs, struct buf *ret);
 int fs_ctl_errors(struct fs *fs, struct buf *ret);
 int fs_ctl_config(struct fs *fs, struct buf *ret);

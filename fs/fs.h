@@ -159,6 +159,26 @@ const struct fs_lock *fs_lock_in_force(struct fs *fs);
  * known), and with the bytes that are here. */
 int fs_lock_check_wait(struct fs *fs, size_t i, struct error *why);
 
+/* ---- names that may have moved (news.c) ---------------------------------------- */
+
+struct fs_news {
+	const char *name;	/* path in the mount */
+	const char *here;	/* its revision: locked, or as last looked up */
+	int64_t here_mtime;	/* of that, seconds since 1970 */
+	const char *hub;	/* the hub's; NULL: nobody asked */
+	int64_t hub_mtime;
+	int64_t age;		/* seconds; of what the hub said */
+	bool newer;		/* the two differ */
+	bool locked;
+};
+/* Every branch and tag somebody looked into, by name. Disk. */
+int fs_news_each(struct fs *fs, int (*fn)(void *arg, const struct fs_news *n),
+	void *arg);
+/* Ask the hubs what they mean now; nobody's names move by that. failed (may be
+ * NULL) is told of those without an answer. -EHOSTUNREACH: offline. */
+int fs_news_ask_wait(struct fs *fs, void (*failed)(void *arg,
+	const char *name, int err, const char *why), void *arg);
+
 /* Why the last operation on this thread's path failed, in words: the newest
  * entries of /.omnihub/errors. Appends to ret. */
 void fs_errors(struct fs *fs, size_t max, struct buf *ret);
