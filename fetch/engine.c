@@ -242,6 +242,7 @@ static void start(struct fetch_engine *e, struct fetch_request *r)
 	if (r->running)
 		++*r->running;
 	r->began_ms = r->heard_ms = clock_ms();
+	fetch_pace_begin(&r->pace, r->began_ms);
 	r->received = &e->count.body_bytes;
 	if (fetch_url_is_file(r->url)) {
 		link_request(&e->files, r);
@@ -321,12 +322,30 @@ static void collect(struct fetch_engine *e)
 static void give_up(struct fetch_engine *e, struct fetch_request *r, int err)
 {
 	curl_multi_remove_handle(e->multi, r->easy);
-	if (err == -ETIMEDOUT)
-		snprintf(r->words, sizeof(r->words),
-			"no byte came for %llu s", (unsigned long long)
-			e->request.timeout_ms / 1000);
 	fail(e, r, err, err == -ETIMEDOUT ? FETCH_AGAIN_LATER :
 		FETCH_AGAIN_NEVER);
+}
+
+/* Is it to be given up? Then with words. */
+static bool too_slow(struct fetch_engine *e, struct fetch_request *r,
+	uint64_t now)
+{
+	uint64_t limit = e->request.timeout_ms, silent = now - r->heard_ms;
+	unsigned long long s = limit / 1000;
+
+	if (silent >= limit)
+		snprintf(r->words, sizeof(r->words), "no byte came for %llu s",
+			s);
+	else if (!fetch_pace_too_slow(&r->pace, r->klass, limit, now))
+		return false;
+	else if (r->klass == FETCH_META)
+		snprintf(r->words, sizeof(r->words), "the answer was not "
+			"complete after %llu s", PACE_META_TIMEOUTS * s);
+	else
+		snprintf(r->words, sizeof(r->words), "fewer than %d bytes a "
+			"second came for %llu s", PACE_BULK_RATE,
+			PACE_BULK_TIMEOUTS * s);
+	return true;
 }
 
 /* Time-outs, slots to lend, pauses that are over. */
@@ -344,10 +363,11 @@ static void look(struct fetch_engine *e)
 				continue;
 			r->paused_until = 0;
 			r->heard_ms = now;
+			fetch_pace_resume(&r->pace, now);
 			curl_easy_pause(r->easy, CURLPAUSE_CONT);
 			continue;
 		}
-		if (quiet >= e->request.timeout_ms) {
+		if (too_slow(e, r, now)) {
 			give_up(e, r, -ETIMEDOUT);
 			continue;
 		}

@@ -61,6 +61,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 		return CURL_WRITEFUNC_PAUSE;
 	}
 	atomic_fetch_add(r->received, n);
+	r->pace.bytes += n;
 	if (r->body(r, data, n)) {
 		r->stopped = true;
 		return n + 1;

@@ -16,6 +16,7 @@
 
 #include "fetch/header.h"
 #include "fetch/limit.h"
+#include "fetch/pace.h"
 #include "fetch/range.h"
 #include "fetch/status.h"
 
@@ -53,6 +54,7 @@ struct fetch_request {
 	struct fetch_limit *limit;
 	atomic_ullong *received;	/* counter of body bytes */
 	uint64_t began_ms;		/* 0: not yet */
+	struct fetch_pace pace;
 	uint64_t heard_ms;		/* when the last byte came */
 	uint64_t paused_until;		/* ms; 0: not paused by fetch.rate */
 	bool head_told;

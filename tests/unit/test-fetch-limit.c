@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "fetch/limit.h"
+#include "fetch/pace.h"
 
 #include "tests/unit/t.h"
 
@@ -93,11 +94,38 @@ static void rate(void)
 	fetch_limit_done(&l);
 }
 
+static void pace(void)
+{
+	struct fetch_pace p;
+
+	fetch_pace_begin(&p, 1000);
+	/* an answer: four times fetch.timeout, however it comes */
+	t_check(!fetch_pace_too_slow(&p, FETCH_META, 30000, 1000 + 119999));
+	p.bytes = 1 << 30;
+	t_check(fetch_pace_too_slow(&p, FETCH_META, 30000, 1000 + 120000));
+
+	/* a download: 60 KiB in each 60 s */
+	fetch_pace_begin(&p, 1000);
+	t_check(!fetch_pace_too_slow(&p, FETCH_BULK, 30000, 1000 + 59999));
+	p.bytes = 60 * 1024;
+	t_check(!fetch_pace_too_slow(&p, FETCH_BULK, 30000, 1000 + 60000));
+	t_int(p.bytes, 0);
+	p.bytes = 60 * 1024 - 1;
+	t_check(!fetch_pace_too_slow(&p, FETCH_BULK, 30000, 1000 + 119999));
+	t_check(fetch_pace_too_slow(&p, FETCH_BULK, 30000, 1000 + 120000));
+
+	/* what was held back by us is not its fault */
+	fetch_pace_begin(&p, 0);
+	fetch_pace_resume(&p, 59000);
+	t_check(!fetch_pace_too_slow(&p, FETCH_BULK, 30000, 61000));
+}
+
 int main(void)
 {
 	slots();
 	holds();
 	forgets_hosts();
 	rate();
+	pace();
 	return 0;
 }
