@@ -192,8 +192,10 @@ static int wait_verified(struct get *g, struct fs_handle *h, uint64_t size,
 			return r;
 		if (ret->state == SRC_VERIFIED)
 			return 0;
-		/* Nothing to compare with, or a source that cannot tell. */
-		if (ret->state != SRC_PARTIAL && ret->id.alg == OBJID_NONE)
+		/* Nothing to compare with, or a source that cannot tell. What
+		 * is whole is settled: its digest may be our own. */
+		if (ret->state != SRC_PARTIAL && (ret->id.alg == OBJID_NONE ||
+				src_fd(fs_handle_src(h)) >= 0))
 			return 0;
 		if (ret->last.code)
 			return ret->last.code;

@@ -1,5 +1,8 @@
 """--demo: the main job with no network at all."""
+import hashlib
+import io
 import os
+import zipfile
 
 import lib
 from lib import BERT, MINILM, SST2, check, equal, figure, read
@@ -25,6 +28,22 @@ def run(rig):
     # A repository's weights are regular files beside the staged model.
     equal(read(m.hf(BERT, "pytorch/model.safetensors")) ==
           read(m.hf(BERT, "model.safetensors")), True, "weights beside")
+    static(m)
+
+
+def static(m):
+    """The hubs of files without an API have one each."""
+    at = m.path("pytorch/torchvision/resnet18")
+    name, = (n for n in os.listdir(at) if n.endswith(".pth"))
+    data = read(os.path.join(at, name))
+    equal(name, f"resnet18-{hashlib.sha256(data).hexdigest()[:8]}.pth")
+    check("archive/data.pkl" in zipfile.ZipFile(io.BytesIO(data)).namelist())
+    data = read(m.path("keras/MobileNet/mobilenet_demo_tf.h5"))
+    equal(data[:8], b"\x89HDF\r\n\x1a\n")
+    equal(int.from_bytes(data[40:48], "little"), len(data), "end of file")
+    data = read(m.path("pytorch/torchserve/resnet-18.mar"))
+    check("MAR-INF/MANIFEST.json" in
+          zipfile.ZipFile(io.BytesIO(data)).namelist())
 
 
 lib.main(run)

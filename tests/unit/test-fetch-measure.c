@@ -317,7 +317,7 @@ static void on_disk(void)
 {
 	char dir[] = "/tmp/t-measure-XXXXXX", path[128], root[64];
 	const char *parts[] = { "/o", "/o/m", "/o/m/resolve",
-		"/o/m/resolve/" COMMIT };
+		("/o/m/resolve/" COMMIT) };
 	struct fetch_hub *h;
 	struct fetch *f;
 	struct answer a;
