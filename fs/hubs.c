@@ -29,12 +29,21 @@ static const struct hub_row {
 #define ROWS (sizeof(hub_table) / sizeof(hub_table[0]))
 _Static_assert(ROWS <= FS_HUBS_MAX, "a place for every row");
 
-/* The ones of Hugging Face have theirs in many places. */
+/* Tokens are found in many places. */
 static bool has_token(const struct conf *conf, const char *kind)
 {
-	char *token = strcmp(kind, "huggingface") ? NULL : conf_hf_token(conf);
-	bool has = token != NULL;
+	struct conf_kaggle kaggle = { 0 };
+	char *token = NULL;
+	bool has;
 
+	if (!strcmp(kind, "huggingface"))
+		token = conf_hf_token(conf);
+	else if (!strcmp(kind, "torchhub"))
+		token = conf_github_token();
+	else if (!strcmp(kind, "kaggle") || !strcmp(kind, "tensorflow"))
+		conf_kaggle_login(conf, &kaggle);
+	has = token || kaggle.token || kaggle.key;
+	conf_kaggle_done(&kaggle);
 	free(token);
 	return has;
 }
@@ -80,8 +89,6 @@ int fs_hubs_open(struct fs *fs, struct error *why)
 		if (!r)
 			fs->places[fs->n_places++] = (struct fs_place){
 				row->path, h, row->owner };
-		if (r == -ENOENT) /* this build has no adapter for it */
-			r = 0;
 	}
 	return r;
 }

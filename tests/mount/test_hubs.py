@@ -25,6 +25,11 @@ FILES = {
         of("k1i", 1),
     "kaggle/ann/flowers/tensorFlow2/small/2/saved_model.pb": of("k2"),
     "kaggle/ann/flowers/pyTorch/large/7/model.pth": of("k7"),
+    "tfhub/handles.json": json.dumps({
+        "ann/deep/flowers": "ann/flowers/tensorFlow2/small",
+        "ann/deep/flowers/1": "ann/flowers/tensorFlow2/small/1",
+        "ann/deep/flowers/2": "ann/flowers/tensorFlow2/small/2",
+        "ann/gone/1": None}).encode(),
     "github/acme/nets/repo.json": json.dumps(REPO).encode(),
     "github/acme/nets/t1/hubconf.py": b"dependencies = []\n",
     "github/acme/nets/t1/deep/er.txt": of("er", 2),
@@ -67,6 +72,10 @@ def make(rig):
     want[f"{FLOWERS}/1/variables/variables.index"] = of("k1i", 1)
     want[f"{FLOWERS}/saved_model.pb"] = of("k2")
     want["kaggle/ann/flowers/pyTorch/large/7/model.pth"] = of("k7")
+    want["tensorflow/ann/deep/flowers/1/saved_model.pb"] = of("k1")
+    want["tensorflow/ann/deep/flowers/saved_model.pb"] = of("k2")
+    want["tensorflow/ann/deep/flowers/1/variables/variables.index"] = \
+        of("k1i", 1)
     hub = "pytorch/hub/acme/nets"
     want[f"{hub}/hubconf.py"] = FILES["github/acme/nets/t1/hubconf.py"]
     want[f"{hub}/deep/er.txt"] = of("er", 2)
@@ -74,7 +83,7 @@ def make(rig):
         want[f"{hub}@{ref}/hubconf.py"] = \
             FILES["github/acme/nets/t2/hubconf.py"]
     want["pytorch/timm/resnet18.a1_in1k/model.bin"] = of("timm")
-    return want, rig.hub(TIMM, hosts=("static", "kaggle", "github"),
+    return want, rig.hub(TIMM, hosts=("static", "kaggle", "tfhub", "github"),
                          files=files)
 
 
@@ -120,12 +129,18 @@ def names(m):
     at = m.path(FLOWERS)
     equal(sorted(os.listdir(at)),
           ["1", "1.tar.gz", "2", "2.tar.gz", "saved_model.pb"], FLOWERS)
+    check({"1", "1.tar.gz", "saved_model.pb"} <= set(os.listdir(m.path(
+        "tensorflow/ann/deep/flowers"))), "a handle shows its versions")
+    equal(os.listdir(m.path("tensorflow/ann/deep")), ["flowers"], "touched")
     equal(os.listdir(m.path("kaggle/ann")), ["flowers"], "of ann")
     equal(sorted(os.listdir(m.path("kaggle/ann/flowers"))),
           ["pyTorch", "tensorFlow2"], "frameworks")
     equal(os.listdir(m.path("kaggle")), ["ann"], "what was touched")
     equal(os.listdir(m.path("pytorch/hub")), ["acme"], "what was touched")
     for bad in (f"{FLOWERS}/3", f"{FLOWERS}/3.tar.gz", f"{FLOWERS}/none",
+                "tensorflow/ann/gone/1", "tensorflow/ann/gone",
+                "tensorflow/ann/deep/flowers/3", "tensorflow/ann/none",
+                "tensorflow/ann/deep/flowers/none",
                 "kaggle/ann/none", "kaggle/nobody", "kaggle/ann/flowers/onnx",
                 "kaggle/ann/flowers/tensorFlow2/small/1/none",
                 "pytorch/hub/acme/none", "pytorch/hub/acme/nets@none",
@@ -135,6 +150,22 @@ def names(m):
             os.stat(m.path(bad))
     equal(os.stat(m.path("pytorch/timm/resnet18.a1_in1k/config.json")).st_mtime,
           os.stat(m.hf("timm/resnet18.a1_in1k/config.json")).st_mtime)
+
+
+def walking(rig, hub):
+    """A prefix of handles costs nothing, a version what it takes."""
+    m = rig.mount(hub)
+    os.stat(m.path("huggingface"))
+    before = requests(hub)
+    read(m.path("tensorflow/ann/deep/flowers/2/saved_model.pb"))
+    figure("cat of a handle's file", requests(hub) - before, "requests", 8)
+    before = requests(hub)
+    with raises(errno.ENOENT):
+        os.stat(m.path("tensorflow/ann/prefix"))
+    with raises(errno.ENOENT):
+        os.stat(m.path("tensorflow/ann/prefix"))
+    figure("stat of no handle", requests(hub) - before, "requests", 2)
+    m.stop()
 
 
 def packed(m):
@@ -184,6 +215,7 @@ def run(rig):
     names(m)
     packed(m)
     many(m, hub)
+    walking(rig, hub)
     offline(rig, m, hub, want)
 
 

@@ -28,6 +28,9 @@ static struct fetch_hub hubs[] = {
 	{ .kind = "torchvision", .grammar = FETCH_SINGLE },
 	{ .kind = "tensorflow", .grammar = FETCH_VERSIONS },
 	{ .kind = "torchserve", .grammar = FETCH_SINGLE },
+	{ .kind = "onnx", .grammar = FETCH_SINGLE },
+	{ .kind = "keras", .grammar = FETCH_SINGLE },
+	{ .kind = "kaggle", .grammar = FETCH_VERSIONS },
 };
 
 #define HUBS (sizeof(hubs) / sizeof(hubs[0]))
