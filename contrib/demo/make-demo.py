@@ -4,8 +4,8 @@
     make-demo.py OUT
 
 makes OUT/huggingface, which is what endpoint file:///OUT/huggingface reads, and
-its like for the hubs of static.py, whose catalogue stands at their top, and for
-the two hosts of GitHub.
+its like for the hubs of static.py, whose catalogue stands at their top, for the
+two hosts of GitHub, and for the ONNX zoo of zoo.py with its manifest.
 A directory answers with its index.json, and a URL's query is dropped; so a
 listing holds everything and the client filters. Deterministic: the same bytes
 on every run. The models are in models.py and static.py, the
@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 import github  # noqa: E402
 import models  # noqa: E402
 import static  # noqa: E402
+import zoo  # noqa: E402
 
 DATE = "2024-01-01T00:00:00.000Z"
 LFS = (".bin", ".safetensors")
@@ -160,6 +161,10 @@ def main(argv):
         owners.setdefault(repo.split("/")[0], []).append({"full_name": repo})
     for owner, repos in owners.items():
         put_json(argv[1], f"torchhub-api/users/{owner}/repos", repos)
+    for path, data in zoo.FILES.items():
+        put(argv[1], f"onnx/onnxmodelzoo/legacy_models/resolve/main/{path}",
+            data)
+    put(argv[1], "onnx/ONNX_HUB_MANIFEST.json", zoo.MANIFEST)
     return 0
 
 
