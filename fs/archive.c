@@ -27,6 +27,7 @@ struct fs_archive {
 	uint64_t size;
 	struct objid id;
 	struct stage_archive list;
+	char *top;	/* "DIR" that is left out of what is shown, or NULL */
 
 	bool busy;			/* archives lock; somebody unpacks */
 	struct pool_job *waiting;	/* archives lock; for the end of that */
@@ -108,6 +109,7 @@ void fs_archive_free(struct fs_archive *a)
 	if (!a)
 		return;
 	stage_archive_done(&a->list);
+	free(a->top);
 	free(a->path);
 	free(a->key);
 	free(a);
@@ -174,6 +176,20 @@ static void leave(struct fs_archive *a)
 void fs_archive_later(const struct fs_snap *s, struct pool_job *job)
 {
 	pool_add(s->resolver->archives->pool, job);
+}
+
+/* ---- members ---------------------------------------------------------------------- */
+
+static const struct stage_member *member_of(const struct fs_archive *a,
+	const struct listing_entry *e)
+{
+	const struct stage_member *m = NULL;
+	char *path = a->top ? path_join(a->top, e->path) : NULL;
+
+	if (path)
+		m = stage_archive_find(&a->list, path);
+	free(path);
+	return m ? m : stage_archive_find(&a->list, e->path);
 }
 
 /* ---- the archive's bytes ----------------------------------------------------------- */
@@ -402,7 +418,8 @@ static void show_refused(const struct fs_archive *a)
 static int take_list(struct fs_archive *a, struct stage_archive *got,
 	struct listing *ret)
 {
-	int r = stage_archive_listing(got, ret);
+	int r = a->snap->hub->flat ? fs_archive_flat(got, &a->top, ret) :
+		stage_archive_listing(got, ret);
 
 	if (r) {
 		stage_archive_done(got);
@@ -615,7 +632,7 @@ static int opened(const struct fs_archive *a, const struct stage_member *m,
 int fs_archive_member(struct fs_archive *a, const struct listing_entry *e,
 	bool wait, struct src **ret, struct error *why)
 {
-	const struct stage_member *m = stage_archive_find(&a->list, e->path);
+	const struct stage_member *m = member_of(a, e);
 	int r;
 
 	if (!m)
@@ -650,7 +667,7 @@ static void want_member(struct pool_job *job)
 {
 	struct wanting *w = (struct wanting *)job;
 	struct fs_archive *a = w->snap->archive;
-	const struct stage_member *m = stage_archive_find(&a->list, w->e->path);
+	const struct stage_member *m = member_of(a, w->e);
 	struct error why = { 0 };
 	struct src *src = NULL;
 	int r;
@@ -718,7 +735,7 @@ static int absent(uint64_t size, struct src **ret)
 int fs_archive_here(struct fs_archive *a, const struct listing_entry *e,
 	struct src **ret)
 {
-	const struct stage_member *m = stage_archive_find(&a->list, e->path);
+	const struct stage_member *m = member_of(a, e);
 	struct src *archive = NULL;
 	uint64_t off;
 	int r;

@@ -55,6 +55,12 @@ int fs_archive_child(struct fs *fs, struct fs_node *dir, struct fs_snap *s,
  * not shown. */
 size_t fs_archive_shown(const struct fs_snap *s, const char *name);
 
+struct stage_archive;
+/* As stage_archive_listing(). If all lies in one directory the paths begin in
+ * it, and *ret_top is its name (the caller frees); else that is left alone. */
+int fs_archive_flat(const struct stage_archive *a, char **ret_top,
+	struct listing *ret);
+
 /* ---- the snapshot of an inside (snap.c) ---------------------------------------- */
 
 /* What is in the file `e` of `outer`, with outer's name and time. A reference

@@ -13,9 +13,11 @@ static const struct hub_row {
 	const char *path, *kind;
 	const char *owner;	/* only what this owner has */
 	bool aliases, archives;
+	bool flat;	/* the one directory in an archive is not shown */
 } hub_table[] = {
 	{ .path = "huggingface", .kind = "huggingface", .aliases = true },
-	{ .path = "onnx", .kind = "onnx", .archives = true },
+	{ .path = "onnx", .kind = "onnx", .archives = true,
+		.flat = true },
 	{ .path = "tensorflow", .kind = "tensorflow", .archives = true },
 	{ .path = "kaggle", .kind = "kaggle", .archives = true },
 	{ .path = "pytorch/torchvision", .kind = "torchvision" },
@@ -69,6 +71,7 @@ static int open_hub(struct fs *fs, const struct hub_row *row,
 	h->has_token = has_token(fs->conf, row->kind);
 	h->aliases = row->aliases;
 	h->archives = row->archives;
+	h->flat = row->flat;
 	fs->n_hubs++;
 	*ret = h;
 	return 0;

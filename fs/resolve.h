@@ -44,6 +44,8 @@ struct fs_hub {
 	bool has_token;
 	bool aliases;			/* alias.NAME is a name of this hub */
 	bool archives;			/* what is in them is shown beside */
+	bool flat;			/* without the one directory that holds
+					   it all */
 };
 
 struct fs_snap {

@@ -4,7 +4,8 @@ import io
 import os
 import zipfile
 
-import lib
+import lib  # first: it finds the modules of the demo
+import zoo
 from lib import BERT, MINILM, SST2, check, equal, figure, read
 
 
@@ -28,6 +29,10 @@ def run(rig):
     # A repository's weights are regular files beside the staged model.
     equal(read(m.hf(BERT, "pytorch/model.safetensors")) ==
           read(m.hf(BERT, "model.safetensors")), True, "weights beside")
+    for path, data in zoo.FILES.items():
+        equal(read(m.path("onnx", path)) == data, True, path)
+    equal(sorted(os.listdir(m.path("onnx", zoo.TOP, "mnist-8"))),
+          ["mnist-8.onnx", "test_data_set_0"])
     static(m)
 
 

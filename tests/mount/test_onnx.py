@@ -7,7 +7,8 @@ import sqlite3
 import subprocess
 import time
 
-import lib
+import lib  # first: it finds the modules of the demo
+import zoo as demo
 from lib import MIB, check, equal, figure, raises, read
 
 QUICK = ("--set", "fetch.retries=1", "--set", "fetch.timeout=2")
@@ -23,6 +24,9 @@ MODELS = {
     "wrong-1": ("legacy",),
     "moved-1": ("legacy", "github"),
 }
+PACKED = {"._mnist": b"litter", "mnist/model.onnx": b"model",
+          "mnist/test_data_set_0/input_0.pb": lib.noise("input", 70000),
+          "mnist/test_data_set_0/output_0.pb": b"output"}
 SIZES = {"large-1": 24 * MIB}
 
 
@@ -55,6 +59,7 @@ def make(rig):
     for stem in MODELS:
         files[path_of(stem)] = lib.noise(stem, SIZES.get(stem, 300 * 1024))
         files[path_of(stem, ".tar.gz")] = lib.noise(stem + " data", 5000)
+    files[path_of("mnist-8", ".tar.gz")] = demo.archive(PACKED)
     at = {"legacy": {}, "github": {MANIFEST: manifest(files, MODELS)}}
     repos = {}
     for stem, places in MODELS.items():
@@ -185,6 +190,27 @@ def places(rig, hub, files):
     equal(read(m.hf("org/same/weights.onnx")) == files[path_of("mnist-8")],
           True)
     equal(hub.content(), 0, "requests for bytes that are here")
+    m.stop()
+
+
+def unpacked(rig, hub):
+    """What is in an archive stands beside it, without the directory that it
+    was packed in; the archive comes once."""
+    m = rig.mount(hub, *QUICK)
+    top = zoo(m, path_of("mnist-8", ""))
+    hub.ctl(reset=True)
+    equal(sorted(os.listdir(top)), ["._mnist", "model.onnx",
+                                    "test_data_set_0"])
+    for name, data in PACKED.items():
+        p = os.path.join(top, name.removeprefix("mnist/"))
+        equal(os.stat(p).st_size, len(data), name)
+        equal(read(p) == data, True, name)
+    with raises(errno.ENOENT):
+        os.stat(os.path.join(top, "mnist"))
+    equal(sum(r["content"] for r in hub.log()), 1, "requests for bytes")
+    top = zoo(m, path_of("wrong-1", ""))
+    with raises(errno.EIO):
+        os.listdir(top)
     m.stop()
 
 
@@ -398,6 +424,7 @@ def run(rig):
     everything_real(rig)
     tree(rig, hub, files)
     places(rig, hub, files)
+    unpacked(rig, hub)
     lfs(rig, hub, files)
     wrong(rig, hub, files)
     manifest_moves(rig, hub, files)
