@@ -34,11 +34,10 @@ static int port_name(struct bp_run *r, const struct bp_stmt *s,
 }
 
 static int port_symbol(struct bp_run *r, const struct bp_stmt *s,
-	const struct bp_expr *dim, const char *name, struct stage_dim *ret)
+	const struct bp_place *bare, const char *name, struct stage_dim *ret)
 {
-	if (s->kind == BP_S_OUTPUT && dim->kind == BP_E_NAME &&
-	    !symbol_declared(r, name))
-		return stage_bp_fail(r, &dim->at, "no input has a dimension "
+	if (s->kind == BP_S_OUTPUT && bare && !symbol_declared(r, name))
+		return stage_bp_fail(r, bare, "no input has a dimension "
 			"%s", name);
 	*ret = (struct stage_dim){ -1, name };
 	return 0;
@@ -54,12 +53,12 @@ static int port_type(struct bp_run *r, const struct bp_stmt *s,
 	for (size_t i = 0; i < s->n_dims; i++) {
 		const struct bp_expr *e = s->dims[i].e;
 		struct bp_value v = { .kind = BP_V_TEXT, .s = e->name };
-		int err = 0;
+		bool bare = e->kind == BP_E_NAME && !stage_bp_find(r, e->name);
+		int err = bare ? 0 : stage_bp_eval(r, e, &v);
 
-		if (e->kind != BP_E_NAME || stage_bp_find(r, e->name))
-			err = stage_bp_eval(r, e, &v);
 		if (!err && v.kind == BP_V_TEXT) {
-			err = port_symbol(r, s, e, v.s, &ret->dim[i]);
+			err = port_symbol(r, s, bare ? &e->at : NULL, v.s,
+				&ret->dim[i]);
 			if (err)
 				return err;
 			continue;

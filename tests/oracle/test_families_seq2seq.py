@@ -35,8 +35,16 @@ BART = dict(vocab_size=VOCAB, d_model=32, encoder_layers=2, decoder_layers=3,
             decoder_attention_heads=2, max_position_embeddings=40,
             pad_token_id=1, bos_token_id=0, eos_token_id=2,
             decoder_start_token_id=2, forced_eos_token_id=2)
-KINDS = {"T5": T5, "MT5": T5, "Bart": BART, "MBart": BART, "Marian": BART,
-         "Pegasus": BART}
+WHISPER = dict(vocab_size=VOCAB, d_model=32, encoder_layers=2,
+               decoder_layers=3, encoder_ffn_dim=48, decoder_ffn_dim=40,
+               encoder_attention_heads=4, decoder_attention_heads=2,
+               num_mel_bins=12, max_source_positions=25,
+               max_target_positions=30, pad_token_id=1, bos_token_id=0,
+               eos_token_id=2, decoder_start_token_id=2,
+               classifier_proj_size=20)
+TEXT = {"T5": T5, "MT5": T5, "Bart": BART, "MBart": BART, "Marian": BART,
+        "Pegasus": BART}
+KINDS = {**TEXT, "Whisper": WHISPER}
 
 
 def place(model):
@@ -80,7 +88,8 @@ def text_ports(model):
     first = {"encoder_attention_mask": (B, E), "input_ids": (B, D),
              "encoder_hidden_states": (B, E, width)}
     again = {"encoder_attention_mask": (B, E), "input_ids": (B, D)}
-    logits = {"logits": (B, D, model.lm_head.weight.shape[0])}
+    head = model.get_output_embeddings().weight.shape[0]
+    logits = {"logits": (B, D, head)}
     given, more = dict(logits), dict(logits)
     for i in range(layers):
         for side, was, now in (("decoder", PD, f"{PD} + {D}"), ("encoder", E, E)):
@@ -92,6 +101,23 @@ def text_ports(model):
                 if side == "decoder":
                     more[f"present.{name}"] = (B, heads, now, d)
     return (encoder, first, again), (made, given, more)
+
+
+def sound_ports(model):
+    """As of text, but of one length, so that there is no mask."""
+    c = model.config
+    n = c.max_source_positions
+    sides = [{k: tuple(n if a == E else a for a in axes)
+              for k, axes in part.items() if not k.endswith("attention_mask")}
+             for side in text_ports(model) for part in side]
+    sides[0] = {"input_features": (B, c.num_mel_bins, 2 * n)}
+    return sides[:3], sides[3:]
+
+
+def sound_source(model, rng):
+    c = model.config
+    shape = (ROWS, c.num_mel_bins, 2 * c.max_source_positions)
+    return {"input_features": rng.standard_normal(shape, dtype=np.float32)}
 
 
 def text_source(model, rng):
@@ -182,6 +208,8 @@ def case(kind, config=None, opset=13, seed=0, dtype=None, computed=None,
         place(model)
     with tempfile.TemporaryDirectory(prefix="repo-") as path:
         families.write_repo(model, path, dtype=dtype, **repo)
+        if kind == "Whisper":
+            return compared(model, path, opset, sound_ports, sound_source)
         return compared(model, path, opset)
 
 
@@ -191,14 +219,17 @@ def whole(kind, opset=13, **repo):
     """The model without a head: both sides in model.onnx."""
     model = build(kind, "Model")
     width = sizes(model)[0]
-    inputs = {"input_ids": (B, E), "attention_mask": (B, E),
-              "decoder_input_ids": (B, D)}
+    sound = kind == "Whisper"
+    length = model.config.max_source_positions if sound else E
+    inputs = {"input_features": (B, 12, 2 * length)} if sound else {
+        "input_ids": (B, E), "attention_mask": (B, E)}
+    inputs["decoder_input_ids"] = (B, D)
     outputs = {"last_hidden_state": (B, D, width),
-               "encoder_last_hidden_state": (B, E, width)}
+               "encoder_last_hidden_state": (B, length, width)}
 
     def run(session, errors):
         rng = np.random.default_rng(7)
-        feed = text_source(model, rng)
+        feed = (sound_source if sound else text_source)(model, rng)
         feed["decoder_input_ids"] = rng.integers(3, VOCAB, (ROWS, 5))
         with torch.no_grad():
             want = model(**{k: torch.from_numpy(v) for k, v in feed.items()})
@@ -392,6 +423,44 @@ def barts(report):
                config=dict(num_labels=5))
 
 
+def classified(opset=13, **config):
+    """What kind of sound it is: the encoder alone."""
+    model = build("Whisper", "ForAudioClassification", config)
+    inputs = {"input_features": (B, 12, 50)}
+    outputs = {"logits": (B, model.config.num_labels)}
+
+    def run(session, errors):
+        feed = sound_source(model, np.random.default_rng(7))
+        with torch.no_grad():
+            want = model(**{k: torch.from_numpy(v) for k, v in feed.items()})
+        errors.add("logits", session.run(None, feed)[0], want.logits)
+
+    with tempfile.TemporaryDirectory(prefix="repo-") as path:
+        families.write_repo(model, path)
+        return families.compared(path, opset, inputs, outputs, run)
+
+
+def whispers(report):
+    for name, config in {
+            "scale_embedding": dict(scale_embedding=True),
+            "relu": dict(activation_function="relu"),
+            "not tied": dict(tie_word_embeddings=False),
+            "6 and 1 layers": dict(encoder_layers=6, decoder_layers=1),
+            "1500 frames of 80": dict(max_source_positions=1500,
+                                      num_mel_bins=80)}.items():
+        report.run(f"Whisper {name}", case, "Whisper", config=config)
+    report.run("Whisper, config.json without defaults", case, "Whisper",
+               scale_embedding=None, activation_function=None,
+               is_encoder_decoder=None, tie_word_embeddings=None)
+    report.run("Whisper named as the published one", case, "Whisper",
+               form="bin", num_hidden_layers=2)
+    for opset in families.OPSETS:
+        report.run(f"Whisper ForAudioClassification opset {opset}",
+                   classified, opset)
+    report.run("Whisper ForAudioClassification of five", classified,
+               num_labels=5)
+
+
 def refusals(report):
     for name, (kind, reason, changes) in {
             "decoder": ("T5", r"is_decoder is true", dict(is_decoder=True)),
@@ -428,6 +497,9 @@ def refusals(report):
                 num_hidden_layers=3)),
             "decoder alone": ("Bart", r'"BartForCausalLM" of model_type', dict(
                 architectures=["BartForCausalLM"])),
+            "other frames": ("Whisper", r"25 rows, config.json says 1500",
+                             dict(max_source_positions=None)),
+            "other mels": ("Whisper", r"conv1|Conv", dict(num_mel_bins=13)),
             "cut": ("T5", r'no weight "decoder.block.1.layer.2', dict(
                 drop=lambda n: n.startswith("decoder.block.1.layer.2"))),
             }.items():
@@ -438,7 +510,8 @@ def refusals(report):
 def main():
     report = Report(sys.argv[1:])
     families.start()
-    for part in (every_kind, t5, buckets, barts, refusals):
+    for part in (every_kind, t5, buckets, barts, whispers,
+                 refusals):
         part(report)
     return families.finish(report)
 
