@@ -17,8 +17,8 @@
 
 /* The attributes shown, in order. */
 static const char *const attrs[] = {
-	"state", "cached_bytes", "hub", "repo", "revision", "url", "sha256",
-	"sources", "error",
+	"state", "cached_bytes", "hub", "repo", "revision", "url", "what",
+	"sha256", "sources", "error",
 };
 
 static void line(const char *name, const char *value)

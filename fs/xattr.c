@@ -120,6 +120,18 @@ static int show_revision(struct fs *fs, struct fs_node *n, struct buf *ret)
 	return r;
 }
 
+/* The words of a catalogue, such as the name of the weights. */
+static int show_what(struct fs *fs, struct fs_node *n, struct buf *ret)
+{
+	struct fetch_known k;
+
+	(void) fs;
+	if (n->kind != FS_FILE || !fetch_known(n->hub->fetch, n->entry->path,
+			&k) || !k.what)
+		return -ENODATA;
+	return buf_printf(ret, "%s%s", k.what, k.preferred ? " (default)" : "");
+}
+
 static int show_url(struct fs *fs, struct fs_node *n, struct buf *ret)
 {
 	char *url;
@@ -213,6 +225,7 @@ static const struct {
 	{ "repo", show_repo },
 	{ "revision", show_revision },
 	{ "url", show_url },
+	{ "what", show_what },
 	{ "sha256", show_sha256 },
 	{ "cached_bytes", show_cached_bytes },
 	{ "sources", show_sources },

@@ -260,6 +260,8 @@ def everything(rig):
     for at, (store, path) in want.items():
         equal(xattr(m.path(at), "url"), f"{hub.urls[store]}/{path}")
         equal(os.stat(m.path(at)).st_size, len(disk[f"{store}/{path}"]), at)
+    equal(xattr(m.path("pytorch/torchvision/resnet50/resnet50-11ad3fa6.pth"),
+                "what"), "ResNet50_Weights.IMAGENET1K_V2 (default)")
     m.stop()
 
 

@@ -88,6 +88,15 @@ const char *fetch_hub_name(const struct fetch_hub *h)
 	return h->kind;
 }
 
+bool fetch_known(const struct fetch_hub *h, const char *path,
+	struct fetch_known *ret)
+{
+	(void) h;
+	(void) path;
+	(void) ret;
+	return false;
+}
+
 bool fetch_is_local(const struct fetch_hub *h)
 {
 	(void) h;
