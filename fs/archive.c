@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "base/path.h"
-#include "fs/measure.h"
 #include "fs/resolve.h"
+#include "fs/stack.h"
 
 #define RECORD_MAX (256 << 20)	/* bytes of an index entry */
 #define REASONS_SHOWN 16	/* of one archive, in the list of errors */
@@ -21,13 +21,14 @@
 
 struct fs_archive {
 	struct fs_snap *snap;		/* the inside's; it owns this */
+	struct fs_snap *outer;		/* that the archive is a file of:
+					 * counted, unless it is snap */
+	const struct listing_entry *e;	/* outer's */
 	char *path;
 	char *key;			/* what the index knows it by */
-	/* Constant once the snapshot is listed. */
-	uint64_t size;
-	struct objid id;
-	struct stage_archive list;
-	char *top;	/* "DIR" that is left out of what is shown, or NULL */
+	struct stage_archive list;	/* constant once snap is listed */
+	char *top;	/* "DIR" that is left out of what is shown, or NULL;
+			 * constant then too */
 
 	bool busy;			/* archives lock; somebody unpacks */
 	struct pool_job *waiting;	/* archives lock; for the end of that */
@@ -86,21 +87,25 @@ static char *key_of(const struct fs_snap *s, const char *path,
 	return n < 0 ? NULL : key;
 }
 
-struct fs_archive *fs_archive_new(struct fs_snap *s, const char *path,
-	uint64_t size, const struct objid *id)
+struct fs_archive *fs_archive_new(struct fs_snap *s, struct fs_snap *outer,
+	const struct listing_entry *e)
 {
 	struct fs_archive *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		return NULL;
 	a->snap = s;
-	a->size = size;
-	a->id = *id;
-	a->path = strdup(path);
-	a->key = key_of(s, path, id);
-	if (a->path && a->key)
+	a->outer = outer;
+	a->e = e;
+	a->path = strdup(e->path);
+	a->key = key_of(s, e->path, &e->id);
+	if (a->path && a->key) {
+		outer->refs += outer != s;
 		return a;
-	fs_archive_free(a);
+	}
+	free(a->path);
+	free(a->key);
+	free(a);
 	return NULL;
 }
 
@@ -109,6 +114,8 @@ void fs_archive_free(struct fs_archive *a)
 	if (!a)
 		return;
 	stage_archive_done(&a->list);
+	if (a->outer != a->snap)
+		fs_snap_unref(a->outer);
 	free(a->top);
 	free(a->path);
 	free(a->key);
@@ -194,39 +201,17 @@ static const struct stage_member *member_of(const struct fs_archive *a,
 
 /* ---- the archive's bytes ----------------------------------------------------------- */
 
-/* Ask the hub how large it is. Waits. */
-static int measure(struct fs_archive *a, struct error *why)
-{
-	const struct listing_entry e = { .path = a->path, .size = a->size,
-		.id = a->id }, *got;
-	int r = fs_measure_wait(a->snap, &e, &got, why);
-
-	if (r)
-		return r;
-	a->size = got->size;
-	a->id = got->id;
-	return 0;
-}
-
-/* The archive itself. far: what is missing is fetched. */
-static int open_archive(const struct fs_archive *a, bool far,
+/* The archive itself, as any file of its repository. far: what is missing is
+ * fetched, and its size asked for, if that is not known: waits, then. */
+static int open_archive(const struct fs_archive *a, bool far, bool wait,
 	struct src **ret, struct error *why)
 {
-	const struct fs_snap *s = a->snap;
-	struct cache_name name = { .hub = s->hub->name, .repo = s->repo,
-		.revision = s->revision, .path = a->path, .size = a->size,
-		.id = a->id };
-	struct src *remote = NULL;
-	int r = 0;
+	const struct fs_resolver *r = a->snap->resolver;
+	const struct fs_stack k = { .cache = r->cache,
+		.offline = r->offline || !far };
 
-	if (far && !s->resolver->offline)
-		r = fetch_src_new(s->hub->fetch, s->repo, s->revision,
-			a->path, a->size, &a->id, &remote);
-	if (r)
-		return error_set(why, r, "%s", a->path);
-	r = cache_src_open(s->resolver->cache, &name, remote, ret, why);
-	src_unref(remote);
-	return r;
+	return wait ? fs_stack_file_wait(&k, a->outer, a->e, ret, why) :
+		fs_stack_file(&k, a->outer, a->e, ret, why);
 }
 
 /* Were the bytes it was read from right all the while? */
@@ -430,51 +415,29 @@ static int take_list(struct fs_archive *a, struct stage_archive *got,
 	return 0;
 }
 
-/* "SIZE ALG HEX|-\n", of the archive, then its list. */
 int fs_archive_recall(struct fs_archive *a, struct listing *ret)
 {
 	struct buf b = BUF_INIT(RECORD_MAX);
 	struct stage_archive got = { 0 };
-	struct objid id = { .alg = OBJID_NONE };
-	char hex[OBJID_HEX_MAX];
-	unsigned alg = 0;
-	uint64_t size = 0;
-	int at = 0;
 	int r = cache_index_get(a->snap->resolver->cache, CACHE_KIND_ARCHIVE,
 		a->key, &b, NULL);
 
-	if (!r && (sscanf((const char *)b.data, "%" SCNu64 " %u %64s%n", &size,
-			&alg, hex, &at) != 3 || b.data[at] != '\n' ||
-			(a->size != LISTING_SIZE_UNKNOWN && a->size != size)))
-		r = -ENOENT;
-	if (!r && strcmp(hex, "-") && objid_parse((enum objid_alg)alg, hex,
-			&id))
-		r = -ENOENT;
-	if (!r && stage_archive_from_json((const char *)b.data + at + 1,
-			b.len - (size_t)at - 1, &got, NULL))
+	if (!r && stage_archive_from_json((const char *)b.data, b.len, &got,
+			NULL))
 		r = -ENOENT;
 	buf_done(&b);
-	if (r)
-		return r;
-	a->size = size;
-	a->id = id;
-	return take_list(a, &got, ret);
+	return r ? r : take_list(a, &got, ret);
 }
 
 static void remember_list(const struct fs_archive *a,
 	const struct stage_archive *list)
 {
-	struct buf b = BUF_INIT(RECORD_MAX);
-	char hex[OBJID_HEX_MAX], *json = stage_archive_to_json(list);
+	char *json = stage_archive_to_json(list);
 
-	objid_hex(&a->id, hex);
-	if (json && !buf_printf(&b, "%" PRIu64 " %u %s\n", a->size,
-			(unsigned)a->id.alg, *hex ? hex : "-") &&
-		!buf_append_str(&b, json))
+	if (json)
 		(void) cache_index_put(a->snap->resolver->cache,
-			CACHE_KIND_ARCHIVE, a->key, b.data, b.len);
+			CACHE_KIND_ARCHIVE, a->key, json, strlen(json));
 	free(json);
-	buf_done(&b);
 }
 
 /* All of it, once: lists, and makes objects of what is not here. */
@@ -484,7 +447,7 @@ static int pass(struct fs_archive *a, struct putting *k,
 	const struct stage_archive_sink sink = sink_of(k);
 	struct src *src;
 	unsigned epoch;
-	int r = open_archive(a, true, &src, why);
+	int r = open_archive(a, true, true, &src, why);
 
 	if (r)
 		return r;
@@ -504,12 +467,8 @@ int fs_archive_list(struct fs_archive *a, struct listing *ret,
 {
 	struct putting k = { .a = a };
 	struct stage_archive got = { 0 };
-	int r = 0;
+	int r = pass(a, &k, &got, why);
 
-	if (a->size == LISTING_SIZE_UNKNOWN)
-		r = measure(a, why);
-	if (!r)
-		r = pass(a, &k, &got, why);
 	if (r) {
 		(void) error_wrap(why, "%s", a->path);
 		return r;
@@ -525,7 +484,7 @@ static int slice(const struct fs_archive *a, const struct stage_member *m,
 	struct src *archive, uint64_t off, struct src **ret, struct error *why)
 {
 	struct stage_recipe *recipe = stage_recipe_new();
-	int i = recipe ? stage_recipe_source(recipe, a->path, a->size) :
+	int i = recipe ? stage_recipe_source(recipe, a->path, archive->size) :
 		-ENOMEM;
 	int r = i < 0 ? i : stage_recipe_copy(recipe, (unsigned)i, off,
 		m->size);
@@ -554,7 +513,7 @@ static int open_stored(const struct fs_archive *a,
 {
 	struct src *archive;
 	uint64_t off;
-	int r = open_archive(a, true, &archive, why);
+	int r = open_archive(a, true, wait, &archive, why);
 
 	if (r)
 		return r;
@@ -576,7 +535,7 @@ static int inflate_member(struct fs_archive *a, const struct stage_member *m,
 	struct objid id = { .alg = OBJID_NONE };
 	struct src *archive;
 	unsigned epoch;
-	int r = open_archive(a, true, &archive, why);
+	int r = open_archive(a, true, true, &archive, why);
 
 	if (r)
 		return r;
@@ -748,7 +707,9 @@ int fs_archive_here(struct fs_archive *a, const struct listing_entry *e,
 	}
 	/* Its header may not be here; then where it begins is a guess, good
 	 * enough to say how much of it is. */
-	r = open_archive(a, false, &archive, NULL);
+	r = open_archive(a, false, false, &archive, NULL);
+	if (r == -EAGAIN)
+		return absent(m->size, ret);
 	off = m->header + LOCAL_LEN + strlen(m->path);
 	if (!r && header_here(archive, m))
 		(void) stage_member_place(archive, m, &off, NULL);

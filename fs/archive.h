@@ -65,15 +65,16 @@ int fs_archive_flat(const struct stage_archive *a, char **ret_top,
 
 /* What is in the file `e` of `outer`, with outer's name and time. A reference
  * to a snapshot that fs_snap_list() lists; NULL: no memory. */
-struct fs_snap *fs_archive_snap(const struct fs_snap *outer,
+struct fs_snap *fs_archive_snap(struct fs_snap *outer,
 	const struct listing_entry *e);
 
 /* ---- for snap.c, stack.c, open.c and xattr.c ----------------------------------- */
 
-/* `path`: as fetch_src_new() knows the archive; size may be unknown: the hub is
- * asked. s is not counted: it owns the archive. NULL: no memory. */
-struct fs_archive *fs_archive_new(struct fs_snap *s, const char *path,
-	uint64_t size, const struct objid *id);
+/* Of s, which will own it and is not counted: what is in the file e of `outer`,
+ * which may be s itself and is counted else. Under the resolver lock, unless
+ * it is s. NULL: no memory. */
+struct fs_archive *fs_archive_new(struct fs_snap *s, struct fs_snap *outer,
+	const struct listing_entry *e);
 void fs_archive_free(struct fs_archive *a);
 /* For who shows it; constant. */
 const char *fs_archive_path(const struct fs_archive *a);

@@ -74,11 +74,13 @@ struct fs_snap {
 	struct fs_waiter *waiters;	/* resolver lock */
 };
 
-/* What the file e of s comes out of; NULL: from the hub. */
+/* What the file e of s comes out of; NULL: from the hub, as all but what is in
+ * own. */
 static inline struct fs_archive *fs_archive_of(const struct fs_snap *s,
 	const struct listing_entry *e)
 {
-	return e == &s->whole ? NULL : s->archive;
+	return atomic_load(&s->listed) && e >= s->own.v &&
+		e < s->own.v + s->own.n ? s->archive : NULL;
 }
 
 struct fs_owner {

@@ -116,7 +116,7 @@ struct fs_snap *fs_snap_get(struct fs_resolver *r, const struct fs_hub *hub,
 }
 
 /* Under the lock: that of what is in an archive. */
-static struct fs_snap *inside_new(const struct fs_snap *outer,
+static struct fs_snap *inside_new(struct fs_snap *outer,
 	const struct listing_entry *e, const char *key)
 {
 	struct fetch_snapshot f = { .repo = outer->repo,
@@ -126,7 +126,7 @@ static struct fs_snap *inside_new(const struct fs_snap *outer,
 	if (!s)
 		return NULL;
 	s->scope = s->key;
-	s->archive = fs_archive_new(s, e->path, e->size, &e->id);
+	s->archive = fs_archive_new(s, outer, e);
 	if (s->archive)
 		return s;
 	map_del(&outer->resolver->snaps, key);
@@ -134,7 +134,7 @@ static struct fs_snap *inside_new(const struct fs_snap *outer,
 	return NULL;
 }
 
-struct fs_snap *fs_archive_snap(const struct fs_snap *outer,
+struct fs_snap *fs_archive_snap(struct fs_snap *outer,
 	const struct listing_entry *e)
 {
 	struct fs_resolver *r = outer->resolver;
@@ -279,11 +279,9 @@ static void load_archive(struct loading *l)
 /* The hub lists nothing: look into its archive of the whole. */
 static int take_whole(struct loading *l)
 {
-	const struct objid none = { .alg = OBJID_NONE };
 	struct fs_snap *s = l->snap;
 
-	s->archive = fs_archive_new(s, FETCH_ARCHIVE_PATH,
-		LISTING_SIZE_UNKNOWN, &none);
+	s->archive = fs_archive_new(s, s, &s->whole);
 	if (!s->archive)
 		return -ENOMEM;
 	load_archive(l);

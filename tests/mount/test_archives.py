@@ -51,6 +51,7 @@ MAR = {"MAR-INF/MANIFEST.json": b'{"model": {"modelName": "alexnet"}}',
        "index_to_name.json": b'{"0": "cat"}\n' * 3000}
 DATA = {"test_data_set_0/input_0.pb": lib.noise("in", 300000),
         "test_data_set_0/output_0.pb": b"\0" * 4000, "mnist-8.onnx": b"onnx"}
+ROWS = []
 LARGE = {"a/large.bin": lib.noise("large", BIG), "b/small": b"small"}
 
 
@@ -58,7 +59,7 @@ def make(rig):
     hostile = archives.make()
     data, model = tarred(DATA), lib.noise("model", 10000)
     large = tarred(LARGE)
-    rows = []
+    rows = ROWS
     for stem, tar in ((STEM, data), ("large-1", large)):
         rows.append({
             "model": stem, "model_path": f"{TOP}{stem}.onnx",
@@ -241,8 +242,10 @@ def command(rig, cache):
     out = rig.run("omnihub", "du", "--json", *where, at)
     check(str(sum(len(d) for d in DATA.values())) in out, out)
     # Beside its archive it is not counted again.
-    out = rig.run("omnihub", "du", "--json", *where, "pytorch/torchserve")
-    check(str(len(MAR["alexnet.pth"])) not in out, out)
+    out = rig.run("omnihub", "du", "--json", *where, "onnx")
+    want = sum(r["metadata"]["model_bytes"] +
+               r["metadata"]["model_with_data_bytes"] for r in ROWS)
+    check(str(want) in out, want, out)
 
 
 def run(rig):

@@ -19,6 +19,15 @@ static struct cache *open_at(const char *dir, uint64_t budget)
 	return c;
 }
 
+static struct cache *open_new(const char *name, uint64_t budget)
+{
+	char *dir = upstream_dir(name);
+	struct cache *c = open_at(dir, budget);
+
+	free(dir);
+	return c;
+}
+
 static uint64_t used(struct cache *c)
 {
 	return atomic_load(&c->usage->used);
@@ -47,7 +56,7 @@ static struct cache_name name_of(const struct objid *id, uint64_t size)
 
 static void test_put(void)
 {
-	struct cache *c = open_at(upstream_dir("put"), 0);
+	struct cache *c = open_new("put", 0);
 	struct objid id = put(c, "hello world", 11), empty = put(c, "", 0);
 	struct cache_name name = name_of(&id, 11), none = name;
 	struct src_stat st;
@@ -80,7 +89,7 @@ static void test_put(void)
 /* A blob that was opened in vain does not hide the object that came later. */
 static void test_late(void)
 {
-	struct cache *c = open_at(upstream_dir("late"), 0);
+	struct cache *c = open_new("late", 0);
 	struct cache_name name = { "hub", "org/repo", "rev", "a.zip/b", 5,
 		{ 0 } };
 	struct src *early, *s;
@@ -100,7 +109,7 @@ static void test_late(void)
 
 static void test_budget(void)
 {
-	struct cache *c = open_at(upstream_dir("room"), 1000);
+	struct cache *c = open_new("room", 1000);
 	char text[900] = "first";
 	struct cache_put *p, *q;
 	struct objid id;
@@ -120,7 +129,7 @@ static void test_budget(void)
  * writes. */
 static void test_killed(void)
 {
-	const char *dir = upstream_dir("killed");
+	char *dir = upstream_dir("killed");
 	struct cache *c = open_at(dir, 0);
 	struct cache_put *p;
 	struct objid id;
@@ -154,6 +163,7 @@ static void test_killed(void)
 	t_int(cache_put_end(p, &id), 0);
 	t_int(used(c), 3);
 	cache_close(c);
+	free(dir);
 }
 
 int main(void)

@@ -103,7 +103,11 @@ static void shows(struct fs *fs, const char *path, const char *want)
 
 	t_int(fs_walk_wait(fs, path, &n, &a), 0);
 	t_check(a.dir);
-	t_int(fs_readdir_wait(fs, n, &d), 0);
+	if (fs_readdir_wait(fs, n, &d)) {
+		(void) fs_errors(fs, 100, &b);
+		fprintf(stderr, "%s: %s\n", path, (char *)b.data);
+		exit(1);
+	}
 	for (size_t i = 0; i < fs_dir_count(d); i++) {
 		struct fs_node *child = NULL;
 		struct fs_dirent e;
