@@ -234,6 +234,7 @@ static int sniff(struct fetch_transfer *t, const uint8_t *p, size_t len)
 {
 	size_t left = sizeof(pointer_head) - 1 - t->sniffed;
 	size_t n = len < left ? len : left;
+	char shown[SHOWN];
 	int err;
 
 	if (!memcmp(p, pointer_head + t->sniffed, n)) {
@@ -242,7 +243,8 @@ static int sniff(struct fetch_transfer *t, const uint8_t *p, size_t len)
 			return 0;
 		t->refused = true;
 		return error_set(&t->why, -EIO, "%s: an LFS pointer was sent "
-			"instead of the file", t->url);
+			"instead of the file", fetch_url_show(asked(t), shown,
+			sizeof(shown)));
 	}
 	t->sniff = false;
 	err = t->sniffed ? deliver(t, (const uint8_t *)pointer_head,
