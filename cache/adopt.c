@@ -122,6 +122,46 @@ static int keep_clone(struct blob *b, int fd, const char *tmp,
 	return r ? r : cache_object_open(c, sha256, b->size);
 }
 
+/* 1: right; 0: wrong, where it lies. */
+static int judge(struct cache *c, struct foreign_file *f,
+	const struct objid *want)
+{
+	struct objid sha256;
+	int r;
+
+	let_clock_move(&f->st);
+	if (!cache_foreign_same(f))
+		return -ESTALE;
+	r = hash_file(f->fd, (uint64_t)f->st.st_size, want, &sha256);
+	if (r >= 0 && !cache_foreign_same(f))
+		r = -ESTALE;
+	if (r >= 0)
+		(void) cache_index_foreign_put(c->index, &f->st, want, r == 1);
+	return r;
+}
+
+int cache_foreign_check(struct cache *c, const struct cache_name *name,
+	uint64_t *ret_size)
+{
+	struct foreign_at at = { 0, 0 };
+	struct foreign_file *f;
+	int r = 0, found;
+
+	if (name->size == CACHE_SIZE_ANY && name->id.alg != OBJID_SHA256 &&
+	    name->id.alg != OBJID_MD5)
+		return -ENOENT;
+	while ((found = cache_foreign_find(c, name, &at, &f)) >= 0) {
+		r = found || name->id.alg == OBJID_NONE ? 1 :
+			judge(c, f, &name->id);
+		if (r == 1)
+			*ret_size = (uint64_t)f->st.st_size;
+		cache_foreign_unref(f);
+		if (r == 1)
+			return name->id.alg != OBJID_NONE;
+	}
+	return found;
+}
+
 /* 1: right (*ret_fd: an object, or -1 to stay in place); 0: wrong. */
 static int compare(struct blob *b, struct foreign_file *f, int *ret_fd)
 {

@@ -180,6 +180,15 @@ struct cache_foreign {
 int cache_foreign_each(struct cache *c,
 	int (*fn)(void *arg, const struct cache_foreign *f), void *arg);
 const char *cache_foreign_tool(enum conf_tool tool);
+/*
+ * Compare what other tools have under this name, whatever is in the cache: 1 a
+ * file with the right digest, 0 one of the right size where no digest is known,
+ * -ENOENT none. name->size may be CACHE_SIZE_ANY: then a digest of the bytes
+ * alone (SHA-256, MD5) has to be known. Reads the files, once: may take long.
+ */
+#define CACHE_SIZE_ANY UINT64_MAX
+int cache_foreign_check(struct cache *c, const struct cache_name *name,
+	uint64_t *ret_size);
 
 struct cache_stats {	/* counters since cache_open, for /.omnihub */
 	uint64_t hits, misses;		/* reads */

@@ -131,7 +131,8 @@ static int look(struct cache *c, const struct cache_name *n, int fd,
 	atomic_init(&f->refs, 1);
 	f->fd = fd;
 	if (!fstat(fd, &f->st) && S_ISREG(f->st.st_mode) &&
-	    (uint64_t)f->st.st_size == n->size) {
+	    (n->size == CACHE_SIZE_ANY ||
+		    (uint64_t)f->st.st_size == n->size)) {
 		r = 0;
 		if (n->id.alg != OBJID_NONE)
 			r = cache_index_foreign_get(c->index, &f->st, &n->id);

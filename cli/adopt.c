@@ -173,22 +173,25 @@ static int name_of(struct adopt *a, const struct found *f, char **ret)
 /* ---- is it that? -------------------------------------------------------------------- */
 
 /* One word: how far the file is what the hub has under that name. */
-static const char *verdict(struct adopt *a, const char *name, int *ret_err)
+static const char *verdict(struct adopt *a, const struct found *f,
+	const char *name, int *ret_err)
 {
-	struct src_stat st;
 	struct fs_node *n = NULL;
+	uint64_t size = 0;
 	struct fs_attr attr;
 	int r = fs_walk_wait(a->c->fs, name, &n, &attr);
 
 	*ret_err = r;
 	if (r)
 		return "unknown";
-	r = fs_adopt_wait(a->c->fs, n, &st);
+	r = fs_adopt_wait(a->c->fs, n, &size);
 	fs_node_unref(n);
-	*ret_err = r;
-	if (r)
-		return r == -EHOSTUNREACH ? "differs" : "unknown";
-	return st.state == SRC_VERIFIED ? "verified" : "size";
+	if (r >= 0 && size != f->size)
+		r = -ENOENT;
+	*ret_err = r < 0 ? r : 0;
+	if (r < 0)
+		return r == -ENOENT ? "differs" : "unknown";
+	return r ? "verified" : "size";
 }
 
 static int say(struct adopt *a, const struct found *f)
@@ -199,7 +202,7 @@ static int say(struct adopt *a, const struct found *f)
 	int err = name_of(a, f, &name);
 
 	if (!err)
-		word = verdict(a, name, &err);
+		word = verdict(a, f, name, &err);
 	if (!err) {
 		a->bytes += f->size;
 		a->used++;

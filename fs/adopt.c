@@ -6,22 +6,30 @@
 #include "fs/stack.h"
 #include "fs/tree.h"
 
-int fs_adopt_wait(struct fs *fs, struct fs_node *n, struct src_stat *ret)
+/* Opening takes it over where the file system can share blocks. */
+static void take(struct fs *fs, struct fs_node *n)
 {
 	const struct fs_stack k = { .cache = fs->cache, .offline = true };
 	struct error why = { 0 };
 	struct src *s;
 	char byte;
+
+	if (fs_stack_file(&k, n->snap, n->entry, &s, &why))
+		return;
+	(void) src_read_wait(s, 0, &byte, s->size ? 1 : 0);
+	src_unref(s);
+}
+
+int fs_adopt_wait(struct fs *fs, struct fs_node *n, uint64_t *ret_size)
+{
+	struct cache_name name;
 	int r;
 
 	if (n->kind != FS_FILE)
 		return -EINVAL;
-	r = fs_stack_file(&k, n->snap, n->entry, &s, &why);
-	if (r)
-		return r;
-	r = src_read_wait(s, 0, &byte, s->size ? 1 : 0);
-	if (!r)
-		src_stat(s, ret);
-	src_unref(s);
+	name = fs_stack_name(n->snap, n->entry);
+	r = cache_foreign_check(fs->cache, &name, ret_size);
+	if (r >= 0)
+		take(fs, n);
 	return r;
 }

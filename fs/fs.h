@@ -112,10 +112,10 @@ int fs_walk_wait(struct fs *fs, const char *path, struct fs_node **ret,
 	struct fs_attr *ret_attr);
 int fs_readdir_wait(struct fs *fs, struct fs_node *dir, struct fs_dir **ret);
 int fs_open_wait(struct fs *fs, struct fs_node *n, struct fs_handle **ret);
-/* Of a repository's file: what is here of it, other tools' caches included,
- * compared and ready to be read. No hub is asked for bytes. -EINVAL: n is none;
- * -EHOSTUNREACH: some of it is not here. */
-int fs_adopt_wait(struct fs *fs, struct fs_node *n, struct src_stat *ret);
+/* Of a repository's file: compare what other tools' caches have of it, as
+ * cache_foreign_check(), and use it. No hub is asked for bytes. -EINVAL: n is
+ * no such file. */
+int fs_adopt_wait(struct fs *fs, struct fs_node *n, uint64_t *ret_size);
 /* Ask the hub again for what the names of this path mean, and for what the
  * last of them shows. An older answer does not do. */
 int fs_refresh_wait(struct fs *fs, const char *path);

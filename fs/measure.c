@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "fs/stack.h"
 
 #define FACT_MAX 16384		/* bytes of an index entry */
 
@@ -207,6 +208,18 @@ static void told(void *arg, int err, const struct error *why,
 	pool_add(k->snap->resolver->work, &k->job);
 }
 
+/* Another tool may have it, and a digest say that it is the right one. */
+static int foreign(struct asking *k)
+{
+	const struct listing_entry *e = &k->fact->entry;
+	struct cache_name name = fs_stack_name(k->snap, e);
+
+	name.size = CACHE_SIZE_ANY;
+	k->got.id = e->id;
+	return cache_foreign_check(k->snap->resolver->cache, &name,
+		&k->got.size) == 1 ? 0 : -ENOENT;
+}
+
 /* Another process may have asked since we looked. */
 static void look(struct pool_job *job)
 {
@@ -216,6 +229,8 @@ static void look(struct pool_job *job)
 
 	if (!recall(s, e->path, &k->got)) {
 		settle(k);
+	} else if (s->resolver->offline && !foreign(k)) {
+		take_answer(job);
 	} else if (s->resolver->offline) {
 		k->err = error_set(&k->why, -EHOSTUNREACH,
 			"%s: its size is not known here, and the network is "
