@@ -333,11 +333,6 @@ def tensorflow_hub(rig):
     at = hub.urls["tfhub"] + "/google/tiny/1"
     client("tensorflow_hub", [at], TFHUB_CACHE_DIR=home)
     env = {"TFHUB_CACHE_DIR": home}
-    m = rig.mount(hub, env=env)
-    there = os.path.isdir(m.path("tensorflow"))
-    m.stop()
-    if not there:
-        raise Absent("the mount has no such hub")
     used(rig, hub, env, {f"tensorflow/google/tiny/1/{p}": b
                          for p, b in MODULE.items()},
          states=("cached", "verified")).stop()
