@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "fs/node.h"
+#include "fs/lock.h"
 #include "fs/tree.h"
 
 struct fs_handle *fs_handle_new(struct fs *fs, struct fs_node *n,
@@ -62,7 +63,9 @@ int fs_handle_touch(struct fs_handle *h, uint64_t off, size_t len)
 void fs_handle_failed(struct fs_handle *h, int err)
 {
 	char *path = fs_node_path(h->node);
+	const struct fs_snap *snap = h->node->snap;
 	const char *text = NULL;
+	char said[ERROR_TEXT_MAX];
 	struct src_stat st;
 
 	src_stat(h->src, &st);
@@ -71,6 +74,11 @@ void fs_handle_failed(struct fs_handle *h, int err)
 	else if (src_epoch(h->src) != h->epoch)
 		text = "bytes read before contradict the digest; "
 			"opened again, it has the right ones";
+	if (text && snap && snap->locked) {
+		(void) snprintf(said, sizeof(said), "%s: line %u: %s",
+			snap->locked->lock->file, snap->locked->line, text);
+		text = said;
+	}
 	if (path)
 		fs_errors_add(&h->fs->errors, path, fs_errno(err), text);
 	free(path);
