@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 
-#include "fs/node.h"
 #include "fs/lock.h"
+#include "fs/node.h"
 #include "fs/tree.h"
 
 struct fs_handle *fs_handle_new(struct fs *fs, struct fs_node *n,
@@ -65,7 +65,7 @@ void fs_handle_failed(struct fs_handle *h, int err)
 	char *path = fs_node_path(h->node);
 	const struct fs_snap *snap = h->node->snap;
 	const char *text = NULL;
-	char said[ERROR_TEXT_MAX];
+	struct error said = { 0 };
 	struct src_stat st;
 
 	src_stat(h->src, &st);
@@ -75,9 +75,9 @@ void fs_handle_failed(struct fs_handle *h, int err)
 		text = "bytes read before contradict the digest; "
 			"opened again, it has the right ones";
 	if (text && snap && snap->locked) {
-		(void) snprintf(said, sizeof(said), "%s: line %u: %s",
+		(void) error_set(&said, err, "%s: line %u: %s",
 			snap->locked->lock->file, snap->locked->line, text);
-		text = said;
+		text = said.text;
 	}
 	if (path)
 		fs_errors_add(&h->fs->errors, path, fs_errno(err), text);
