@@ -21,11 +21,19 @@
 static int add(struct cli *c, struct fs_lock *l, const char *path)
 {
 	struct fs_node *n = NULL;
+	struct fs_dir *dir = NULL;
 	struct fs_attr a;
 	int r = fs_walk_wait(c->fs, path, &n, &a);
 
 	if (!r)
 		r = fs_lock_add_wait(c->fs, l, n);
+	/* A word may be no owner either: that only its listing says. */
+	if (r == -EINVAL && a.dir) {
+		int err = fs_readdir_wait(c->fs, n, &dir);
+
+		r = err ? err : r;
+		fs_dir_free(dir);
+	}
 	fs_node_unref(n);
 	if (r == -EINVAL)
 		return cli_fail(c, path, r, "not in a repository");

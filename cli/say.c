@@ -75,16 +75,40 @@ static bool reason_find(struct fs *fs, const char *what, const char *word,
 	return false;
 }
 
+/* HUB/ALIAS… with what the alias stands for; NULL: none. The caller frees. */
+static char *without_alias(const struct cli *c, const char *what)
+{
+	const char *word = what ? strchr(what, '/') : NULL, *target;
+	cleanup_free char *key = NULL;
+	char *ret = NULL;
+	size_t n;
+
+	if (!word || !c->conf)
+		return NULL;
+	n = strcspn(++word, "/@");
+	if (!n || asprintf(&key, "alias.%.*s", (int)n, word) < 0)
+		return NULL;
+	target = conf_get(c->conf, key);
+	if (!target || asprintf(&ret, "%.*s%s%s", (int)(word - what), what,
+			target, word + n) < 0)
+		return NULL;
+	return ret;
+}
+
 int cli_fail(const struct cli *c, const char *what, int err, const char *why)
 {
 	const char *cmd = c->cmd ? c->cmd->name : "";
 	const char *word = cli_errno_name(err);
+	cleanup_free char *meant = NULL;
 	char text[ERROR_TEXT_MAX];
 	size_t n = strlen(word);
 
 	if (why && !*why)
 		why = NULL;
 	if (!why && c->fs && reason_find(c->fs, what, word, text, sizeof(text)))
+		why = text;
+	meant = why || !c->fs ? NULL : without_alias(c, what);
+	if (meant && reason_find(c->fs, meant, word, text, sizeof(text)))
 		why = text;
 	if (!why && abs(err) == EHOSTUNREACH && c->conf &&
 	    conf_flag(c->conf, "offline"))

@@ -158,6 +158,27 @@ int fetch_src_new(struct fetch_hub *h, const char *repo, const char *revision,
 char *fetch_url(const struct fetch_hub *h, const char *repo,
 	const char *revision, const char *path);
 
+struct fetch_hit {
+	char *repo;		/* below the hub's directory */
+	char *task;		/* what for, in the hub's words; or NULL */
+	int64_t downloads, likes;	/* -1: not told */
+};
+struct fetch_hits {
+	struct fetch_hit *v;
+	size_t n, max;
+	bool all;		/* max counts later */
+};
+void fetch_hits_done(struct fetch_hits *l);
+/* err 0: the hits are there during the call. */
+typedef void fetch_hits_cb(void *arg, int err, const struct error *why,
+	const struct fetch_hits *hits);
+/* Is every word, separated by spaces, in the text, in whatever case? */
+bool fetch_words_in(const char *text, const char *words);
+bool fetch_can_search(const struct fetch_hub *h);
+/* The first `limit` repositories the hub finds for these words. */
+void fetch_search(struct fetch_hub *h, const char *words, size_t limit,
+	fetch_hits_cb *cb, void *arg);
+
 /* fn(arg) on the engine thread, `ms` from now or when the engine ends. -ENOMEM:
  * it never comes. */
 int fetch_hub_after(struct fetch_hub *h, uint64_t ms, void (*fn)(void *arg),

@@ -14,10 +14,12 @@
 #include "fetch/document.h"
 #include "fetch/hub.h"
 #include "fetch/huggingface-json.h"
+#include "fetch/search.h"
 #include "fetch/url.h"
 
 #define PAGES_MAX 4096		/* of one listing */
 #define NAME_MAX_BYTES 96	/* one part of a repository's name */
+#define SEARCH_PAGE (size_t)100
 #define COMMIT_DIGITS 40
 
 /* ---- names ---- */
@@ -250,6 +252,27 @@ static char *hf_credentials(const struct conf *c, unsigned nth)
 	return fetch_auth_bearer(token);
 }
 
+/* ---- searching ---- */
+
+static int hf_search_url(const struct fetch_hub *h, const char *words,
+	size_t limit, const char *token, struct buf *ret)
+{
+	int r = buf_printf(ret, "%s/api/models?search=", h->endpoints[0]);
+
+	(void) token;
+	if (!r)
+		r = fetch_url_escape(ret, words, false);
+	return r ? r : buf_printf(ret, "&limit=%zu", limit < SEARCH_PAGE ?
+		limit : SEARCH_PAGE);
+}
+
+static int hf_search_page(const void *text, size_t len,
+	struct fetch_hits *ret, char **ret_token, struct error *why)
+{
+	(void) ret_token;
+	return fetch_hf_hits(text, len, hf_repo_ok, ret, why);
+}
+
 const struct fetch_hub_ops fetch_hub_huggingface = {
 	.kind = "huggingface",
 	.grammar = FETCH_OWNERS,
@@ -260,4 +283,6 @@ const struct fetch_hub_ops fetch_hub_huggingface = {
 	.answer = hf_answer,
 	.url = hf_url,
 	.vet = hf_vet,
+	.search_url = hf_search_url,
+	.search_page = hf_search_page,
 };

@@ -13,6 +13,10 @@
 #include "fetch/hub.h"
 #include "fetch/kaggle-name.h"
 #include "fetch/kaggle-query.h"
+#include "fetch/search.h"
+#include "fetch/url.h"
+
+#define SEARCH_PAGE (size_t)50
 
 static bool kaggle_repo_ok(const char *repo)
 {
@@ -89,6 +93,19 @@ static char *kaggle_credentials(const struct conf *c, unsigned nth)
 	return fetch_kaggle_credentials(c);
 }
 
+static int kaggle_search_url(const struct fetch_hub *h, const char *words,
+	size_t limit, const char *token, struct buf *ret)
+{
+	int r = buf_printf(ret, "%s/api/v1/models/list?pageSize=%zu&search=",
+		h->endpoints[0], limit < SEARCH_PAGE ? limit : SEARCH_PAGE);
+
+	if (!r)
+		r = fetch_url_escape(ret, words, false);
+	if (!r && token)
+		r = buf_append_str(ret, "&pageToken=");
+	return r || !token ? r : fetch_url_escape(ret, token, false);
+}
+
 const struct fetch_hub_ops fetch_hub_kaggle = {
 	.kind = "kaggle",
 	.grammar = FETCH_VERSIONS,
@@ -105,4 +122,6 @@ const struct fetch_hub_ops fetch_hub_kaggle = {
 	.no_head = true,
 	.digest = fetch_digest_goog,
 	.meaning = fetch_kaggle_meaning,
+	.search_url = kaggle_search_url,
+	.search_page = fetch_kaggle_hits,
 };

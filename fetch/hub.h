@@ -76,6 +76,13 @@ struct fetch_hub_ops {
 		fetch_locate_cb *cb, void *arg);
 	/* MAY. As fetch_recall(). */
 	void (*recall)(struct fetch_hub *h, const struct fetch_snapshot *s);
+	/* MAY, both or none. Append the address of a page of a search: the
+	 * first, or the one `token` names, which the page before gave … */
+	int (*search_url)(const struct fetch_hub *h, const char *words,
+		size_t limit, const char *token, struct buf *ret);
+	/* … or NULL, and then Link tells. The caller frees it. */
+	int (*search_page)(const void *text, size_t len,
+		struct fetch_hits *ret, char **ret_token, struct error *why);
 	/* MAY. Does a reply (of any hop, below 400) speak of this very file?
 	 * Engine thread. -EIO, -ESTALE with words: no. */
 	int (*vet)(const struct fetch_file *f, const struct fetch_reply *r,

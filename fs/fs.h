@@ -179,6 +179,24 @@ int fs_news_each(struct fs *fs, int (*fn)(void *arg, const struct fs_news *n),
 int fs_news_ask_wait(struct fs *fs, void (*failed)(void *arg,
 	const char *name, int err, const char *why), void *arg);
 
+/* ---- searching (search.c) -------------------------------------------------------- */
+
+struct fs_found {
+	const char *path;	/* in the mount */
+	const char *task;	/* in the hub's words; or NULL */
+	uint64_t size;		/* bytes; UINT64_MAX: not told */
+	int64_t downloads, likes;	/* -1: not told */
+};
+/* At most `limit` a hub, of the hub at `only` ("huggingface") or all that can
+ * be searched; words are separated by spaces. Hubs without a search of their own
+ * are searched by the names they list; offline, so is what was looked into.
+ * failed is told of a hub that did not answer. Returns how many did, or
+ * negative errno: -ENOENT, there is no such hub. */
+int fs_search_wait(struct fs *fs, const char *words, const char *only,
+	size_t limit, int (*found)(void *arg, const struct fs_found *f),
+	void (*failed)(void *arg, const char *hub, int err, const char *why),
+	void *arg);
+
 /* Why the last operation on this thread's path failed, in words: the newest
  * entries of /.omnihub/errors. Appends to ret. */
 void fs_errors(struct fs *fs, size_t max, struct buf *ret);

@@ -450,3 +450,32 @@ void fetch_stats(struct fetch *f, struct fetch_stats *ret)
 	(void) f;
 	*ret = (struct fetch_stats){ .requests = double_hub.resolves };
 }
+
+/* ---- searching: no hub of these can ---------------------------------------------- */
+
+bool fetch_can_search(const struct fetch_hub *h)
+{
+	(void) h;
+	return false;
+}
+
+void fetch_search(struct fetch_hub *h, const char *words, size_t limit,
+	fetch_hits_cb *cb, void *arg)
+{
+	struct error why = { 0 };
+
+	(void) h;
+	(void) words;
+	(void) limit;
+	cb(arg, error_set(&why, -ENOTSUP, "no"), &why, NULL);
+}
+
+void fetch_hits_done(struct fetch_hits *l)
+{
+	l->n = 0;
+}
+
+bool fetch_words_in(const char *text, const char *words)
+{
+	return strstr(text, words);
+}
