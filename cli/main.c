@@ -11,9 +11,10 @@
 #include "cli/cmd.h"
 
 const struct cli_cmd *const cli_cmds[] = {
-	&cli_cmd_mount, &cli_cmd_umount, &cli_cmd_status, &cli_cmd_ls, &cli_cmd_search,
-	&cli_cmd_du, &cli_cmd_get, &cli_cmd_info, &cli_cmd_pin, &cli_cmd_cache,
-	&cli_cmd_families, &cli_cmd_doctor, NULL,
+	&cli_cmd_mount, &cli_cmd_umount, &cli_cmd_status, &cli_cmd_ls,
+	&cli_cmd_search, &cli_cmd_du, &cli_cmd_get, &cli_cmd_info,
+	&cli_cmd_pin, &cli_cmd_cache, &cli_cmd_families, &cli_cmd_doctor,
+	NULL,
 };
 
 static void help(FILE *to)

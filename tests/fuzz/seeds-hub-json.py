@@ -44,3 +44,13 @@ put("bad-object", "t", {})
 put("good-owner", "o", [{"id": "org/a"}, {"id": "Org/b"}])
 put("bad-owner", "o", [{"id": "org/"}, {"id": "org/../x"}, {"id": "bare"},
                        {"id": "orgx/a"}, {}, 1])
+put("good-hits", "s", [{"id": f"org/a{i}", "downloads": i, "likes": 1,
+                        "pipeline_tag": "fill-mask"} for i in range(9)])
+put("bad-hits", "s", [{"id": "org/a", "downloads": -1, "likes": "x",
+                       "pipeline_tag": 7}, {}, 1])
+put("good-kaggle-hits", "k", {"models": [
+    {"ref": "ann/flowers", "subtitle": "small", "voteCount": 3}],
+    "nextPageToken": "2"})
+put("bad-kaggle-hits", "k", {"models": [{"ref": "../x"}, {"ref": 1}, 2],
+                             "nextPageToken": 5})
+put("bad-kaggle-list", "k", {"models": {}})
