@@ -5,7 +5,8 @@
 
 makes OUT/huggingface, which is what endpoint file:///OUT/huggingface reads, and
 its like for the hubs of static.py, whose catalogue stands at their top, for the
-two hosts of GitHub, and for the ONNX zoo of zoo.py with its manifest.
+two hosts of GitHub, for the ONNX zoo of zoo.py with its manifest, and for
+Kaggle and TensorFlow Hub (saved.py).
 A directory answers with its index.json, and a URL's query is dropped; so a
 listing holds everything and the client filters. Deterministic: the same bytes
 on every run. The models are in models.py and static.py, the
@@ -19,6 +20,7 @@ import sys
 sys.dont_write_bytecode = True
 import github  # noqa: E402
 import models  # noqa: E402
+import saved  # noqa: E402
 import static  # noqa: E402
 import zoo  # noqa: E402
 
@@ -165,6 +167,8 @@ def main(argv):
         put(argv[1], f"onnx/onnxmodelzoo/legacy_models/resolve/main/{path}",
             data)
     put(argv[1], "onnx/ONNX_HUB_MANIFEST.json", zoo.MANIFEST)
+    for path, what in saved.mirrors():
+        (put if isinstance(what, bytes) else put_json)(argv[1], path, what)
     return 0
 
 

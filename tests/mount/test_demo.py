@@ -5,6 +5,7 @@ import os
 import zipfile
 
 import lib  # first: it finds the modules of the demo
+import saved
 import zoo
 from lib import BERT, MINILM, SST2, check, equal, figure, read
 
@@ -34,6 +35,24 @@ def run(rig):
     equal(sorted(os.listdir(m.path("onnx", zoo.TOP, "mnist-8"))),
           ["mnist-8.onnx", "test_data_set_0"])
     static(m)
+    moved(m)
+
+
+def moved(m):
+    """TensorFlow Hub, whose models are at Kaggle."""
+    name = f"{saved.OWNER}/{saved.MODEL}"
+    model = f"kaggle/{name}/{saved.FRAMEWORK}/{saved.VARIATION}"
+    equal(os.listdir(m.path("kaggle", saved.OWNER)), [saved.MODEL])
+    for at in (model, f"tensorflow/{name}"):
+        check("1.tar.gz" in os.listdir(m.path(at)), at)
+        for n, data in saved.FILES.items():
+            equal(read(m.path(at, "1", n)), data, f"{at}: {n}")
+            equal(read(m.path(at, n)), data, f"newest of {at}: {n}")
+        equal(read(m.path(at, "1.tar.gz")), saved.archive(), at)
+        data = read(m.path(at, "1/frozen/serving_default.pb"))
+        equal(len(data), os.stat(m.path(
+            at, "1/frozen/serving_default.pb")).st_size, at)
+        check(b"AddV2" in data and b"Placeholder" in data, at)
 
 
 def static(m):
