@@ -227,7 +227,7 @@ static bool no_such_way(const struct fetch_kaggle_call *c)
 	const struct fetch_transfer *t = &c->doc->transfer;
 	json_t *j cleanup_json = NULL;
 
-	if (c->rpc || fetch_url_is_file(c->doc->url))
+	if (c->rpc || fetch_url_is_file(c->doc->url) || c->doc->body.len)
 		return false;
 	return (t->status == 404 || t->status == 405 || t->status == 410) &&
 		(!t->said_len || json_parse(t->said, t->said_len,
