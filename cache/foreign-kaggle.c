@@ -31,7 +31,7 @@ static char *spell(const char *repo, unsigned nth)
 
 	for (int i = 0; p && i < 2; i++) {
 		p = strchr(p, '/');
-		p += p != NULL;
+		p = p ? p + 1 : NULL;
 	}
 	if (p && nth == 1)
 		*p = (char)toupper((unsigned char)*p);
@@ -87,7 +87,7 @@ static int tell(void *arg, const struct foreign_entry *e)
 	for (int i = 0; i < 6; i++) {
 		part[i] = p;
 		p = i < 5 && p ? strchr(p, '/') : NULL;
-		p += p != NULL;
+		p = p ? p + 1 : NULL;
 	}
 	if (!part[5] || *part[4] == '.')
 		return 0;

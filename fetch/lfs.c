@@ -21,7 +21,7 @@ static bool value_of(const char *text, const char *key, char *ret,
 
 	while (line && (strncmp(line, key, n) || line[n] != ' ')) {
 		line = strchr(line, '\n');
-		line += line != NULL;
+		line = line ? line + 1 : NULL;
 	}
 	if (!line)
 		return false;
