@@ -1,0 +1,63 @@
+/* Between the files of archive.h: archive.c (which archive, its list),
+ * archive-object.c (members in the cache), archive-open.c. */
+#ifndef FS_ARCHIVE_OWN_H
+#define FS_ARCHIVE_OWN_H
+
+#include "fs/archive.h"
+#include "fs/resolve.h"
+
+struct fs_archive {
+	struct fs_snap *snap;		/* the inside's; it owns this */
+	struct fs_snap *outer;		/* that the archive is a file of:
+					 * counted, unless it is snap */
+	const struct listing_entry *e;	/* outer's */
+	char *path;
+	char *key;			/* what the index knows it by */
+	struct stage_archive list;	/* constant once snap is listed */
+	char *top;	/* "DIR" that is left out of what is shown, or NULL;
+			 * constant then too */
+
+	bool busy;			/* archives lock; somebody unpacks */
+	struct pool_job *waiting;	/* archives lock; for the end of that */
+};
+
+/* ---- archive.c ----------------------------------------------------------------- */
+
+/* One thread at a time unpacks it: wait for that, or (false) have the job run
+ * again when it may be possible. */
+void fs_archive_enter(struct fs_archive *a);
+bool fs_archive_enter_or_wait(struct fs_archive *a, struct pool_job *job);
+void fs_archive_leave(struct fs_archive *a);
+/* The member behind what is shown as e; NULL: none. */
+const struct stage_member *fs_archive_find(const struct fs_archive *a,
+	const struct listing_entry *e);
+/* The archive itself, as any file of its repository. far: what is missing is
+ * fetched, and its size asked for, if that is not known: waits, then. */
+int fs_archive_bytes(const struct fs_archive *a, bool far, bool wait,
+	struct src **ret, struct error *why);
+/* Were the bytes it was read from right all the while? */
+int fs_archive_check(const struct src *s, unsigned epoch, struct error *why);
+
+/* ---- archive-object.c ---------------------------------------------------------- */
+
+/* A sink that makes objects, of all members or of those that are not here. */
+struct fs_archive_putting {
+	struct fs_archive *a;
+	const char *wanted;	/* this one has to be kept; NULL: nothing has */
+	bool again;		/* the archive is listed already */
+	bool skip;		/* of this member nothing is needed */
+	struct cache_put *put;
+	struct digest *d;	/* no room for the bytes: their digest only */
+};
+struct stage_archive_sink fs_archive_sink(struct fs_archive_putting *k);
+/* A member that is an object by now. -ENOENT. */
+int fs_archive_object(const struct fs_archive *a, const struct stage_member *m,
+	struct src **ret);
+/* The digest of a member of a zip became known. */
+void fs_archive_remember(const struct fs_archive *a, const char *path,
+	const struct objid *id);
+/* All of it, once: lists, and makes objects of what is not here. Waits. */
+int fs_archive_pass(struct fs_archive *a, struct fs_archive_putting *k,
+	struct stage_archive *ret, struct error *why);
+
+#endif
