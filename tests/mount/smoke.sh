@@ -57,7 +57,8 @@ hf=$mnt/huggingface
 grep -q '^network' "$mnt/.omnihub/status" || fail "status"
 "${PYTHON:-python3}" -c 'import json, sys; json.load(sys.stdin)' \
 	<"$mnt/.omnihub/stats.json" || fail "stats.json"
-[ "$(ls -a "$mnt" | tr '\n' ' ')" = ". .. .omnihub huggingface " ] ||
+[ "$(ls -a "$mnt" | tr '\n' ' ')" = \
+	". .. .omnihub huggingface kaggle keras onnx pytorch tensorflow " ] ||
 	fail "root: $(ls -a "$mnt")"
 ls "$hf" | grep -qx bert-base || fail "no alias in ls"
 [ ! -e "$hf/.Trash" ] || fail ".Trash is there"
