@@ -339,6 +339,13 @@ static bool perhaps_owner(const struct asked_name *n)
 		!*n->rev;
 }
 
+/* Is that it names nothing what we asked to learn? */
+static bool asked_to_learn(const struct asked_name *n, int err)
+{
+	return perhaps_owner(n) || (err == -ENOENT && !*n->rev &&
+		n->hub->grammar == FETCH_VERSIONS);
+}
+
 static uint64_t believe_refusal(const struct asked_name *n, int err)
 {
 	if ((err == -ENOENT || err == -EACCES) && perhaps_owner(n))
@@ -424,7 +431,7 @@ static void take_answer(struct pool_job *job)
 			error_text(&a->why, a->err));
 		settle(n, a->err, s, FS_STALE_RETRY_MS);
 	} else {
-		if (!perhaps_owner(n))
+		if (!asked_to_learn(n, a->err))
 			note_error(n, a->err, &a->why);
 		settle(n, a->err, NULL, believe_refusal(n, a->err));
 	}

@@ -116,6 +116,7 @@ static void places(void)
 	t_int(fs_walk_wait(fs, "pytorch", &n, &a), 0);
 	t_check(a.dir && a.bound && !a.unsure);
 	t_int(fs_readdir_wait(fs, n, &d), 0);
+	fs_node_unref(n);
 	t_int(fs_dir_count(d), 4);
 	for (size_t i = 0; i < fs_dir_count(d); i++) {
 		fs_dir_at(d, i, &e);
