@@ -196,6 +196,10 @@ int cache_index_open(const char *path, struct cache_index **ret,
 	if (!x)
 		return error_set(why, -ENOMEM, "out of memory");
 	(void) pthread_mutex_init(&x->lock, NULL);
+	/* What SQLite kept beside a file that was deleted may be in use by
+	 * who has that open still; a new file must have its own. */
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		remove_db(path);
 	rc = open_patiently(x, path, ret_new);
 	r = to_errno(rc);
 	if (r == -EBADMSG || rc == SQLITE_ERROR) {

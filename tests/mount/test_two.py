@@ -1,4 +1,6 @@
-"""Two programs on one cache: each byte is fetched once."""
+"""Two programs on one cache: each byte is fetched once, and either may lose
+the index under its feet."""
+import os
 import subprocess
 import threading
 
@@ -7,6 +9,25 @@ from lib import MIB, check, equal, figure
 
 REPO = "org/shared"
 SIZE = 24 * MIB
+
+
+def no_index(rig, hub, old):
+    """Somebody deletes the index, as he may, while a mount has it open: the
+    file only, then with what SQLite keeps beside it."""
+    path = os.path.join(old.cache, "index.sqlite")
+    for ends in (("",), ("", "-wal"), ("", "-shm"), ("", "-wal", "-shm")):
+        for e in ends:
+            os.unlink(path + e)
+        new = rig.mount(hub, cache=old.cache)
+        before = hub.content()
+        for m in (new, old):
+            equal(lib.digest(m.hf("org/more/w.bin")), lib.hashlib.sha256(
+                lib.noise("more", 4 * MIB)).hexdigest(), f"without {ends}")
+        equal(hub.content(), before, "content fetched again")
+        old.stop()
+        old = rig.mount(hub, cache=old.cache)
+        equal(len(os.listdir(old.hf("org/third"))), 1, "beside the old one")
+        new.stop()
 
 
 def run(rig):
@@ -56,6 +77,7 @@ def run(rig):
     check(out.startswith(lib.hashlib.sha256(
         lib.noise("third", 8 * MIB)).hexdigest().encode()), out)
     cats[0].wait(10)
+    no_index(rig, hub, mounts[1])
 
 
 lib.main(run)
