@@ -29,14 +29,15 @@ def build(cls, config, seed=0):
 
 
 def write_config(model, path, **changes):
-    """config.json; a change to None takes the key out."""
+    """config.json; a change to None takes the key out, one to ... is null."""
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(path)
     name = os.path.join(path, "config.json")
     with open(name, encoding="utf-8") as f:
         config = json.load(f)
     config.update(changes)
-    config = {k: v for k, v in config.items() if v is not None}
+    config = {k: None if v is ... else v for k, v in config.items()
+              if v is not None}
     with open(name, "w", encoding="utf-8") as f:
         json.dump(config, f)
 

@@ -32,14 +32,23 @@ KINDS = {
     "Qwen3": dict(GQA, head_dim=16),
     "Gemma": dict(GQA, head_dim=16),
     "GPTNeoX": SIZES,
+    "Gemma2": dict(GQA, head_dim=16, sliding_window=5),
+    "Gemma3": dict(GQA, head_dim=16, sliding_window=5, num_hidden_layers=6),
+    "OPT": dict(vocab_size=VOCAB, hidden_size=32, num_hidden_layers=2,
+                num_attention_heads=4, ffn_dim=48, word_embed_proj_dim=32,
+                max_position_embeddings=40),
 }
+WITHOUT_POSITIONS = ("gemma", "gemma2", "gemma3_text", "opt")
+SLIDING = ("Gemma2", "Gemma3")
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
           "high_freq_factor": 4.0, "original_max_position_embeddings": 16,
           "rope_theta": 500000.0}
 
 
 def build(kind, head, config=None, seed=0):
-    cls = getattr(transformers, kind + "Config")
+    third = kind == "Gemma3"
+    cls = getattr(transformers, kind + ("TextConfig" if third else "Config"))
+    head = "TextModel" if third and head == "Model" else head
     model = models.build(kind + head, cls(**{**KINDS[kind], **(config or {})}),
                          seed)
     model.config._attn_implementation = "eager"
@@ -58,9 +67,11 @@ def cache_shape(model):
 def ports(model, head):
     layers, heads, d = cache_shape(model)
     inputs = {"input_ids": (B, S), "attention_mask": (B, PS)}
-    if model.config.model_type != "gemma":
+    if model.config.model_type not in WITHOUT_POSITIONS:
         inputs["position_ids"] = (B, S)
-    width = VOCAB if "LM" in head else model.config.hidden_size
+    width = VOCAB if "LM" in head else \
+        getattr(model.config, "word_embed_proj_dim", None) or \
+        model.config.hidden_size
     name = "logits" if "LM" in head else "last_hidden_state"
     outputs = {name: (B, S, width)}
     for i in range(layers):
@@ -110,6 +121,7 @@ def steps(model, inputs, outputs, caches=True, rows=2):
 
 def case(kind, head="ForCausalLM", config=None, opset=13, seed=0, dtype=None,
          caches=True, **repo):
+    caches = caches and kind not in SLIDING
     head = "LMHeadModel" if kind == "GPT2" and head != "Model" else head
     model = build(kind, head, config, seed)
     if dtype:
@@ -233,6 +245,63 @@ def neox(report):
         "gpt_neox.layers.1.attention.rotary_emb.inv_freq": torch.zeros(1)})
 
 
+def opts(report):
+    for name, config in {
+            "behind every half": dict(do_layer_norm_before=False),
+            "narrow words": dict(word_embed_proj_dim=20),
+            "as the one of 350 million": dict(word_embed_proj_dim=20,
+                                              do_layer_norm_before=False),
+            "no last norm": dict(_remove_final_layer_norm=True),
+            "no bias": dict(enable_bias=False),
+            "gelu": dict(activation_function="gelu"),
+            "12 layers": dict(num_hidden_layers=12)}.items():
+        report.run(f"OPT {name}", case, "OPT", config=config)
+    report.run("OPT Model of narrow words", case, "OPT", "Model",
+               config=dict(word_embed_proj_dim=20))
+    report.run("OPT, config.json without defaults", case, "OPT",
+               do_layer_norm_before=None, enable_bias=None,
+               word_embed_proj_dim=None, activation_function=None,
+               layer_norm_elementwise_affine=None)
+
+
+def gemmas(report):
+    """The second and third."""
+    for kind in SLIDING:
+        for name, config in {
+                "attention_bias": dict(attention_bias=True),
+                "query_pre_attn_scalar": dict(query_pre_attn_scalar=100),
+                "wide window": dict(sliding_window=64),
+                "layer_types": dict(num_hidden_layers=3, layer_types=[
+                    "full_attention", "full_attention", "sliding_attention"]),
+                "gelu": dict(hidden_activation="gelu"),
+                "small caps": dict(final_logit_softcapping=5.0),
+                "eps": dict(rms_norm_eps=1e-3)}.items():
+            report.run(f"{kind} {name}", case, kind, config=config)
+        report.run(f"{kind} without layer_types", case, kind,
+                   layer_types=None)
+        report.run(f"{kind} no caps", case, kind, config=dict(
+            final_logit_softcapping=None, attn_logit_softcapping=None),
+                   final_logit_softcapping=..., attn_logit_softcapping=...)
+    report.run("Gemma2 small caps of scores", case, "Gemma2",
+               config=dict(attn_logit_softcapping=0.5))
+    report.run("Gemma2 rope_theta", case, "Gemma2", config=dict(
+        rope_parameters={"rope_type": "default", "rope_theta": 5e4}),
+               rope_parameters=None, rope_theta=5e4)
+    report.run("Gemma3 two ropes", case, "Gemma3", config=dict(
+        rope_parameters={
+            "sliding_attention": {"rope_type": "default", "rope_theta": 2e3},
+            "full_attention": {"rope_type": "linear", "factor": 8.0,
+                               "rope_theta": 5e5}}))
+    report.run("Gemma3 as the published one", case, "Gemma3", config=dict(
+        rope_parameters={
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+            "full_attention": {"rope_type": "linear", "factor": 8.0,
+                               "rope_theta": 1e6}}),
+               rope_parameters=None, rope_theta=1e6, layer_types=None,
+               rope_local_base_freq=1e4, sliding_window_pattern=6,
+               rope_scaling={"rope_type": "linear", "factor": 8.0})
+
+
 def windows(report):
     """Torch's cache forgets what the window has passed, the graph's keeps it:
     what is computed is the same."""
@@ -257,10 +326,18 @@ def windows(report):
 
 def refusals(report):
     for name, (kind, reason, changes) in {
-            "gemma2": ("Gemma", r'no blueprint for model_type "gemma2"',
-                       dict(model_type="gemma2")),
-            "gemma3": ("Gemma", r'no blueprint for model_type "gemma3_text"',
-                       dict(model_type="gemma3_text")),
+            "gemma3n": ("Gemma", r'no blueprint for model_type "gemma3n_text"',
+                        dict(model_type="gemma3n_text")),
+            "both ways": ("Gemma2", r"use_bidirectional_attention is true",
+                          dict(use_bidirectional_attention=True)),
+            "cap of Gemma 3": ("Gemma3", r"attn_logit_softcapping is 5", dict(
+                attn_logit_softcapping=5.0)),
+            "one rope": ("Gemma3", r"one rope for all layers", dict(
+                rope_parameters={"rope_type": "default"})),
+            "norms without weights": (
+                "OPT", r"layer_norm_elementwise_affine is false", dict(
+                    layer_norm_elementwise_affine=False)),
+            "bias": ("OPT", r"without a place", dict(enable_bias=False)),
             "yarn": ("Llama", r'rope of type "yarn" is not handled', dict(
                 rope_parameters={"rope_type": "yarn", "factor": 4.0})),
             "dynamic": ("Qwen2", r'rope of type "dynamic" is not handled',
@@ -324,7 +401,8 @@ def refusals(report):
 def main():
     report = Report(sys.argv[1:])
     families.start()
-    for part in (every_kind, gpt2, ropes, llamas, neox, windows, refusals):
+    for part in (every_kind, gpt2, ropes, llamas, neox, opts,
+                 gemmas, windows, refusals):
         part(report)
     return families.finish(report)
 
