@@ -40,6 +40,8 @@ struct src_read {
 struct src_pull {
 	uint64_t off;	/* bytes */
 	uint64_t len;	/* bytes, > 0 */
+	bool again;	/* what came before was wrong: from elsewhere, if the
+			 * src knows several places */
 	/* Called zero or more times, in order, one at a time, on one thread at
 	 * a time. Not 0: the pull ends with that error. Must not block on
 	 * anything but the local disk. */

@@ -203,6 +203,7 @@ static struct fill_pull *new_pull(struct blob *b, struct src *up,
 	}
 	f->p.off = first * b->part->chunk;
 	f->p.len = bytes_of(b->part, first, n);
+	f->p.again = b->part->head->distrust != 0;
 	f->p.data = on_data;
 	f->p.done = on_done;
 	f->b = cache_blob_ref(b);

@@ -6,7 +6,8 @@
  * goes on to the next place when one has it not, or has something else; what is
  * delivered already is not asked for again. Where the failure may pass (a host
  * that is down), the others are asked first, and then that one once more with
- * all patience. The last place may be one that only a question can tell
+ * all patience. When the bytes of a first attempt contradict their digest, the
+ * second begins at the place behind. The last place may be one that only a question can tell
  * (hub.h, locate): its address is shared by the jobs until it has run out.
  */
 #include "config.h"
@@ -39,6 +40,7 @@ struct remote_src {
 
 	/* the engine thread's */
 	unsigned best;			/* where bytes came from last */
+	bool shunned;			/* that of the first attempt */
 	struct fetch_located located;	/* url NULL: not known */
 	uint64_t located_until;		/* ms */
 	bool locating;
@@ -344,8 +346,13 @@ static void begin(struct fetch_task *task)
 {
 	struct remote_job *j = (struct remote_job *)(void *)((char *)task -
 		offsetof(struct remote_job, task));
+	struct remote_src *s = j->from;
 
-	j->first = j->nth = j->from->best;
+	if (j->pull && j->pull->again && !s->shunned) {
+		s->shunned = true;
+		s->best = (s->best + 1) % s->n;
+	}
+	j->first = j->nth = s->best;
 	ask(j);
 }
 

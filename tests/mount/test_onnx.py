@@ -275,6 +275,14 @@ def wrong(rig, hub, files):
     hub.fill({"zoo/" + path_of("resnet50-v1-7"): good})
     hub.ctl(reload=True)
     m.stop()
+    # spoilt on its way from the first place: the second time from the next
+    m = rig.mount(hub, *QUICK)
+    hub.spoil("flip", offset=70007, host="cdn")
+    path = path_of("moved-1")
+    equal(read(zoo(m, path)) == files[path], True, "from the next place")
+    equal(lib.xattr(zoo(m, path), "state"), "verified")
+    hub.clear()
+    m.stop()
 
 
 def branch_moves(rig, hub, files):
