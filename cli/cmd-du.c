@@ -49,8 +49,8 @@ static int usage_of(struct report *rep, const char *arg)
 		cli_bytes(rep->c, here, u.cached_bytes), files,
 		*path ? path : "/");
 	if (u.unknown)
-		fprintf(stderr, "omnihub: du: %s: %llu files are not counted, "
-			"their size cannot be told now\n", path,
+		fprintf(stderr, "omnihub: du: %s: %llu names are not counted, "
+			"their size cannot be told\n", path,
 			(unsigned long long)u.unknown);
 	return CLI_DONE;
 }

@@ -45,6 +45,8 @@ const char *fetch_hub_endpoint(const struct fetch_hub *h);
  * Then at once, also offline, and what it said need not be kept: a revision of
  * such a hub may gain files from one start of the program to the next. */
 bool fetch_is_local(const struct fetch_hub *h);
+/* A mirror on disk that has no such repository, as can be told at once. */
+bool fetch_lacks(const struct fetch_hub *h, const char *repo);
 
 /* How the directories below a hub's own are to be read. */
 enum fetch_grammar {

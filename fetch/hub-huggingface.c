@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "fetch/document.h"
@@ -273,6 +274,18 @@ static int hf_search_page(const void *text, size_t len,
 	return fetch_hf_hits(text, len, hf_repo_ok, ret, why);
 }
 
+/* Of a mirror on disk: is the directory of the repository's answers missing? */
+static bool hf_lacks(const struct fetch_hub *h, const char *repo)
+{
+	struct buf url cleanup_buf = BUF_INIT(URL_MAX);
+	cleanup_free char *path = NULL;
+
+	return fetch_url_is_file(h->endpoints[0]) &&
+		!buf_printf(&url, "%s/api/models/%s", h->endpoints[0], repo) &&
+		!fetch_url_file_path((const char *)url.data, &path) &&
+		access(path, F_OK) < 0 && errno == ENOENT;
+}
+
 const struct fetch_hub_ops fetch_hub_huggingface = {
 	.kind = "huggingface",
 	.grammar = FETCH_OWNERS,
@@ -283,6 +296,7 @@ const struct fetch_hub_ops fetch_hub_huggingface = {
 	.answer = hf_answer,
 	.url = hf_url,
 	.vet = hf_vet,
+	.lacks = hf_lacks,
 	.search_url = hf_search_url,
 	.search_page = hf_search_page,
 };

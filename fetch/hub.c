@@ -156,6 +156,11 @@ bool fetch_is_local(const struct fetch_hub *h)
 	return h->ops->local;
 }
 
+bool fetch_lacks(const struct fetch_hub *h, const char *repo)
+{
+	return h->ops->lacks && h->ops->lacks(h, repo);
+}
+
 bool fetch_known(const struct fetch_hub *h, const char *path,
 	struct fetch_known *ret)
 {

@@ -96,6 +96,8 @@ struct fetch_hub_ops {
 		const struct objid *id, fetch_measure_cb *cb, void *arg);
 	/* MAY. What to do when the hub has no more what its listing names. */
 	const char *gone;
+	/* MAY. As fetch_lacks(). */
+	bool (*lacks)(const struct fetch_hub *h, const char *repo);
 	/* MAY. As fetch_known(). */
 	bool (*known)(const struct fetch_hub *h, const char *path,
 		struct fetch_known *ret);

@@ -123,7 +123,8 @@ int fs_refresh_wait(struct fs *fs, const char *path);
  * (listings that are not known yet are asked for). */
 struct fs_usage {
 	uint64_t bytes, cached_bytes, files;
-	uint64_t unknown;	/* files beside, whose size cannot be told now */
+	uint64_t unknown;	/* files and directories below it whose size
+				 * cannot be told, now or at all */
 };
 int fs_usage_wait(struct fs *fs, struct fs_node *n, struct fs_usage *ret);
 

@@ -206,8 +206,10 @@ static int show_alias(void *arg, const char *key, const char *shown,
 {
 	struct fs_dir *d = arg;
 
-	(void) from;
 	if (!shown || strncmp(key, "alias.", 6))
+		return 0;
+	/* Ours are made for the hub; a mirror has what it has. */
+	if (from == CONF_DEFAULT && fetch_lacks(d->node->hub->fetch, shown))
 		return 0;
 	return add(d, key + 6, strlen(key + 6), FS_REPO);
 }

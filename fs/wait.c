@@ -247,6 +247,12 @@ static int add_file(struct fs *fs, struct fs_node *n, uint64_t size,
 	return r == -ENODATA ? 0 : r;
 }
 
+/* What cannot be told is no reason not to tell the rest. */
+static bool goes_on(int err)
+{
+	return err != -EINTR && err != -ENOMEM;
+}
+
 static int add_node(struct fs *fs, struct fs_node *n,
 	const struct fs_attr *attr, struct fs_usage *u)
 {
@@ -266,9 +272,9 @@ static int add_node(struct fs *fs, struct fs_node *n,
 				!strcmp(e.name, FS_CTL_DIR_NAME)))
 			continue;
 		r = lookup_wait(fs, n, e.name, &child, &a);
-		if (!r) {
+		if (!r)
 			r = add_node(fs, child, &a, u);
-		} else if (!e.dir && fs_unreachable(r)) {
+		if (r && goes_on(r)) {
 			u->unknown++;
 			r = 0;
 		}

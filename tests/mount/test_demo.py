@@ -2,6 +2,7 @@
 import hashlib
 import io
 import os
+import subprocess
 import zipfile
 
 import lib  # first: it finds the modules of the demo
@@ -10,8 +11,17 @@ import zoo
 from lib import BERT, MINILM, SST2, check, equal, figure, read
 
 
+def walk(m):
+    """All that is shown is there."""
+    for tool in (["find"], ["du", "-s"]):
+        p = subprocess.run([*tool, m.at], capture_output=True, text=True,
+                           check=False, timeout=40)
+        equal((p.returncode, p.stderr), (0, ""), tool)
+
+
 def run(rig):
     m = rig.mount(None, "--demo")
+    walk(m)
     for path in ("bert-base", "bert-base-uncased", BERT, MINILM, SST2):
         staged = m.hf(path, "pytorch/model.onnx")
         size = os.stat(staged).st_size

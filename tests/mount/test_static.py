@@ -2,6 +2,7 @@
 wrong ones refused, taken up after a kill, and read without a network."""
 import errno
 import hashlib
+import json
 import os
 import subprocess
 import threading
@@ -117,6 +118,12 @@ def sizes_and_bytes(rig, hub, files, p):
             os.stat(m.path(p[name]))
         told = read(m.path(".omnihub/errors")).decode()
         check(words in told, f"{words!r} is not in", told)
+    # what is gone does not hide the rest
+    out, = json.loads(rig.run(lib.OMNIHUB, "du", "--json", *m.args,
+                              "keras/net"))
+    net = [d for at, d in files.data.items() if at.startswith("keras/net/")]
+    equal(out["unknown"], net.count(None), "of keras/net")
+    equal(out["bytes"], sum(len(d) for d in net if d is not None))
     m.stop()
     return m.cache
 

@@ -97,6 +97,13 @@ bool fetch_known(const struct fetch_hub *h, const char *path,
 	return false;
 }
 
+bool fetch_lacks(const struct fetch_hub *h, const char *repo)
+{
+	(void) h;
+	(void) repo;
+	return false;
+}
+
 bool fetch_is_local(const struct fetch_hub *h)
 {
 	(void) h;
