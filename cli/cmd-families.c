@@ -74,12 +74,13 @@ static int row(struct cli_table *t, const json_t *family)
 	if (!r)
 		r = join(json_object_get(family, "tasks"), &tasks);
 	return r ? r : cli_table_row(t, json_str(family, "family"),
+		json_str(family, "library"),
 		(const char *)types.data, (const char *)tasks.data);
 }
 
 static int run(struct cli *c, int argc, char **argv)
 {
-	cleanup_table struct cli_table *t = cli_table_new("lll");
+	cleanup_table struct cli_table *t = cli_table_new("llll");
 	cleanup_json json_t *list = NULL;
 	const json_t *v;
 	size_t i;
@@ -95,7 +96,7 @@ static int run(struct cli *c, int argc, char **argv)
 		return cli_print_json(c, json_incref(list));
 	if (!t)
 		return cli_fail(c, NULL, -ENOMEM, NULL);
-	(void) cli_table_row(t, "FAMILY", "MODEL TYPE", "TASKS");
+	(void) cli_table_row(t, "FAMILY", "LIBRARY", "MODELS", "TASKS");
 	json_array_foreach (list, i, v) {
 		r = row(t, v);
 		if (r < 0)

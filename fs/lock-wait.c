@@ -141,7 +141,7 @@ static int add_files(struct fs *fs, struct fs_lock_model *m,
 static int add_staged(struct fs *fs, struct fs_lock_model *m,
 	const struct fs_snap *s)
 {
-	struct stage_repo repo = { s->hub->name, s->repo, &s->own };
+	const struct stage_repo repo = fs_snap_repo(s);
 	char key[65];
 	int r = 0;
 
@@ -360,7 +360,7 @@ static int check_cached(struct fs *fs, const struct fs_lock_model *m,
 static int check_staged(struct fs *fs, const struct fs_lock_model *m,
 	const struct fs_snap *s, struct error *why)
 {
-	struct stage_repo repo = { s->hub->name, s->repo, &s->own };
+	const struct stage_repo repo = fs_snap_repo(s);
 	char key[65];
 	int r = 0;
 

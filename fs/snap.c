@@ -154,9 +154,25 @@ struct fs_snap *fs_archive_snap(struct fs_snap *outer,
 	return s;
 }
 
+static bool preferred(const void *arg, const char *path)
+{
+	const struct fs_snap *s = arg;
+	struct fetch_known k;
+
+	return !s->archive && fetch_known(s->hub->fetch, path, &k) &&
+		k.preferred;
+}
+
+static struct stage_repo repo_of(const struct fs_snap *s,
+	const struct listing *own)
+{
+	return (struct stage_repo){ .hub = s->hub->name, .repo = s->repo,
+		.listing = own, .preferred = preferred, .arg = s };
+}
+
 struct stage_repo fs_snap_repo(const struct fs_snap *s)
 {
-	return (struct stage_repo){ s->hub->name, s->repo, &s->own };
+	return repo_of(s, &s->own);
 }
 
 /* ---- loading ------------------------------------------------------------------ */
@@ -205,7 +221,7 @@ static void note_locked(struct fs_snap *s, int err, const struct error *why)
 static void lay_out(struct loading *l)
 {
 	struct fs_snap *s = l->snap;
-	struct stage_repo repo = { s->hub->name, s->repo, &l->got };
+	struct stage_repo repo = repo_of(s, &l->got);
 	int err = s->locked ? fs_lock_compare(s->locked, &l->got, &l->why) : 0;
 
 	if (err)

@@ -161,7 +161,8 @@ struct bp_def {
 
 struct bp_family {
 	const char *title;	/* "XLM-RoBERTa" */
-	const char **types;	/* values of config.json's model_type */
+	const char *library;	/* whose names the types are */
+	const char **types;	/* transformers: of model_type in config.json */
 	size_t n_types;
 	struct bp_place at;
 	struct bp_family *next;
@@ -170,7 +171,7 @@ struct bp_family {
 struct bp_task {
 	const char *name;	/* "fill-mask", as optimum names it */
 	const char **archs;	/* values of config.json's architectures */
-	size_t n_archs;
+	size_t n_archs;		/* 0: for whatever the families are */
 	const char **parts;	/* its graphs; none: one, "model" */
 	size_t n_parts;
 	struct bp_place at;

@@ -466,7 +466,24 @@ static int parse_words(struct bp_parser *p, const char ***ret, size_t *ret_n)
 	return r;
 }
 
-/* family "Title" for "model_type", … */
+/* The library whose names follow; transformers needs not be told. */
+static int parse_library(struct bp_parser *p, const char **ret)
+{
+	static const char *const libraries[] = {
+		"transformers", "torchvision",
+	};
+
+	*ret = libraries[0];
+	for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++) {
+		if (stage_bp_is_word(p, libraries[i])) {
+			*ret = libraries[i];
+			return stage_bp_advance(p);
+		}
+	}
+	return 0;
+}
+
+/* family "Title" for "model_type", …; for torchvision "builder", … */
 static int parse_family(struct bp_parser *p)
 {
 	struct bp_family *f = stage_arena_alloc(&p->bp->arena, sizeof(*f));
@@ -484,6 +501,8 @@ static int parse_family(struct bp_parser *p)
 	if (!r)
 		r = stage_bp_expect_word(p, "for");
 	if (!r)
+		r = parse_library(p, &f->library);
+	if (!r)
 		r = parse_words(p, &f->types, &f->n_types);
 	if (r)
 		return r;
@@ -494,7 +513,8 @@ static int parse_family(struct bp_parser *p)
 	return 0;
 }
 
-/* task "name" for "Architecture", … as "part", … { … } */
+/* task "name" for "Architecture", … as "part", … { … }; without `for` it is
+ * that of all the families. */
 static int parse_task(struct bp_parser *p)
 {
 	struct bp_task *t = stage_arena_alloc(&p->bp->arena, sizeof(*t));
@@ -509,10 +529,11 @@ static int parse_task(struct bp_parser *p)
 	r = parse_words(p, &name, &n);
 	if (!r && n != 1)
 		r = stage_bp_expected(p, "one name");
-	if (!r)
-		r = stage_bp_expect_word(p, "for");
-	if (!r)
-		r = parse_words(p, &t->archs, &t->n_archs);
+	if (!r && stage_bp_is_word(p, "for")) {
+		r = stage_bp_advance(p);
+		if (!r)
+			r = parse_words(p, &t->archs, &t->n_archs);
+	}
 	if (!r && stage_bp_is_word(p, "as")) {
 		r = stage_bp_advance(p);
 		if (!r)

@@ -11,11 +11,12 @@
 /* ---- what it is for -------------------------------------------------------- */
 
 bool stage_blueprint_has_type(const struct stage_blueprint *bp,
-	const char *model_type)
+	const char *library, const char *type)
 {
 	for (const struct bp_family *f = bp->families; f; f = f->next)
 		for (size_t i = 0; i < f->n_types; i++)
-			if (!strcmp(f->types[i], model_type))
+			if (!strcmp(f->types[i], type) &&
+			    !strcmp(f->library, library))
 				return true;
 	return false;
 }
@@ -23,10 +24,13 @@ bool stage_blueprint_has_type(const struct stage_blueprint *bp,
 static const struct bp_task *find_task(const struct stage_blueprint *bp,
 	const char *arch)
 {
-	for (const struct bp_task *t = bp->tasks; t; t = t->next)
+	for (const struct bp_task *t = bp->tasks; t; t = t->next) {
+		if (!t->n_archs)
+			return t;
 		for (size_t i = 0; i < t->n_archs; i++)
 			if (!strcmp(t->archs[i], arch))
 				return t;
+	}
 	return NULL;
 }
 
@@ -68,6 +72,8 @@ json_t *stage_blueprint_families(const struct stage_blueprint *bp)
 		int r = json_object_set_new(one, "family",
 			json_string(f->title));
 
+		r |= json_object_set_new(one, "library",
+			json_string(f->library));
 		r |= json_object_set_new(one, "model_types", words_json(
 			(const char *const *)f->types, f->n_types));
 		r |= json_object_set_new(one, "blueprint",

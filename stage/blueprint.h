@@ -32,9 +32,10 @@ int stage_blueprint_parse(const char *file, const char *text, size_t len,
 	struct error *why);
 void stage_blueprint_free(struct stage_blueprint *bp);
 
-/* Is one of its families for this model_type? */
+/* Is one of its families for what the library ("transformers",
+ * "torchvision") calls so: a model_type, a builder? */
 bool stage_blueprint_has_type(const struct stage_blueprint *bp,
-	const char *model_type);
+	const char *library, const char *type);
 /* The task for an architecture, or NULL. */
 const char *stage_blueprint_task(const struct stage_blueprint *bp,
 	const char *arch);
@@ -42,7 +43,7 @@ const char *stage_blueprint_task(const struct stage_blueprint *bp,
  * the one, "model". Returns how many. */
 size_t stage_blueprint_parts(const struct stage_blueprint *bp,
 	const char *task, const char *const **ret);
-/* [{"family", "model_types", "blueprint", "tasks": {name: [archs]}}, …];
+/* [{"family", "library", "model_types", "blueprint", "tasks": {name: [archs]}}, …];
  * a new reference, NULL: out of memory. */
 json_t *stage_blueprint_families(const struct stage_blueprint *bp);
 

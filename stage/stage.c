@@ -24,6 +24,7 @@
 static const struct stage_stager *const stagers[] = {
 	&stage_stager_transformers,
 	&stage_stager_savedmodel,
+	&stage_stager_torchvision,
 };
 #define N_STAGERS (sizeof(stagers) / sizeof(stagers[0]))
 
@@ -214,10 +215,10 @@ void stage_free(struct stage *s)
 }
 
 const struct stage_blueprint *stage_find_blueprint(const struct stage *s,
-	const char *model_type)
+	const char *library, const char *type)
 {
 	for (size_t i = 0; i < s->n; i++)
-		if (stage_blueprint_has_type(s->v[i], model_type))
+		if (stage_blueprint_has_type(s->v[i], library, type))
 			return s->v[i];
 	return NULL;
 }
@@ -365,10 +366,10 @@ static bool depends(const struct stage_stager *stager,
 	bool any = false;
 
 	if (stager)
-		return stager->reads(repo, file);
+		return stager->reads(repo, path, file);
 	for (size_t i = 0; i < N_STAGERS && !any; i++)
 		any = asks(stagers[i], repo, path) &&
-			stagers[i]->reads(repo, file);
+			stagers[i]->reads(repo, path, file);
 	return any;
 }
 

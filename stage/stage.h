@@ -104,6 +104,10 @@ struct stage_repo {
 				 * "pytorch/torchvision" */
 	const char *repo;	/* as the hub calls it */
 	const struct listing *listing;	/* its own files */
+	/* Is this file the one people mean who name only its directory? Any
+	 * thread. NULL: nobody can tell. */
+	bool (*preferred)(const void *arg, const char *path);
+	const void *arg;
 };
 
 /*

@@ -160,11 +160,13 @@ static bool savedmodel_stages(const struct stage_repo *repo, const char *path)
 	return dir != NULL;
 }
 
-static bool savedmodel_reads(const struct stage_repo *repo, const char *path)
+static bool savedmodel_reads(const struct stage_repo *repo,
+	const char *path, const char *file)
 {
-	const char *base = path_base(path);
+	const char *base = path_base(file);
 
 	(void) repo;
+	(void) path;
 	return !strcmp(base, MODEL) || !strncmp(base, "variables.", 10);
 }
 

@@ -222,13 +222,14 @@ static bool transformers_stages(const struct stage_repo *repo,
 }
 
 static bool transformers_reads(const struct stage_repo *repo,
-	const char *path)
+	const char *path, const char *file)
 {
 	const struct form *f = form_of(repo->listing);
 
-	return !strcmp(path_base(path), "config.json") ||
-		!strcmp(path, "modules.json") ||
-		(f && (!strcmp(path, f->path) || is_weights(f, path)));
+	(void) path;
+	return !strcmp(path_base(file), "config.json") ||
+		!strcmp(file, "modules.json") ||
+		(f && (!strcmp(file, f->path) || is_weights(f, file)));
 }
 
 /* ---- sentence-transformers ------------------------------------------------- */
@@ -367,7 +368,7 @@ static int find_task(const struct stage *s, struct plan *p, struct error *why)
 	if (!p->type)
 		return error_set(why, -ENOTSUP, "config.json has no "
 			"model_type");
-	p->bp = stage_find_blueprint(s, p->type);
+	p->bp = stage_find_blueprint(s, "transformers", p->type);
 	if (!p->bp)
 		return error_set(why, -ENOTSUP, "there is no blueprint for "
 			"model_type \"%s\"", p->type);

@@ -33,9 +33,11 @@ struct stage_stager {
 	/* Is `path` a staged file of its layout of `repo`, or may it be one in
 	 * a directory that asks? */
 	bool (*stages)(const struct stage_repo *repo, const char *path);
-	/* May a plan depend on this file? On nothing else of a repository but
+	/* May the plan of what is staged at `path` (or the names in that
+	 * directory) depend on this file? On nothing else of a repository but
 	 * the path, as keys are made of these. */
-	bool (*reads)(const struct stage_repo *repo, const char *path);
+	bool (*reads)(const struct stage_repo *repo, const char *path,
+		const char *file);
 	/* stage_asks() and stage_names() of it alone; does not sort. NULL:
 	 * its layout is all there is. */
 	bool (*asks)(const struct stage_repo *repo, const char *dir);
@@ -48,10 +50,11 @@ struct stage_stager {
 
 extern const struct stage_stager stage_stager_transformers;
 extern const struct stage_stager stage_stager_savedmodel;
+extern const struct stage_stager stage_stager_torchvision;
 
-/* The blueprint for a model_type, or NULL. */
+/* The blueprint for a library's name of a model, or NULL. */
 const struct stage_blueprint *stage_find_blueprint(const struct stage *s,
-	const char *model_type);
+	const char *library, const char *type);
 
 /* A whole JSON file of the repository. -ENOENT: not listed (why unset);
  * -EFBIG; -EBADMSG; or what reading gave. */

@@ -17,10 +17,12 @@ def table():
     said = json.loads(subprocess.run(
         ["omnihub", "families", "--json"], check=True,
         stdout=subprocess.PIPE).stdout)
-    rows = ["| family | `model_type` | heads |", "|---|---|---|"]
+    rows = ["| family | library | `model_type` or builder | heads |",
+            "|---|---|---|---|"]
     for f in said:
         types = ", ".join(f"`{t}`" for t in f["model_types"])
-        rows.append(f"| {f['family']} | {types} | {', '.join(f['tasks'])} |")
+        rows.append(f"| {f['family']} | {f['library']} | {types} | "
+                    f"{', '.join(f['tasks'])} |")
     if len(rows) == 2:
         sys.exit("omnihub families: none")
     return "\n".join(rows) + "\n"

@@ -104,8 +104,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	const struct objid none = { .alg = OBJID_NONE };
 	struct stage_conf conf = { .opset = 13 };
 	struct listing listing = { 0 };
-	struct stage_input in = { { "huggingface", "a/b",
-		&listing }, open_file, NULL };
+	struct stage_input in = { { .hub = "huggingface", .repo = "a/b",
+		.listing = &listing }, open_file, NULL };
 	struct stage_recipe *r;
 	struct error why = { 0 };
 	int err;

@@ -254,16 +254,20 @@ def everything(rig):
     equal(len(want), 166 + 176 + 29)
     hub = rig.hub({}, hosts=("static",), files=disk)
     m = rig.mount(hub)
-    found = set()
+    found, staged = set(), set()
     for name, place in PLACE.items():
         for top, dirs, names in os.walk(m.path(place)):
-            found.update(os.path.relpath(os.path.join(top, n), m.at)
-                         for n in names)
+            at = [os.path.relpath(os.path.join(top, n), m.at) for n in names]
+            staged.update(p for p in at if p.endswith(".onnx"))
+            found.update(p for p in at if not p.endswith(".onnx"))
             if name == "torchserve":
                 dirs.clear()        # the members of the archives
     equal(hub.log(), [], "requests of find")
     equal(found - set(want), set(), "not in a catalogue")
     equal(set(want) - found, set(), "not shown")
+    models = {p.rpartition("/")[0] for p in want if p.endswith(".pth")}
+    equal(staged, {p[:-4] + ".onnx" for p in want if p.endswith(".pth")} |
+          {f"{p}/model.onnx" for p in models}, "staged")
     for at, (store, path) in want.items():
         equal(xattr(m.path(at), "url"), f"{hub.urls[store]}/{path}")
         equal(os.stat(m.path(at)).st_size, len(disk[f"{store}/{path}"]), at)

@@ -1,7 +1,7 @@
 /*
- * stage-dir DIR OPSET OUTDIR [PATH]: stage a local repository by the stage
+ * stage-dir DIR OPSET OUTDIR [PATH [HUB]]: stage a local repository by the stage
  * room alone, as the file system would: every file of the layout, or PATH
- * alone, is written to OUTDIR, staged ones through their recipe. The
+ * alone ("": no), is written to OUTDIR, staged ones through their recipe. The
  * blueprints are those of $OMNIHUB_DATADIR/blueprints. Exit 0; 3 with the
  * reason on stderr when staging refuses.
  */
@@ -26,6 +26,7 @@ struct repo {
 	const char *dir;
 	struct listing listing;
 	const char *only;	/* of the layout; NULL: all */
+	const char *hub;
 };
 
 static int add_dir(struct repo *repo, const char *rel)
@@ -161,8 +162,8 @@ static int stage_all(struct stage *s, struct repo *repo, const char *out,
 	struct error *why)
 {
 	struct stage_input in = {
-		{ "huggingface", "local/repo", &repo->listing }, open_file,
-		repo
+		{ .hub = repo->hub, .repo = "local/repo",
+			.listing = &repo->listing }, open_file, repo
 	};
 	struct listing layout = { 0 };
 	char key[65];
@@ -210,16 +211,17 @@ int main(int argc, char **argv)
 	struct stage *s = NULL;
 	int r;
 
-	if (argc < 4 || argc > 5 || !data) {
+	if (argc < 4 || argc > 6 || !data) {
 		fprintf(stderr, "usage: OMNIHUB_DATADIR=… stage-dir DIR OPSET "
-			"OUTDIR [PATH]\n");
+			"OUTDIR [PATH [HUB]]\n");
 		return 2;
 	}
 	cleanup_free char *blueprints = path_join(data, "blueprints");
 	const char *dirs[] = { blueprints, NULL };
 
 	repo.dir = argv[1];
-	repo.only = argv[4];
+	repo.only = argc > 4 && *argv[4] ? argv[4] : NULL;
+	repo.hub = argc > 5 ? argv[5] : "huggingface";
 	conf.opset = (unsigned)atoi(argv[2]);
 	conf.blueprint_dirs = dirs;
 	r = add_dir(&repo, "");

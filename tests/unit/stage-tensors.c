@@ -94,7 +94,8 @@ static int open_entry(void *arg, const struct listing_entry *e,
 static int sharded(char *top, const char *index)
 {
 	struct listing l = { 0 };
-	struct stage_input in = { { "huggingface", "a/b", &l }, open_entry,
+	struct stage_input in = { { .hub = "huggingface", .repo = "a/b",
+		.listing = &l }, open_entry,
 		top };
 	struct stage_weights w = { 0 };
 	struct error why = { 0 };

@@ -59,6 +59,7 @@ static const struct {
 	{ "x = Relu(1, axis=1)", "Relu has no attribute axis" },
 	{ "family \"a\"", "for expected, not the end" },
 	{ "family \"a\", \"b\" for \"c\"", "one title expected" },
+	{ "family \"a\" for keras \"b\"", "a string expected, not 'keras'" },
 	{ "task \"a\" for b { }", "a string expected, not 'b'" },
 	{ "x = 1\n(2)", "b.bp:2:1: a statement expected, not a value" },
 };
@@ -461,7 +462,8 @@ static void test_guards(void)
 static void test_families(void)
 {
 	static const char text[] =
-		"family \"A\" for \"a\", \"aa\"\nfamily \"B\" for \"b\"\n"
+		"family \"A\" for \"a\", \"aa\"\n"
+		"family \"B\" for torchvision \"b\"\n"
 		"task \"one\" for \"X\", \"Y\" { }\ntask \"two\" for \"Z\" { }";
 	struct stage_blueprint *bp = NULL;
 	json_t *all;
@@ -469,18 +471,22 @@ static void test_families(void)
 
 	t_int(stage_blueprint_parse("f.bp", text, strlen(text), NULL, &bp,
 		NULL), 0);
-	t_check(stage_blueprint_has_type(bp, "aa"));
-	t_check(stage_blueprint_has_type(bp, "b"));
-	t_check(!stage_blueprint_has_type(bp, "c"));
+	t_check(stage_blueprint_has_type(bp, "transformers", "aa"));
+	t_check(!stage_blueprint_has_type(bp, "transformers", "b"));
+	t_check(stage_blueprint_has_type(bp, "torchvision", "b"));
+	t_check(!stage_blueprint_has_type(bp, "torchvision", "a"));
+	t_check(!stage_blueprint_has_type(bp, "transformers", "c"));
 	t_str(stage_blueprint_task(bp, "Y"), "one");
 	t_str(stage_blueprint_task(bp, "Z"), "two");
 	t_check(!stage_blueprint_task(bp, "A"));
 	all = stage_blueprint_families(bp);
 	s = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
-	t_str(s, "[{\"blueprint\":\"f.bp\",\"family\":\"A\",\"model_types\":"
-		"[\"a\",\"aa\"],\"tasks\":{\"one\":[\"X\",\"Y\"],\"two\":"
+	t_str(s, "[{\"blueprint\":\"f.bp\",\"family\":\"A\",\"library\":"
+		"\"transformers\",\"model_types\":["
+		"\"a\",\"aa\"],\"tasks\":{\"one\":[\"X\",\"Y\"],\"two\":"
 		"[\"Z\"]}},{\"blueprint\":\"f.bp\",\"family\":\"B\","
-		"\"model_types\":[\"b\"],\"tasks\":{\"one\":[\"X\",\"Y\"],"
+		"\"library\":\"torchvision\",\"model_types\":[\"b\"],"
+		"\"tasks\":{\"one\":[\"X\",\"Y\"],"
 		"\"two\":[\"Z\"]}}]");
 	free(s);
 	json_decref(all);

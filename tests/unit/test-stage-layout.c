@@ -53,7 +53,8 @@ static struct stage *stage_of(unsigned opset, const char *first,
 	return s;
 }
 
-#define REPO(l) ((struct stage_repo){ "huggingface", "a/b", (l) })
+#define REPO(l) ((struct stage_repo){ .hub = "huggingface", .repo = "a/b", \
+	.listing = (l) })
 
 /* "config.json model.safetensors:100": paths with sizes (1 unless told). */
 static void listing_of(const char *text, struct listing *ret)
