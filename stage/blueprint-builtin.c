@@ -316,6 +316,7 @@ static const struct bp_builtin builtins[] = {
 	{ "len", 1, fn_len },
 	{ "pair", 1, fn_pair },
 	{ "relative_buckets", 2, stage_bp_relative_buckets },
+	{ "rope_attention", 1, stage_bp_rope_attention },
 	{ "rope_frequencies", 3, stage_bp_rope_frequencies },
 	{ "shape", 1, fn_shape },
 	{ "sinusoid_frequencies", 1, stage_bp_sinusoid_frequencies },

@@ -68,19 +68,74 @@ static int llama3(struct bp_run *r, const struct bp_expr *e, const json_t *o,
 	return err;
 }
 
-/* "rope_type", which older files call "type"; none: default. */
+/* A number that may be missing, null or, where transformers takes it for that,
+ * 0: then `dflt`. */
+static double number_or(const json_t *o, const char *key, double dflt)
+{
+	double f = json_number_value(json_object_get(o, key));
+
+	return f != 0 ? f : dflt;
+}
+
+/* The pair that turns so often over the length. */
+static double pair_of(double turns, size_t n, double base, double length)
+{
+	return (double)n * log(length / (turns * 2 * PI)) / log(base);
+}
+
+/* Pairs that turn often stay, those that turn seldom are stretched. */
+static int yarn(struct bp_run *r, const struct bp_expr *e, const json_t *o,
+	double base, float *v, size_t n)
+{
+	bool whole = !json_is_false(json_object_get(o, "truncate"));
+	double factor, length, low, high;
+	int err = object_number(r, e, o, "factor", &factor);
+
+	if (!err)
+		err = object_number(r, e, o,
+			"original_max_position_embeddings", &length);
+	if (err)
+		return err;
+	low = pair_of(number_or(o, "beta_fast", 32), n, base, length);
+	high = pair_of(number_or(o, "beta_slow", 1), n, base, length);
+	if (whole) {
+		low = floor(low);
+		high = ceil(high);
+	}
+	low = low > 0 ? low : 0;
+	high = high < (double)(2 * n - 1) ? high : (double)(2 * n - 1);
+	if (low == high)
+		high += 0.001;
+	for (size_t i = 0; i < n; i++) {
+		float exponent = (float)(2 * i) / (float)(2 * n);
+		float wide = (float)pow((float)base, (double)exponent);
+		float ramp = ((float)i - (float)low) / (float)(high - low);
+		float keep = 1 - (ramp < 0 ? 0 : ramp > 1 ? 1 : ramp);
+
+		v[i] = 1 / ((float)factor * wide) * (1 - keep) +
+			1 / wide * keep;
+	}
+	return 0;
+}
+
+/* "rope_type", which older files call "type"; NULL: none. */
+static const char *type_of(const json_t *o)
+{
+	const char *type = json_str(o, "rope_type");
+
+	return type ? type : json_str(o, "type");
+}
+
 static int scale(struct bp_run *r, const struct bp_expr *e,
-	const struct bp_value *scaling, float *v, size_t n)
+	const struct bp_value *scaling, double base, float *v, size_t n)
 {
 	const json_t *o = scaling->kind == BP_V_OBJECT ? scaling->object :
 		NULL;
-	const char *type = json_str(o, "rope_type");
+	const char *type = type_of(o);
 
 	if (scaling->kind != BP_V_NONE && !o)
 		return stage_bp_fail(r, &e->at, "the scaling of rope is %s",
 			stage_bp_kind_name(scaling));
-	if (!type)
-		type = json_str(o, "type");
 	if (!o || (type && !strcmp(type, "default")))
 		return 0;
 	if (!type && !json_object_get(o, "factor"))
@@ -89,6 +144,8 @@ static int scale(struct bp_run *r, const struct bp_expr *e,
 		return linear(r, e, o, v, n);
 	if (type && !strcmp(type, "llama3"))
 		return llama3(r, e, o, v, n);
+	if (type && !strcmp(type, "yarn"))
+		return yarn(r, e, o, base, v, n);
 	return stage_bp_fail(r, &e->at, "config.json: rope of type \"%s\" is "
 		"not handled", type ? type : "");
 }
@@ -130,8 +187,34 @@ int stage_bp_rope_frequencies(struct bp_run *r, const struct bp_expr *e,
 
 		v[i] = 1.0f / (float)pow((float)base, (double)exponent);
 	}
-	err = scale(r, e, &args[2], v, n);
+	err = scale(r, e, &args[2], base, v, n);
 	return err ? err : to_list(r, v, n, ret);
+}
+
+static double yarn_factor(double factor, double by)
+{
+	return factor <= 1 ? 1 : 0.1 * by * log(factor) + 1;
+}
+
+int stage_bp_rope_attention(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	const json_t *o = args[0].kind == BP_V_OBJECT ? args[0].object : NULL;
+	const char *type = type_of(o);
+	double factor = number_or(o, "factor", 1);
+	double one = number_or(o, "mscale", 0);
+	double all = number_or(o, "mscale_all_dim", 0);
+	double f = 1;
+
+	(void) r;
+	(void) e;
+	if (type && !strcmp(type, "yarn"))
+		f = one != 0 && all != 0 ? yarn_factor(factor, one) /
+			yarn_factor(factor, all) : yarn_factor(factor, 1);
+	if (type && !strcmp(type, "yarn"))
+		f = number_or(o, "attention_factor", f);
+	*ret = (struct bp_value){ .kind = BP_V_FLOAT, .f = f };
+	return 0;
 }
 
 /* sin and cos are taken of position times frequency. In f32 the product would

@@ -159,6 +159,9 @@ int stage_bp_emit(struct bp_run *r, const struct bp_place *at,
  * config.json's object or none. */
 int stage_bp_rope_frequencies(struct bp_run *r, const struct bp_expr *e,
 	const struct bp_value *args, struct bp_value *ret);
+/* rope_attention(scaling): what cosines and sines are multiplied with. */
+int stage_bp_rope_attention(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret);
 /* sinusoid_frequencies(size): size / 2 numbers, then as many small ones, so
  * that number i and size / 2 + i add up to a frequency. */
 int stage_bp_sinusoid_frequencies(struct bp_run *r, const struct bp_expr *e,

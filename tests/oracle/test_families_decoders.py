@@ -44,6 +44,9 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
           "high_freq_factor": 4.0, "original_max_position_embeddings": 16,
           "rope_theta": 500000.0}
 
+YARN = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4,
+        "original_max_position_embeddings": 64}
+
 
 def build(kind, head, config=None, seed=0):
     third = kind == "Gemma3"
@@ -175,7 +178,12 @@ def ropes(report):
                 "theta": {"rope_type": "default", "rope_theta": 1e6},
                 "linear": {"rope_type": "linear", "factor": 4.0,
                            "rope_theta": 1e4},
-                "llama3": LLAMA3}.items():
+                "llama3": LLAMA3, "yarn": YARN,
+                "yarn, mscale": dict(YARN, mscale=0.7, mscale_all_dim=1.3),
+                "yarn, other bounds": dict(
+                    YARN, beta_fast=4.0, beta_slow=0.5, truncate=False),
+                "yarn, attention_factor": dict(
+                    YARN, attention_factor=0.8)}.items():
             report.run(f"{kind} rope {name}", case, kind,
                        config=dict(rope_parameters=rope, head_dim=32))
     # What files said before rope_parameters.
@@ -188,6 +196,11 @@ def ropes(report):
                    "rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}),
                rope_parameters=None,
                rope_scaling={"type": "linear", "factor": 2.0})
+    report.run("Qwen2 rope_scaling yarn", case, "Qwen2",
+               config=dict(rope_parameters=dict(YARN)),
+               rope_parameters=None, rope_theta=1e4, rope_scaling={
+                   "type": "yarn", "factor": 4.0,
+                   "original_max_position_embeddings": 64})
     report.run("Llama without rope", case, "Llama", rope_parameters=None)
 
 
@@ -338,8 +351,9 @@ def refusals(report):
                 "OPT", r"layer_norm_elementwise_affine is false", dict(
                     layer_norm_elementwise_affine=False)),
             "bias": ("OPT", r"without a place", dict(enable_bias=False)),
-            "yarn": ("Llama", r'rope of type "yarn" is not handled', dict(
-                rope_parameters={"rope_type": "yarn", "factor": 4.0})),
+            "yarn without its length": (
+                "Llama", r"has no original_max_position_embeddings", dict(
+                    rope_parameters={"rope_type": "yarn", "factor": 4.0})),
             "dynamic": ("Qwen2", r'rope of type "dynamic" is not handled',
                         dict(rope_scaling={"type": "dynamic", "factor": 2.0},
                              rope_parameters=None)),
