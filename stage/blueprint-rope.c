@@ -91,6 +91,8 @@ static int yarn(struct bp_run *r, const struct bp_expr *e, const json_t *o,
 	double factor, length, low, high;
 	int err = object_number(r, e, o, "factor", &factor);
 
+	if (!err && !(base > 1))
+		err = stage_bp_fail(r, &e->at, "YaRN needs a base above 1");
 	if (!err)
 		err = object_number(r, e, o,
 			"original_max_position_embeddings", &length);

@@ -43,7 +43,7 @@ WHISPER = dict(vocab_size=VOCAB, d_model=32, encoder_layers=2,
                eos_token_id=2, decoder_start_token_id=2,
                classifier_proj_size=20)
 TEXT = {"T5": T5, "MT5": T5, "Bart": BART, "MBart": BART, "Marian": BART,
-        "Pegasus": BART}
+        "Pegasus": BART, "M2M100": BART}
 KINDS = {**TEXT, "Whisper": WHISPER}
 
 
@@ -127,6 +127,7 @@ def text_source(model, rng):
                        dtype=np.int64)
     mask = np.ones_like(ids)
     mask[-1, 7:] = 0
+    ids[-1, 7:] = 1
     return {"input_ids": ids, "attention_mask": mask}
 
 
@@ -379,7 +380,7 @@ def one_sided(head, outputs, opset=13, config=None, **repo):
 
 
 def barts(report):
-    for kind in ("Bart", "MBart", "Marian", "Pegasus"):
+    for kind in ("Bart", "MBart", "Marian", "Pegasus", "M2M100"):
         for name, config in {
                 "scale_embedding": dict(scale_embedding=True),
                 "relu": dict(activation_function="relu"),
@@ -398,10 +399,14 @@ def barts(report):
                    drop=lambda n: "embed_positions" in n)
         report.run(f"{kind}, no positions in the file", case, kind,
                    computed=True, drop=lambda n: "embed_positions" in n)
-    for kind in ("Bart", "Marian", "Pegasus"):
-        report.run(f"{kind} of 900 tokens", case, kind, computed=kind != "Bart",
+    for kind in ("Bart", "Marian", "Pegasus", "M2M100"):
+        report.run(f"{kind} of 900 tokens", case, kind,
+                   computed=kind in ("Marian", "Pegasus"),
                    config=dict(max_position_embeddings=1024),
                    drop=lambda n, k=kind: k != "Bart" and "embed_pos" in n)
+    report.run("M2M100 with what older files store", case, "M2M100", extra={
+        f"model.{side}.embed_positions.weights": torch.ones(42, 32)
+        for side in ("encoder", "decoder")})
     report.run("Marian, two vocabularies", case, "Marian", config=dict(
         share_encoder_decoder_embeddings=False, decoder_vocab_size=130))
     report.run("Bart named as the published one", case, "Bart",

@@ -244,7 +244,14 @@ static const struct {
 	{ "x = rope_frequencies(3, 10000, none)", "needs an even number" },
 	{ "x = rope_frequencies(4, 0, none)", "needs a base above 0" },
 	{ "x = rope_frequencies(4, 1, cfg.rope)",
-		"rope of type \"yarn\" is not handled" },
+		"rope of type \"longrope\" is not handled" },
+	{ "x = rope_frequencies(4, 1, cfg.yarn)", "YaRN needs a base above 1" },
+	{ "x = rope_frequencies(4, 10000, cfg.yarn)",
+		"has no original_max_position_embeddings" },
+	{ "x = relative_buckets(1, 9)", "needs two buckets and a distance" },
+	{ "x = relative_buckets(8, 4)", "needs two buckets and a distance" },
+	{ "x = relative_buckets(8, 256)", "needs two buckets and a distance" },
+	{ "x = sinusoid_frequencies(7)", "needs an even number" },
 	{ "x = rope_frequencies(4, 1, cfg.bare)",
 		"the scaling of rope has no factor" },
 	{ XY "output y : f32[\"n + m\", 4] = Relu(x)",
@@ -278,7 +285,9 @@ static void test_refusals(void)
 		char text[1024];
 		struct bp_test t = { .text = text,
 			.config = "{\"kind\": \"b\", \"rope\": {"
-				"\"rope_type\": \"yarn\"}, \"bare\": {"
+				"\"rope_type\": \"longrope\"}, "
+				"\"yarn\": {\"type\": \"yarn\", "
+				"\"factor\": 4}, \"bare\": {"
 				"\"type\": \"linear\"}}" };
 		struct error why = { 0 };
 		struct stage_graph *g = NULL;
