@@ -10,6 +10,8 @@
 
 #include "base/path.h"
 
+#define PUTS_MAX 256	/* objects made in one pass: each is an fsync() */
+
 /* The name of a member in the cache; *ret_path: to be freed. */
 static int name_of(const struct fs_archive *a, const char *path,
 	uint64_t size, const struct objid *id, struct cache_name *ret,
@@ -93,7 +95,7 @@ static bool is_here(const struct fs_archive_putting *k, const char *path)
 	const struct stage_member *m = stage_archive_find(&k->a->list, path);
 	struct src *s;
 
-	if (!m || m->how != STAGE_MEMBER_STREAM)
+	if (!m || m->how != STAGE_MEMBER_STREAM || !m->size)
 		return true;
 	if (fs_archive_object(k->a, m, &s))
 		return false;
@@ -104,14 +106,19 @@ static bool is_here(const struct fs_archive_putting *k, const char *path)
 static int put_begin(void *arg, const char *path, uint64_t size)
 {
 	struct fs_archive_putting *k = arg;
+	bool wanted = k->wanted && !strcmp(k->wanted, path);
 	int r;
 
 	k->skip = k->again && is_here(k, path);
 	if (k->skip)
 		return 0;
-	r = cache_put_begin(k->a->snap->resolver->cache, size, &k->put);
-	if (r != -ENOSPC || (k->wanted && !strcmp(k->wanted, path)))
-		return r;
+	if (wanted || (size && k->puts < PUTS_MAX)) {
+		k->puts++;
+		r = cache_put_begin(k->a->snap->resolver->cache, size,
+			&k->put);
+		if (r != -ENOSPC || wanted)
+			return r;
+	}
 	k->d = digest_new(OBJID_SHA256, size);
 	return k->d ? 0 : -ENOMEM;
 }

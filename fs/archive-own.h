@@ -46,8 +46,10 @@ struct fs_archive_putting {
 	const char *wanted;	/* this one has to be kept; NULL: nothing has */
 	bool again;		/* the archive is listed already */
 	bool skip;		/* of this member nothing is needed */
+	unsigned puts;		/* objects begun; the others are for the pass
+				 * that wants them */
 	struct cache_put *put;
-	struct digest *d;	/* no room for the bytes: their digest only */
+	struct digest *d;	/* the bytes are not kept: their digest only */
 };
 struct stage_archive_sink fs_archive_sink(struct fs_archive_putting *k);
 /* A member that is an object by now. -ENOENT. */

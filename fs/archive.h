@@ -6,8 +6,9 @@
  *
  *   stored in a zip      a range of the archive
  *   deflated in a zip    an object of the cache, inflated when first opened
- *   in a tar or tar.gz   an object too; all are made in the one pass that lists
- *                        the archive, and those evicted since in another
+ *   in a tar or tar.gz   an object too; the first hundreds are made in the one
+ *                        pass that lists the archive, and what is not here when
+ *                        somebody opens it in another
  *
  * A listing is kept in the index under what names the archive's bytes, so it is
  * made once and then needs neither the hub nor the archive.

@@ -13,7 +13,7 @@ import time
 import zipfile
 
 import lib
-from lib import MIB, check, equal, raises, read
+from lib import MIB, check, equal, figure, raises, read
 
 sys.path.insert(0, os.path.join(lib.SRCDIR, "tests", "stage"))
 import archives  # noqa: E402
@@ -52,15 +52,17 @@ MAR = {"MAR-INF/MANIFEST.json": b'{"model": {"modelName": "alexnet"}}',
 DATA = {"test_data_set_0/input_0.pb": lib.noise("in", 300000),
         "test_data_set_0/output_0.pb": b"\0" * 4000, "mnist-8.onnx": b"onnx"}
 ROWS = []
+CROWD = {f"f{n}": b"%d" % n if n % 2 else b"" for n in range(6000)}
 LARGE = {"a/large.bin": lib.noise("large", BIG), "b/small": b"small"}
 
 
 def make(rig):
     hostile = archives.make()
     data, model = tarred(DATA), lib.noise("model", 10000)
-    large = tarred(LARGE)
+    large, crowd = tarred(LARGE), tarred(CROWD)
     rows = ROWS
-    for stem, tar in ((STEM, data), ("large-1", large)):
+    for stem, tar in ((STEM, data), ("large-1", large),
+                      ("crowd-1", crowd)):
         rows.append({
             "model": stem, "model_path": f"{TOP}{stem}.onnx",
             "onnx_version": "1.3", "opset_version": 8, "metadata": {
@@ -80,7 +82,8 @@ def make(rig):
         "zoo/ONNX_HUB_MANIFEST.json": json.dumps(rows).encode(),
     }
     legacy = {f"{TOP}{STEM}.onnx": model, f"{TOP}{STEM}.tar.gz": data,
-              f"{TOP}large-1.tar.gz": large}
+              f"{TOP}large-1.tar.gz": large,
+              f"{TOP}crowd-1.tar.gz": crowd}
     return rig.hub({"onnxmodelzoo/legacy_models": {"main": legacy}},
                    hosts=("static", "zoo"), files=files)
 
@@ -132,6 +135,26 @@ def stored(hub, m):
     equal(lib.xattr(p, "state"), "partial")
     same(top, MAR)
     equal(lib.xattr(p, "state"), "cached")
+
+
+def crowded(hub, m):
+    """Of very many members a part is kept at once: ls need not wait until each
+    is safely on the disk. The others come when they are opened."""
+    before = objects(m.cache)
+    top = m.path("onnx", TOP + "crowd-1")
+    equal(len(os.listdir(top)), len(CROWD))
+    figure("objects made by ls", objects(m.cache) - before, "", 300)
+    hub.ctl(reset=True)
+    for n in (0, 2999, 3001, 5999):
+        p = os.path.join(top, f"f{n}")
+        equal(os.stat(p).st_size, len(CROWD[f"f{n}"]), p)
+        equal(read(p), CROWD[f"f{n}"], p)
+    equal(hub.content(), 0)
+
+
+def objects(cache):
+    return sum(len(names) for _, _, names in
+               os.walk(os.path.join(cache, "objects")))
 
 
 def hostile(hub, m):
@@ -254,6 +277,7 @@ def run(rig):
     mar(hub, m)
     stored(hub, m)
     tar(hub, m)
+    crowded(hub, m)
     hostile(hub, m)
     m.stop()
     offline(rig, hub, m.cache)
