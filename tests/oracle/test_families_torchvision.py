@@ -23,18 +23,59 @@ CLASSES = 7
 ANY = ("height", "width")
 
 # family: (sizes of the graph's input, sizes to try, builders).
+SMALL = ((64, 64), (37, 51))
 FAMILIES = {
-    "ResNet": (ANY, ((64, 64), (37, 51)), (
+    "ResNet": (ANY, SMALL, (
         "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
-    "ResNeXt": (ANY, ((64, 64), (37, 51)), (
+    "ResNeXt": (ANY, SMALL, (
         "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d")),
-    "Wide ResNet": (ANY, ((64, 64), (37, 51)), (
-        "wide_resnet50_2", "wide_resnet101_2")),
+    "Wide ResNet": (ANY, SMALL, ("wide_resnet50_2", "wide_resnet101_2")),
+    "AlexNet": ((224, 224), ((224, 224),), ("alexnet",)),
+    "VGG": ((224, 224), ((224, 224),), (
+        "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn",
+        "vgg19", "vgg19_bn")),
+    "SqueezeNet": (ANY, ((64, 64), (37, 51), (66, 83)), (
+        "squeezenet1_0", "squeezenet1_1")),
+    "MobileNetV2": (ANY, SMALL, ("mobilenet_v2",)),
+    "MobileNetV3": (ANY, SMALL, ("mobilenet_v3_small", "mobilenet_v3_large")),
+    "EfficientNet": (ANY, SMALL, tuple(
+        f"efficientnet_b{i}" for i in range(8))),
+    "EfficientNetV2": (ANY, SMALL, (
+        "efficientnet_v2_s", "efficientnet_v2_m", "efficientnet_v2_l")),
+    "RegNet": (ANY, SMALL, tuple(
+        f"regnet_{k}_{n}" for n in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf",
+                                    "16gf", "32gf", "128gf")
+        for k in "xy" if (k, n) != ("x", "128gf"))),
+    "DenseNet": (ANY, ((64, 64), (37, 51)), (
+        "densenet121", "densenet161", "densenet169", "densenet201")),
+    "MNASNet": (ANY, SMALL, (
+        "mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3")),
+    "ShuffleNetV2": (ANY, SMALL, (
+        "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5",
+        "shufflenet_v2_x2_0")),
+    "GoogLeNet": (ANY, ((64, 64), (83, 51)), ("googlenet",)),
+    "Inception": (ANY, ((96, 96), (83, 101)), ("inception_v3",)),
+    "ConvNeXt": (ANY, SMALL, (
+        "convnext_tiny", "convnext_small", "convnext_base",
+        "convnext_large")),
+    "ViT": ((64, 64), ((64, 64),), (
+        "vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32")),
+    "ViT of 14": ((56, 56), ((56, 56),), ("vit_h_14",)),
 }
 # Over 200 MB each.
 LARGE = {"resnet152", "resnext101_32x8d", "resnext101_64x4d",
-         "wide_resnet50_2", "wide_resnet101_2"}
-OPTIONS = {}
+         "wide_resnet50_2", "wide_resnet101_2", "efficientnet_b7",
+         "efficientnet_v2_m", "efficientnet_v2_l", "regnet_x_16gf",
+         "regnet_y_16gf", "regnet_x_32gf", "regnet_y_32gf", "regnet_y_128gf",
+         "convnext_small", "convnext_base", "convnext_large", "vit_b_16",
+         "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14"}
+INCEPTION = dict(transform_input=True, init_weights=False)
+OPTIONS = {"googlenet": INCEPTION, "inception_v3": INCEPTION,
+           **{f"vit_{n}": dict(image_size=64) for n in (
+               "b_16", "b_32", "l_16", "l_32")},
+           "vit_h_14": dict(image_size=56)}
+# What the builders of these cannot make smaller, some hundred MB.
+NARROW = {"vgg": (0, 3, 6), "alexnet": (1, 4, 6)}
 NEW, LEGACY = True, False
 
 
@@ -49,7 +90,9 @@ def randomised(model, seed):
     with torch.no_grad():
         for module in model.modules():
             for name, p in module.named_parameters(recurse=False):
-                if isinstance(module, (torch.nn.BatchNorm2d,
+                if name == "layer_scale":
+                    p.copy_(0.5 + 0.1 * noise(p))
+                elif isinstance(module, (torch.nn.BatchNorm2d,
                                        torch.nn.LayerNorm)):
                     p.copy_((name == "weight") * 0.7 + 0.1 * noise(p))
                 elif p.dim() < 2:
@@ -68,8 +111,19 @@ def randomised(model, seed):
 def build(builder, seed):
     torch.manual_seed(seed)
     options = {"num_classes": CLASSES, **OPTIONS.get(builder, {})}
-    return randomised(getattr(torchvision.models, builder)(
-        weights=None, **options), seed)
+    model = getattr(torchvision.models, builder)(weights=None, **options)
+    for stem, layers in NARROW.items():
+        if builder.startswith(stem):
+            narrowed(model.classifier, layers)
+    return randomised(model, seed)
+
+
+def narrowed(sequence, layers):
+    width = sequence[layers[0]].in_features
+    for i in layers:
+        last = sequence[i].out_features
+        sequence[i] = torch.nn.Linear(width, last if i == layers[-1] else 48)
+        width = 48
 
 
 def write(state, path, builder, form=NEW, name="weights"):
