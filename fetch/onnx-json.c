@@ -105,7 +105,7 @@ static int take_all(const char *p, const char *end, struct listing *l,
 int fetch_onnx_manifest(const void *text, size_t len, struct listing *l,
 	struct error *why)
 {
-	const char *p = text;
+	const char *p = len ? text : "";
 	int r;
 
 	if (len > ONNX_MANIFEST_MAX)

@@ -245,7 +245,8 @@ int fs_lock_read(const char *file, struct fs_lock **ret, struct error *why)
 
 	if (r)
 		return error_set(why, r, "%s: %s", file, strerror(-r));
-	return fs_lock_parse(file, (const char *)b.data, b.len, ret, why);
+	return fs_lock_parse(file, b.len ? (const char *)b.data : "", b.len,
+		ret, why);
 }
 
 int fs_lock_write(struct fs_lock *l, const char *file,

@@ -130,7 +130,7 @@ static void test_budget(void)
 static void test_killed(void)
 {
 	char *dir = upstream_dir("killed");
-	struct cache *c = open_at(dir, 0);
+	struct cache *c;
 	struct cache_put *p;
 	struct objid id;
 	int ready[2], status;
@@ -138,7 +138,7 @@ static void test_killed(void)
 	pid_t pid;
 
 	t_int(pipe(ready), 0);
-	pid = fork();
+	pid = fork();	/* no cache is open: its threads would be missing */
 	if (!pid) {
 		struct cache *own = open_at(dir, 0);
 
@@ -149,7 +149,9 @@ static void test_killed(void)
 		for (;;)
 			pause();
 	}
+	close(ready[1]);
 	t_int(read(ready[0], &byte, 1), 1);
+	c = open_at(dir, 0);
 	t_int(cache_put_begin(c, 3, &p), 0);
 	t_int(cache_put_data(p, "abc", 3), 0);
 	t_int(used(c), 5003);

@@ -59,6 +59,8 @@ static const struct {
 
 static void test_manifest(void)
 {
+	struct listing none = { 0 };
+
 	for (size_t i = 0; i < sizeof(manifests) / sizeof(*manifests); i++) {
 		struct listing l = { 0 };
 		struct error why = { 0 };
@@ -77,6 +79,7 @@ static void test_manifest(void)
 		}
 		listing_done(&l);
 	}
+	t_int(fetch_onnx_manifest(NULL, 0, &none, NULL), -EIO);
 }
 
 static void test_many(void)

@@ -192,12 +192,14 @@ static void refused(void)
 			-EINVAL },
 		{ HEAD "frob\nend\n", 3, "not a line", -EINVAL },
 	};
+	struct fs_lock *none = NULL;
+	struct error why = { 0 };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct fs_lock *l = NULL;
-		struct error why = { 0 };
 		char at[32];
 
+		why = (struct error){ 0 };
 		t_int(fs_lock_parse("f", bad[i].text, strlen(bad[i].text), &l,
 			&why), bad[i].err);
 		(void) snprintf(at, sizeof(at), "f: line %u: ", bad[i].line);
@@ -207,6 +209,10 @@ static void refused(void)
 		t_check(!strncmp(why.text, at, strlen(at)));
 		t_check(strstr(why.text, bad[i].what));
 	}
+
+	/* An empty file has no bytes at all. */
+	t_int(fs_lock_read("/dev/null", &none, &why), -EINVAL);
+	t_check(strstr(why.text, "it is empty"));
 }
 
 /* What could not be read back is not written. */
