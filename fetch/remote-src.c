@@ -7,8 +7,9 @@
  * delivered already is not asked for again. Where the failure may pass (a host
  * that is down), the others are asked first, and then that one once more with
  * all patience. When the bytes of a first attempt contradict their digest, the
- * second begins at the place behind. The last place may be one that only a question can tell
- * (hub.h, locate): its address is shared by the jobs until it has run out.
+ * second begins at the place behind. The last place may be one that only a
+ * question can tell (hub.h, locate): its address is shared by the jobs until it
+ * has run out.
  */
 #include "config.h"
 
