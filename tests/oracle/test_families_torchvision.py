@@ -60,6 +60,10 @@ FAMILIES = {
         "convnext_large")),
     "ViT": ((64, 64), ((64, 64),), (
         "vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32")),
+    "Swin": ((224, 224), ((224, 224),), ("swin_t", "swin_s", "swin_b")),
+    "SwinV2": ((256, 256), ((256, 256),), (
+        "swin_v2_t", "swin_v2_s", "swin_v2_b")),
+    "MaxViT": ((224, 224), ((224, 224),), ("maxvit_t",)),
     "ViT of 14": ((56, 56), ((56, 56),), ("vit_h_14",)),
 }
 # Over 200 MB each.
@@ -68,7 +72,8 @@ LARGE = {"resnet152", "resnext101_32x8d", "resnext101_64x4d",
          "efficientnet_v2_m", "efficientnet_v2_l", "regnet_x_16gf",
          "regnet_y_16gf", "regnet_x_32gf", "regnet_y_32gf", "regnet_y_128gf",
          "convnext_small", "convnext_base", "convnext_large", "vit_b_16",
-         "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14"}
+         "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14", "swin_b",
+         "swin_v2_b"}
 INCEPTION = dict(transform_input=True, init_weights=False)
 OPTIONS = {"googlenet": INCEPTION, "inception_v3": INCEPTION,
            **{f"vit_{n}": dict(image_size=64) for n in (
