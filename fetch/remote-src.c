@@ -30,6 +30,8 @@
 struct address {
 	char *url;			/* constant; NULL: to be located */
 	struct fetch_place place;	/* the engine thread's */
+	char *etag;			/* the engine thread's; of the first
+					   reply that had bytes */
 };
 
 struct remote_src {
@@ -110,14 +112,35 @@ static int learn(struct remote_src *s, const struct fetch_reply *r,
 	return err;
 }
 
+/* Where no digest will tell, parts of two versions are told apart by their
+ * entity tags; those of two places need not agree. */
+static int same_version(struct remote_job *j, const struct fetch_reply *r,
+	struct error *why)
+{
+	const char *etag = fetch_reply_get(r, HEADER_ETAG);
+	struct address *a = &j->from->at[j->nth];
+
+	if (j->from->file.id.alg != OBJID_NONE || r->status >= 300 || !etag ||
+	    !strncmp(etag, "W/", 2))
+		return 0;
+	if (a->etag)
+		return strcmp(a->etag, etag) ? error_set(why, -EIO, "the file "
+			"has become another while it was read") : 0;
+	a->etag = strdup(etag);
+	return a->etag ? 0 : -ENOMEM;
+}
+
 static int on_vet(struct fetch_transfer *t, const struct fetch_reply *r,
 	const char *url, struct error *why)
 {
-	struct remote_src *s = job_of(t)->from;
+	struct remote_job *j = job_of(t);
+	struct remote_src *s = j->from;
 	int err = s->hub->ops->vet ? s->hub->ops->vet(&s->file, r, why) : 0;
 
 	(void) url;
-	return err ? err : learn(s, r, why);
+	if (!err)
+		err = learn(s, r, why);
+	return err ? err : same_version(j, r, why);
 }
 
 /* What is called .tar.gz must begin like one: a page or an error that came
@@ -417,6 +440,7 @@ static void remote_free(struct src *s)
 
 	for (unsigned i = 0; i < r->n; i++) {
 		fetch_place_done(&r->at[i].place);
+		free(r->at[i].etag);
 		free(r->at[i].url);
 	}
 	fetch_located_done(&r->located);

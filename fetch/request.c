@@ -21,6 +21,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 	r->heard_ms = clock_ms();
 	if (r->head_told)
 		return n;	/* trailers */
+	r->head_whole = n <= 2 && (*line == '\r' || *line == '\n');
 	err = fetch_reply_line(&r->reply, line, n);
 	if (err) {
 		r->stopped = true;
@@ -155,6 +156,12 @@ int fetch_request_prepare(struct fetch_request *r, CURL *easy,
 
 void fetch_request_ended(struct fetch_request *r, CURLcode c)
 {
+	/* to libcurl a reply that was cut in its headers is one without body */
+	if (!c && r->reply.status && !r->head_whole && !r->head_told) {
+		c = CURLE_RECV_ERROR;
+		snprintf(r->words, sizeof(r->words),
+			"the reply ended inside its headers");
+	}
 	if (!c && r->reply.status)
 		(void) tell_head(r);
 	if (r->stopped && r->status.err) {	/* by on_header */
@@ -179,7 +186,7 @@ void fetch_request_reset(struct fetch_request *r)
 	r->status = (struct fetch_status){ 0, FETCH_AGAIN_NEVER };
 	r->stopped = false;
 	r->words[0] = '\0';
-	r->head_told = false;
+	r->head_told = r->head_whole = false;
 	r->lent = false;
 	r->slot = false;
 	r->paused_until = 0;

@@ -58,6 +58,7 @@ struct fetch_request {
 	uint64_t heard_ms;		/* when the last byte came */
 	uint64_t paused_until;		/* ms; 0: not paused by fetch.rate */
 	bool head_told;
+	bool head_whole;	/* its last line, the empty one, came */
 	bool lent;			/* its slot is lent out */
 	int fd;				/* of a file:// exchange, or -1 */
 	uint64_t at, end;		/* of it, bytes */

@@ -78,7 +78,6 @@ struct fetch_status fetch_status_curl(CURLcode c)
 	case CURLE_OUT_OF_MEMORY:
 		return (struct fetch_status){ -ENOMEM, FETCH_AGAIN_NEVER };
 	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CACERT_BADFILE:
 	case CURLE_SSL_ISSUER_ERROR:
@@ -88,7 +87,8 @@ struct fetch_status fetch_status_curl(CURLcode c)
 	case CURLE_LOGIN_DENIED:
 		return (struct fetch_status){ -EIO, FETCH_AGAIN_NEVER };
 	default:
-		/* cut, reset, garbled: the next connection may do better */
+		/* cut, reset, garbled (CURLE_UNSUPPORTED_PROTOCOL as well:
+		 * HTTP/0.9): the next connection may do better */
 		return (struct fetch_status){ -EIO, FETCH_AGAIN_LATER };
 	}
 }

@@ -249,6 +249,12 @@ static void on_objects(struct fetch_document *d, int err,
 		if (!err)
 			return;
 	}
+	/* a store knows no directories: what is not there is empty */
+	if (!err && !j->listing.n) {
+		err = error_set(&mine, -ENOENT, "the store has nothing at "
+			"%s/%s", j->bucket, j->prefix);
+		why = &mine;
+	}
 	gcs_answer(j, err, why);
 }
 

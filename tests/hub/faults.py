@@ -7,20 +7,29 @@ A rule is a JSON object:
     host    "hub", "cdn" or another site's name (default all)
     times   how often it applies (default: until cleared)
     skip    how many matching requests it lets pass first
+    content whether the reply must have bytes of a file, or must not
+    from    the first of those bytes must be this one or later
 
     status         code, wait (429: RateLimit t), body, headers {}
     stall          at "start", "headers" or a count of body bytes; seconds
     drip           rate: bytes a second
     cut            at, as in stall: the connection is closed there
+    reset          at, as in stall: the connection is reset there
     truncate       at: a shorter body with a Content-Length that agrees
     flip           offset in the file: that byte is wrong; counts only when the
                    reply holds it
     content-range  shift: Content-Range tells another start than was sent
+    version        of another one: ETag, and by: the file's length, differ
+    length         by: Content-Length is wrong by so much
+    extra          by: so many bytes more than there are, and counted
+    tail           by: the same, but not counted
     ignore-range   200 and the whole file
     html           200 and a page of HTML
     gzip           Content-Encoding: gzip though identity was asked
     etag           another ETag and X-Linked-ETag
     loop           302 to itself
+    redirect       to: 302 to that address
+    json           200 and a JSON that is deep: brackets, or size: bytes long
 
 The first rule that matches is used, and no other. A stall ends when its rule
 is cleared, and the reply then goes on.
@@ -30,6 +39,7 @@ import os
 import re
 import select
 import socket
+import struct
 import threading
 import time
 
@@ -54,6 +64,7 @@ class Reply:
         self.content = False        # bytes of a repository's file
         self.label = ""             # ORG/NAME/FILE
         self.chunked = False
+        self.lie = 0                # added to the Content-Length
         if kind:
             self.headers.append(("Content-Type", kind))
 
@@ -117,6 +128,9 @@ class Faults:
                     continue
                 if not re.search(r.get("match", ""), text):
                     continue
+                if r.get("content", reply.content) != reply.content or \
+                        reply.start < r.get("from", 0):
+                    continue
                 if r["do"] == "flip" and not (
                         reply.content and reply.start <= r["offset"]
                         < reply.start + reply.length):
@@ -170,6 +184,10 @@ def spoil(rule, reply, url):
                      (), "text/html; charset=utf-8")
     if do == "loop":
         return Reply(302, b"again", [("Location", url)], "text/plain")
+    if do == "redirect":
+        return Reply(302, b"there", [("Location", rule["to"])], "text/plain")
+    if do == "json":
+        return Reply(200, long_json(rule), (), "application/json")
     if do == "truncate":
         reply.length = min(reply.length, rule["at"])
     elif do == "ignore-range" and reply.status == 206:
@@ -179,14 +197,35 @@ def spoil(rule, reply, url):
         at = reply.start + rule.get("shift", 1)
         reply.put("Content-Range",
                   f"bytes {at}-{at + reply.length - 1}/{reply.size}")
+    elif do == "version":
+        other_etag(reply)
+        if reply.status == 206:
+            reply.put("Content-Range", f"bytes {reply.start}-"
+                      f"{reply.start + reply.length - 1}/"
+                      f"{reply.size + rule['by']}")
     elif do == "etag":
-        for name in ("ETag", "X-Linked-ETag"):
-            old = reply.get(name)
-            if old:
-                reply.put(name, '"' + "0" * len(old.strip('"')) + '"')
+        other_etag(reply)
+    elif do == "extra":
+        reply.length += rule["by"]
+    elif do == "length":
+        reply.lie = rule["by"]
     elif do == "gzip" and reply.content:
         zipped(reply)
     return reply
+
+
+def other_etag(reply):
+    for name in ("ETag", "X-Linked-ETag"):
+        old = reply.get(name)
+        if old:
+            reply.put(name, '"' + "0" * len(old.strip('"')) + '"')
+
+
+def long_json(rule):
+    if "deep" in rule:
+        return b"[" * rule["deep"] + b"]" * rule["deep"]
+    one = b'{"name": "' + b"x" * 1000 + b'"},'
+    return b"[" + one * (rule["size"] // len(one)) + b"{}]"
 
 
 def zipped(reply):
@@ -213,11 +252,17 @@ class Sender:
         self.at = rule.get("at") if rule else None
 
     def _hit(self, where):
-        """A stall or cut at "start" or "headers"."""
-        if self.do in ("stall", "cut") and self.at == where:
-            if self.do == "cut":
-                raise Closed
+        """What happens at "start", "headers" or a count of body bytes."""
+        if self.do not in ("stall", "cut", "reset") or self.at != where:
+            return
+        if self.do == "stall":
             self.faults.wait(self.rule, self.conn)
+            return
+        if self.do == "reset":
+            self.conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                 struct.pack("ii", 1, 0))
+            os.close(self.conn.detach())
+        raise Closed
 
     def send(self, head, reply, with_body):
         self._hit("start")
@@ -248,7 +293,8 @@ class Sender:
         f = os.open(reply.disk, os.O_RDONLY) if reply.disk else None
         try:
             plain = self.rule is None or self.do not in (
-                "stall", "cut", "drip", "flip")
+                "stall", "cut", "reset", "drip", "flip", "extra", "tail",
+                "length")
             if plain and f is not None and not reply.chunked:
                 self._sendfile(f, reply)
             else:
@@ -268,8 +314,9 @@ class Sender:
             off += n
 
     def _stop(self):
-        """Body offset at which a stall or cut happens, or None."""
-        if self.do in ("stall", "cut") and isinstance(self.at, int):
+        """Body offset at which something happens, or None."""
+        if self.do in ("stall", "cut", "reset") and \
+                isinstance(self.at, int):
             return self.at
         return None
 
@@ -283,10 +330,9 @@ class Sender:
             if stop is not None and off < stop:
                 n = min(n, stop - off)
             if off == stop:
-                if self.do == "cut":
-                    raise Closed
-                self.faults.wait(self.rule, self.conn)
+                self._hit(stop)
             data = reply.read(f, off, n)
+            data += b"x" * (n - len(data))
             if self.do == "flip":
                 at = self.rule["offset"] - reply.start - off
                 if 0 <= at < len(data):
@@ -301,7 +347,11 @@ class Sender:
             if self.do == "drip" and off < reply.length:
                 gone(self.conn)
                 time.sleep(0.1)
-        if off == stop and self.do == "cut":
-            raise Closed
+        if off == stop and self.do != "stall":
+            self._hit(stop)
         if reply.chunked:
             self.conn.sendall(b"0\r\n\r\n")
+        if self.do == "tail":
+            self.conn.sendall(b"x" * self.rule["by"])
+        if self.do in ("tail", "length"):
+            raise Closed

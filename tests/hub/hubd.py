@@ -592,7 +592,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if reply.chunked:
             reply.put("Transfer-Encoding", "chunked")
         elif reply.status != 304:
-            reply.put("Content-Length", str(reply.length))
+            reply.put("Content-Length", str(reply.length + reply.lie))
         reply.put("Date", self.date_time_string())
         phrase = self.responses.get(reply.status, ("",))[0]
         lines = [f"HTTP/1.1 {reply.status} {phrase}"]
