@@ -9,17 +9,18 @@
  *   Un-, Squeeze    of several axes at once they do one: one at a time
  *   Reshape         0 is no dimension: -1, or what Shape says
  *   MatMul          by a matrix wants both of the same rank: Gemm of rows
+ *   others          see blueprint-lower-ops.c
  */
 #include "config.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "stage/blueprint-run.h"
+#include "stage/blueprint-lower.h"
 
 #define PORTABLE_BELOW 17	/* opset */
 
-static int append(struct bp_run *r, const struct bp_place *at,
+int stage_lower_append(struct bp_run *r, const struct bp_place *at,
 	const char *op, struct bp_tensor *const *in, size_t n_in,
 	struct stage_attr *attrs, size_t n_attrs, struct bp_tensor **ret)
 {
@@ -27,7 +28,7 @@ static int append(struct bp_run *r, const struct bp_place *at,
 		n_attrs, ret, 1);
 }
 
-static int numbers(struct bp_run *r, const struct bp_place *at,
+int stage_lower_numbers(struct bp_run *r, const struct bp_place *at,
 	const int64_t *v, size_t n, struct bp_tensor **ret)
 {
 	struct bp_value items[STAGE_RANK_MAX];
@@ -38,11 +39,10 @@ static int numbers(struct bp_run *r, const struct bp_place *at,
 	return stage_bp_operand(r, at, &list, STAGE_I64, ret);
 }
 
-/* The elements of a constant list of whole numbers; false: it is none. */
-static bool constant_numbers(const struct bp_tensor *t, int64_t *ret, size_t *n)
+bool stage_lower_constant(const struct bp_tensor *t, int64_t *ret, size_t *n)
 {
 	if (!t || t->kind != BP_CONSTANT || !t->type.known ||
-	    t->type.rank != 1 || t->type.n_known > STAGE_RANK_MAX)
+	    t->type.rank > 1 || t->type.n_known > STAGE_RANK_MAX)
 		return false;
 	*n = t->type.n_known;
 	for (size_t i = 0; i < *n; i++)
@@ -52,8 +52,7 @@ static bool constant_numbers(const struct bp_tensor *t, int64_t *ret, size_t *n)
 
 /* ---- attributes ------------------------------------------------------------ */
 
-/* A copy with the defaults of the operator's table behind it. */
-static int whole_attrs(struct bp_run *r, const struct stage_op *op,
+int stage_lower_attrs(struct bp_run *r, const struct stage_op *op,
 	const struct stage_attr *attrs, size_t n, struct stage_attr **ret,
 	size_t *ret_n)
 {
@@ -110,11 +109,11 @@ static int positive_input(struct bp_run *r, const struct bp_place *at,
 	int64_t v[STAGE_RANK_MAX];
 	size_t n;
 
-	if (!constant_numbers(*in, v, &n))
+	if (!stage_lower_constant(*in, v, &n))
 		return 0;
 	for (size_t i = 0; i < n; i++)
 		v[i] += v[i] < 0 ? rank : 0;
-	return numbers(r, at, v, n, in);
+	return stage_lower_numbers(r, at, v, n, in);
 }
 
 /* ---- Reshape --------------------------------------------------------------- */
@@ -125,14 +124,15 @@ static int leading(struct bp_run *r, const struct bp_place *at,
 {
 	static const int64_t zero;
 	struct bp_tensor *in[4];
-	int err = append(r, at, "Shape", &x, 1, NULL, 0, &in[0]);
+	int err = stage_lower_append(r, at, "Shape", &x, 1, NULL, 0, &in[0]);
 
 	if (!err)
-		err = numbers(r, at, &zero, 1, &in[1]);
+		err = stage_lower_numbers(r, at, &zero, 1, &in[1]);
 	if (!err)
-		err = numbers(r, at, &count, 1, &in[2]);
+		err = stage_lower_numbers(r, at, &count, 1, &in[2]);
 	in[3] = in[1];
-	return err ? err : append(r, at, "Slice", in, 4, NULL, 0, ret);
+	return err ? err : stage_lower_append(r, at, "Slice", in, 4, NULL, 0,
+		ret);
 }
 
 /* Two dimensions of one name are equal, so what was made of them once serves
@@ -172,12 +172,13 @@ static int shape_behind(struct bp_run *r, const struct bp_place *at,
 		return 0;
 	err = leading(r, at, x, count, &part[0]);
 	if (!err)
-		err = numbers(r, at, tail, n_tail, &part[1]);
+		err = stage_lower_numbers(r, at, tail, n_tail, &part[1]);
 	if (!err)
-		err = whole_attrs(r, stage_op_find("Concat"), &front, 1,
+		err = stage_lower_attrs(r, stage_op_find("Concat"), &front, 1,
 			&axis, &n_axis);
 	if (!err)
-		err = append(r, at, "Concat", part, 2, axis, n_axis, &made);
+		err = stage_lower_append(r, at, "Concat", part, 2, axis, n_axis,
+			&made);
 	if (!err)
 		err = map_put(&r->shapes, key, made, NULL);
 	if (!err)
@@ -195,20 +196,21 @@ static int lower_reshape(struct bp_run *r, const struct bp_place *at,
 	bool rest = false;
 	int err = 0;
 
-	if (constant_numbers(in[1], v, &n)) {
+	if (stage_lower_constant(in[1], v, &n)) {
 		while (zeros < n && !v[zeros])
 			zeros++;
 		for (size_t i = zeros; i < n; i++)
 			rest |= v[i] == -1;
 		if (zeros == 1 && !rest) {
 			v[0] = -1;
-			err = numbers(r, at, v, n, &to[1]);
+			err = stage_lower_numbers(r, at, v, n, &to[1]);
 		} else if (zeros && zeros < n) {
 			err = shape_behind(r, at, in[0], (int64_t)zeros,
 				v + zeros, n - zeros, &to[1]);
 		}
 	}
-	return err ? err : append(r, at, "Reshape", to, 2, NULL, 0, ret);
+	return err ? err : stage_lower_append(r, at, "Reshape", to, 2, NULL, 0,
+		ret);
 }
 
 /* ---- Unsqueeze, Squeeze ----------------------------------------------------- */
@@ -234,14 +236,15 @@ static int lower_axes(struct bp_run *r, const struct bp_place *at,
 	size_t n;
 	int err = 0;
 
-	if (!constant_numbers(in[1], v, &n) || n < 2)
+	if (!stage_lower_constant(in[1], v, &n) || n < 2)
 		return stage_bp_append(r, at, op, in, 2, NULL, 0, ret, 1);
 	for (size_t i = 0; i < n; i++)
 		if (v[i] < 0)
 			v[i] += in[0]->type.rank + (add ? (int64_t)n : 0);
 	sort(v, n);
 	for (size_t i = 0; i < n && !err; i++) {
-		err = numbers(r, at, &v[add ? i : n - 1 - i], 1, &x[1]);
+		err = stage_lower_numbers(r, at, &v[add ? i : n - 1 - i], 1,
+			&x[1]);
 		if (!err)
 			err = stage_bp_append(r, at, op, x, 2, NULL, 0, &x[0],
 				1);
@@ -275,15 +278,17 @@ static int lower_matmul(struct bp_run *r, const struct bp_place *at,
 	rows[1] = in[1]->type.dim[0].size;
 	gemm[0] = in[0];
 	gemm[1] = w ? w : in[1];
-	err = whole_attrs(r, stage_op_find("Gemm"), &trans, 1, &attrs,
+	err = stage_lower_attrs(r, stage_op_find("Gemm"), &trans, 1, &attrs,
 		&n_attrs);
 	to[0] = in[0];
 	if (!err && rank > 2)
-		err = numbers(r, at, rows, 2, &to[1]);
+		err = stage_lower_numbers(r, at, rows, 2, &to[1]);
 	if (!err && rank > 2)
-		err = append(r, at, "Reshape", to, 2, NULL, 0, &gemm[0]);
+		err = stage_lower_append(r, at, "Reshape", to, 2, NULL, 0,
+			&gemm[0]);
 	if (!err)
-		err = append(r, at, "Gemm", gemm, 2, attrs, n_attrs, &y);
+		err = stage_lower_append(r, at, "Gemm", gemm, 2, attrs, n_attrs,
+			&y);
 	if (err || rank == 2) {
 		if (!err)
 			*ret = y;
@@ -291,7 +296,8 @@ static int lower_matmul(struct bp_run *r, const struct bp_place *at,
 	}
 	to[0] = y;
 	err = shape_behind(r, at, in[0], rank - 1, &width, 1, &to[1]);
-	return err ? err : append(r, at, "Reshape", to, 2, NULL, 0, ret);
+	return err ? err : stage_lower_append(r, at, "Reshape", to, 2, NULL, 0,
+		ret);
 }
 
 /* By a matrix of known size, of what MatMul itself would take. */
@@ -307,6 +313,27 @@ static bool by_matrix(struct bp_tensor *const *in)
 
 /* ---- the door --------------------------------------------------------------- */
 
+/* CumSum's are taken for flags, and stand in its way: its defaults are known. */
+static bool wants_attrs(const struct stage_op *op)
+{
+	return strcmp(op->name, "CumSum") != 0;
+}
+
+static int lower_shapes(struct bp_run *r, const struct bp_place *at,
+	const struct stage_op *op, struct bp_tensor *const *in,
+	struct bp_tensor **ret)
+{
+	if (!strcmp(op->name, "MatMul") && by_matrix(in))
+		return lower_matmul(r, at, in, ret);
+	if (!strcmp(op->name, "Reshape"))
+		return lower_reshape(r, at, in, ret);
+	if (!strcmp(op->name, "Unsqueeze"))
+		return lower_axes(r, at, op, in, true, ret);
+	if (!strcmp(op->name, "Squeeze"))
+		return lower_axes(r, at, op, in, false, ret);
+	return LOWER_AS_IT_IS;
+}
+
 int stage_bp_emit(struct bp_run *r, const struct bp_place *at,
 	const struct stage_op *op, struct bp_tensor *const *in, size_t n_in,
 	struct stage_attr *attrs, size_t n_attrs, struct bp_tensor **ret,
@@ -314,24 +341,22 @@ int stage_bp_emit(struct bp_run *r, const struct bp_place *at,
 {
 	struct bp_tensor *inputs[STAGE_OP_INPUTS_MAX];
 	bool reduce = !strncmp(op->name, "Reduce", 6);
-	int err;
+	int err = LOWER_AS_IT_IS;
 
 	if (r->args->opset >= PORTABLE_BELOW || n_in > STAGE_OP_INPUTS_MAX)
 		return stage_bp_append(r, at, op, in, n_in, attrs, n_attrs,
 			ret, n_out);
-	if (n_in == 2 && in[0] && in[1] && n_out == 1 && !n_attrs) {
-		if (!strcmp(op->name, "MatMul") && by_matrix(in))
-			return lower_matmul(r, at, in, ret);
-		if (!strcmp(op->name, "Reshape"))
-			return lower_reshape(r, at, in, ret);
-		if (!strcmp(op->name, "Unsqueeze"))
-			return lower_axes(r, at, op, in, true, ret);
-		if (!strcmp(op->name, "Squeeze"))
-			return lower_axes(r, at, op, in, false, ret);
-	}
+	if (n_in == 2 && in[0] && in[1] && n_out == 1 && !n_attrs)
+		err = lower_shapes(r, at, op, in, ret);
+	if (err == LOWER_AS_IT_IS && n_in && in[0])
+		err = stage_lower_op(&(struct lower){ r, at, op, in, n_in,
+			attrs, n_attrs, n_out }, ret);
+	if (err != LOWER_AS_IT_IS)
+		return err;
 	for (size_t i = 0; i < n_in; i++)
 		inputs[i] = in[i];
-	err = whole_attrs(r, op, attrs, n_attrs, &attrs, &n_attrs);
+	err = wants_attrs(op) ? stage_lower_attrs(r, op, attrs, n_attrs,
+		&attrs, &n_attrs) : 0;
 	if (!err && reduce && in[0])
 		err = positive_axes(r, in[0]->type.rank, attrs, n_attrs);
 	if (!err && reduce && n_in == 2 && in[0])

@@ -38,7 +38,8 @@ static const struct stage_op_attr arg_attrs[] = {
 	{ .name = NULL } };
 static const struct stage_op_attr conv_attrs[] = {
 	OPTION("dilations", IS), DEFAULT("group", I, 1),
-	OPTION("pads", IS), OPTION("strides", IS), { .name = NULL } };
+	OPTION("kernel_shape", IS), OPTION("pads", IS), OPTION("strides", IS),
+	{ .name = NULL } };
 static const struct stage_op_attr pool_attrs[] = {
 	DEFAULT("ceil_mode", I, 0), NEEDED("kernel_shape", IS),
 	OPTION("pads", IS), OPTION("strides", IS), { .name = NULL } };
