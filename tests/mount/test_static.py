@@ -5,10 +5,14 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import threading
 
 import lib
 from lib import MIB, SRCDIR, check, equal, raises, read, xattr
+
+sys.path.insert(0, os.path.join(SRCDIR, "contrib", "demo"))
+import static as demo  # noqa: E402
 
 BASE = {"torchvision": "https://download.pytorch.org/",
         "keras": "https://storage.googleapis.com/",
@@ -78,6 +82,11 @@ def make(files):
     p["missing too"] = files.add("keras", "net", "d/missing.h5", None)
     p["mirrored"] = files.add("torchserve", "-", "mar_files/only-s3.mar",
                               lib.noise("mar", 40000), store="torchserve-s3")
+    data = demo.resnet18((4, 8, 8, 8)).torch_zip()
+    path, digest = named("resnet18", data)
+    p["resnet18"] = files.add("torchvision", "resnet18", path, data, digest)
+    p["quantized"] = files.add("torchvision", "quantized_net",
+                               "models/quantized/net.pth", data)
     p["empty"] = files.add("keras", "net", "d/empty.h5", b"")
     path, digest = named("big", big)
     p["big"] = files.add("torchvision", "net", path, big, digest)
@@ -126,6 +135,24 @@ def sizes_and_bytes(rig, hub, files, p):
     equal(out["bytes"], sum(len(d) for d in net if d is not None))
     m.stop()
     return m.cache
+
+
+def staged(rig, hub, files, p):
+    """The same weights as ONNX."""
+    m = rig.mount(hub)
+    at, data = p["resnet18"], files.data[p["resnet18"]]
+    path = m.path(at[:-4] + ".onnx")
+    model = read(path)
+    equal(len(model), os.stat(path).st_size)
+    check(b"pixel_values" in model and b"layer4.1.bn2.running_var" in model)
+    first = demo.resnet18((4, 8, 8, 8)).tensors["conv1.weight"][1]
+    check(first in data and first in model, "the first weight")
+    for name in ("model", "net"):
+        path = m.path(f"pytorch/torchvision/quantized_net/{name}.onnx")
+        with raises(errno.ENOTSUP):
+            read(path)
+        check("quantized weights" in xattr(path, "error"))
+    m.stop()
 
 
 def wrong(rig, hub, files, p):
@@ -285,6 +312,7 @@ def run(rig):
     cache = sizes_and_bytes(rig, hub, files, p)
     offline(rig, hub, files, p, cache)
     more_rows(rig, hub, files, p, cache)
+    staged(rig, hub, files, p)
     wrong(rig, hub, files, p)
     servers(rig, hub, files, p)
     killed(rig, hub, files, p)

@@ -190,8 +190,25 @@ def run(report, words):
             for opset in opsets:
                 report.run(f"{family} {builder} opset {opset}", compared,
                            builder, dims, sizes, opset)
-        report.run(f"{family} {builders[0]} legacy", compared, builders[0],
-                   dims, sizes, 13, form=LEGACY)
+        if builders[0] not in LARGE or told(words, builders[0]):
+            report.run(f"{family} {builders[0]} legacy", compared,
+                       builders[0], dims, sizes, 13, form=LEGACY)
+
+
+def old_names(report):
+    """As published weights have them, which torchvision renames."""
+    for builder, pattern, new in (
+            ("densenet121", r"(denselayer\d+\.(?:norm|conv))([12]\.)",
+             r"\1.\2"),
+            ("vit_b_32", r"\.mlp\.(\d)\.", lambda m: ".mlp.linear_" + {
+                "0": "1", "3": "2"}[m[1]] + ".")):
+        family = next(f for f in FAMILIES.values() if builder in f[2])
+        report.run(f"{builder} old names", compared, builder, *family[:2], 13,
+                   rename=lambda k, a=pattern, b=new: re.sub(a, b, k))
+    report.run("mobilenet_v2 module.", compared, "mobilenet_v2", ANY, SMALL,
+               13, rename=lambda k: "module." + k)
+    report.run("resnet18 without num_batches_tracked", compared, "resnet18",
+               ANY, SMALL, 13, drop=lambda k: k.endswith("_tracked"))
 
 
 def refusals(report):
@@ -200,6 +217,13 @@ def refusals(report):
     for name, (builder, reason, state, *file) in {
             "quantized": ("quantized_resnet18", "quantized weights", weight),
             "unknown": ("raft_small", 'torchvision\'s "raft_small"', weight),
+            "backbone": ("vgg16", "are weights of a backbone", weight,
+                         "vgg16_features-amdegroot-88682ab5"),
+            "shortcut": ("resnet34", "shortcut is missing", {
+                k: v for k, v in resnet.items() if "downsample" not in k}),
+            "of another builder": (
+                "mobilenet_v2", r'no weight "features.1.conv.0.0.weight"',
+                build("mobilenet_v3_small", 0).state_dict()),
             "no weights": ("resnet18", 'no weight "conv1.weight"', weight),
             "unused weight": ("resnet18", "1 weight .* without a place",
                               {**resnet, "aux.weight": torch.ones(3)}),
@@ -214,6 +238,7 @@ def main():
     report = Report(words)
     families.start()
     run(report, words)
+    old_names(report)
     refusals(report)
     return families.finish(report)
 
