@@ -120,7 +120,8 @@ static int same_version(struct remote_job *j, const struct fetch_reply *r,
 	const char *etag = fetch_reply_get(r, HEADER_ETAG);
 	struct address *a = &j->from->at[j->nth];
 
-	if (j->from->file.id.alg != OBJID_NONE || r->status >= 300 || !etag ||
+	if (j->from->file.id.alg != OBJID_NONE ||
+	    j->from->learnt.alg != OBJID_NONE || r->status >= 300 || !etag ||
 	    !strncmp(etag, "W/", 2))
 		return 0;
 	if (a->etag)
