@@ -22,6 +22,7 @@
 #include "base/path.h"
 #include "cli/cmd.h"
 #include "cli/progress.h"
+#include "fetch/fetch.h"
 
 #define READ_BYTES (1024 * 1024)
 #define READS 8			/* in flight at once */
@@ -319,7 +320,18 @@ static int add(struct get *g, const char *path, uint64_t size, bool staged)
 	return 0;
 }
 
-/* Sources are named from the root of the repository. */
+/* Sources are named from the root of the repository; the archive that is the
+ * whole of it stands beside it. The caller frees. */
+static char *source_path(const char *repo, const char *source)
+{
+	char *path;
+
+	if (strcmp(source, FETCH_ARCHIVE_PATH) != 0)
+		return path_join(repo, source);
+	return asprintf(&path, "%s%s", repo, FETCH_ARCHIVE_SUFFIX) < 0 ?
+		NULL : path;
+}
+
 static int add_sources(struct get *g, const char *path, char *sources)
 {
 	cleanup_free char *repo = NULL;
@@ -330,7 +342,7 @@ static int add_sources(struct get *g, const char *path, char *sources)
 		r = -ENOENT;
 	for (source = strtok_r(sources, "\n", &save); source && !r;
 	     source = strtok_r(NULL, "\n", &save)) {
-		cleanup_free char *full = path_join(repo, source);
+		cleanup_free char *full = source_path(repo, source);
 		struct fs_node *n = NULL;
 		struct fs_attr a;
 

@@ -19,7 +19,7 @@
 #include "fs/resolve.h"
 
 #define LISTING_JSON_MAX (256 << 20)	/* bytes */
-#define WHOLE "whole"	/* instead of JSON: the hub has only an archive */
+#define WHOLE "whole"	/* instead of JSON: of the archive, while offline */
 
 /* One loading: from the index on a pool thread, else from the hub and back. */
 struct loading {
@@ -360,6 +360,7 @@ static void load(struct pool_job *job)
 	struct fs_resolver *r = s->resolver;
 	struct buf json = BUF_INIT(LISTING_JSON_MAX);
 	int err = -ENOENT;
+	bool whole;
 
 	if (s->archive) {
 		load_archive(l);
@@ -369,14 +370,17 @@ static void load(struct pool_job *job)
 	if (!fetch_is_local(s->hub->fetch))
 		err = cache_index_get(r->cache, CACHE_KIND_LISTING, s->key,
 			&json, NULL);
-
-	if (!err && json.len == strlen(WHOLE) &&
-		!memcmp(json.data, WHOLE, json.len)) {
+	whole = !err && json.len == strlen(WHOLE) &&
+		!memcmp(json.data, WHOLE, json.len);
+	if (whole && r->offline) {
 		buf_done(&json);
 		if (take_whole(l))
 			loaded(l, -ENOMEM);
 		return;
 	}
+	/* It was so when nothing better could be had. */
+	if (whole)
+		err = -ENOENT;
 	if (!err)
 		err = listing_from_json((const char *)json.data, json.len,
 			&l->got, NULL);

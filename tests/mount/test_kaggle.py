@@ -317,8 +317,20 @@ def without_kaggle(rig, hub):
     got = read(m.path("tensorflow", HANDLE, "1.tar.gz"))
     equal(got[:2], b"\x1f\x8b", "archive")
     m.stop()
+    # what is in it can be fetched, and used offline …
+    where = ["--cache", m.cache, "--set", "fetch.retries=0"]
+    for k, v in {**lib.NOWHERE, **hub.endpoints}.items():
+        where += ["--set", f"{k}={v}"]
+    name = f"tensorflow/{HANDLE}/1/saved_model.pb"
+    said = rig.run(lib.OMNIHUB, "get", *where, name)
+    check("1.tar.gz" in said and name in said, said)
+    rig.run(lib.OMNIHUB, "get", *where, "--offline", name)
+    # … and the listing is asked for again when Kaggle is back
     hub.ctl(set={"gcs_listing": True})
     hub.clear()
+    since = len(hub.log())
+    rig.run(lib.OMNIHUB, "ls", *where, os.path.dirname(name))
+    check(any("/files" in r["path"] for r in hub.log()[since:]), "asked")
 
 
 def no_archive(rig, hub):
