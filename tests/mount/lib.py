@@ -239,8 +239,9 @@ class Hub:
         self.ctl(clear=True)
 
     def log(self):
+        """In the order they came in; an entry is written at its end."""
         with OPENER.open(self.url + "/_ctl/log", timeout=30) as a:
-            return json.load(a)
+            return sorted(json.load(a), key=lambda e: e["t"])
 
     def sent(self):
         """Body bytes sent so far, by all hosts."""
@@ -446,7 +447,7 @@ def child(run, top):
     os._exit(code)
 
 
-def main(run, limit=55):
+def main(run, limit=170):
     if not fuse_here():
         print("no FUSE here")
         sys.exit(SKIP)
