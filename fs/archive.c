@@ -83,7 +83,8 @@ struct fs_archive *fs_archive_new(struct fs_snap *s, struct fs_snap *outer,
 	a->path = strdup(e->path);
 	a->key = key_of(s, e->path, &e->id);
 	if (a->path && a->key) {
-		outer->refs += outer != s;
+		if (outer != s)	/* else without the lock */
+			outer->refs++;
 		return a;
 	}
 	free(a->path);
