@@ -27,7 +27,7 @@ POST /_ctl takes JSON, does in this order what it names, and answers as GET
     "set": {KEY: V}     settings, see SETTINGS
     "add": [RULE...]    fault rules
 
-GET /_ctl/log?since=N answers the log entries from the Nth on; --log FILE
+GET /_ctl/log?since=N answers the log entries from the Nth on, as they came in; --log FILE
 appends each as a line of JSON: n, t, host, method, path, file, range, auth
 (the user, "bad", or null), content, status, sent (body bytes), done, fault.
 """
@@ -581,7 +581,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                                f"{label}", reply)
         if rule:
             reply = faults.spoil(rule, reply, self.path)
-        entry = {"t": round(time.time(), 3), "host": site.name,
+        entry = {"t": round(time.time(), 6), "host": site.name,
                  "method": self.command, "path": self.path, "file": label,
                  "range": self.headers.get("Range"), "auth": q.auth,
                  "content": reply.content, "status": reply.status,
@@ -648,6 +648,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             m = re.search(r"since=(\d+)", self.path)
             with hub.lock:
                 rows = hub.log[int(m.group(1)) if m else 0:]
+            # an entry is written at its end
+            rows.sort(key=lambda e: e["t"])
             reply = json_reply(rows)
         else:
             reply = json_reply(hub.state())
