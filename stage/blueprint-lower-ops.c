@@ -8,8 +8,8 @@
  *   Gemm               adds its third matrix wrongly: Add behind it
  *   GlobalAveragePool  ends the process: ReduceMean
  *   AveragePool        never counts the padding: Pad before it
- *   MaxPool            ignores ceil_mode and uneven padding: the last rows
- *                      again, which are in every window they are put into
+ *   MaxPool            ignores ceil_mode and uneven padding: the last row
+ *                      again, which is in every window it is put into
  *   Pad                is refused: zeros made of x, joined to it
  *   Split              finds no results: a Slice each
  *   HardSigmoid        has other factors: Mul, Add, Clip
@@ -308,36 +308,22 @@ static int lower_average_pool(const struct lower *l, struct bp_tensor **ret)
 	return err ? err : again(l, &x, &own, 1, ret);
 }
 
-/* How many of the last elements must be there twice, so that a pool without
- * ceil_mode and with even padding has the same windows; -1: cannot be known. */
+/* How many times the last element must be there again, so that a pool with
+ * even padding has the same windows; -1: cannot be said so. */
 static int64_t missing(const struct lower *l, size_t i, unsigned n)
 {
 	const struct stage_dim *d = &l->in[0]->type.dim[i + 2];
 	int64_t before = attr_at(l, "pads", i, 0);
 	int64_t behind = attr_at(l, "pads", i + n, 0);
-	int64_t stride = attr_at(l, "strides", i, 1);
-	int64_t kernel = attr_at(l, "kernel_shape", i, 1);
-	int64_t reach = attr_at(l, "dilations", i, 1) * (kernel - 1) + 1;
-	int64_t left, steps;
 
-	if (!attr_int(l, "ceil_mode", 0) && behind == before)
+	if (behind == before)
 		return 0;
 	/* with gaps a window may step over the last element */
-	if (d->symbol || stride < 1 || reach != kernel || behind < before)
-		return -1;
-	if (!attr_int(l, "ceil_mode", 0))
-		return behind - before;
-	left = d->size + before + behind - reach;
-	if (left < 0)
-		return -1;
-	steps = (left + stride - 1) / stride;
-	/* a window may begin in the input or the padding before it only */
-	if (steps * stride >= d->size + before)
-		steps--;
-	left = steps * stride + reach - d->size - 2 * before;
-	return left < 0 ? 0 : left;
+	return d->symbol || behind < before ||
+		attr_at(l, "dilations", i, 1) != 1 ? -1 : behind - before;
 }
 
+/* Where ceil_mode matters the operator is refused before (shape-conv.c). */
 static int lower_max_pool(const struct lower *l, struct bp_tensor **ret)
 {
 	unsigned n = l->in[0]->type.rank - 2;
@@ -558,12 +544,33 @@ static const struct {
 	{ "Where", lower_where },
 };
 
+/* Would ONNX take it? What it refuses must not pass in other words. */
+static bool allowed(const struct lower *l)
+{
+	struct stage_type types[STAGE_OP_OUTPUTS_MAX];
+	unsigned unknowns = l->r->unknowns;
+	struct stage_infer x = {
+		.op = l->op, .n_in = l->n_in, .attrs = l->attrs,
+		.n_attrs = l->n_attrs, .out = types, .n_out = l->n_out,
+		.arena = &l->r->arena, .unknowns = &unknowns,
+	};
+
+	if (l->op->since > l->r->args->opset ||
+		l->n_out > STAGE_OP_OUTPUTS_MAX)
+		return false;
+	memset(types, 0, sizeof(types));
+	for (size_t i = 0; i < l->n_in; i++)
+		x.in[i] = l->in[i] ? &l->in[i]->type : NULL;
+	return !stage_op_infer(&x);
+}
+
 int stage_lower_op(const struct lower *l, struct bp_tensor **ret)
 {
 	size_t n = sizeof(lower_table) / sizeof(lower_table[0]);
 
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(lower_table[i].op, l->op->name))
-			return lower_table[i].fn(l, ret);
+			return allowed(l) ? lower_table[i].fn(l, ret) :
+				LOWER_AS_IT_IS;
 	return LOWER_AS_IT_IS;
 }

@@ -3,7 +3,7 @@ of host_zoo.py is what OmniHub's own tests may believe. Then omnihub reads from
 its cache and asks for no content.
 
 Needs Python with an onnx that still has onnx.hub (1.16 does), named by
-ONNX_HUB_INTERPRETER, else this one; skipped without.
+ORACLE_CLIENTS (requirements-clients.txt), else this one; skipped without.
 """
 import json
 import os
@@ -15,7 +15,7 @@ import lib  # noqa: E402 - first: it finds the modules of the demo
 import zoo  # noqa: E402
 from lib import check, equal, read  # noqa: E402
 
-PYTHON = os.environ.get("ONNX_HUB_INTERPRETER", sys.executable)
+PYTHON = os.environ.get("ORACLE_CLIENTS", sys.executable)
 CLIENT = """
 import json, sys
 import onnx

@@ -263,6 +263,13 @@ static const struct {
 	{ XY "output x : f32[n, 4] = Relu(x)", "x is taken already" },
 	{ XY "output y : f32[n, 4] = 3", "an output that is an integer" },
 	{ XY "y = HardSwish(x)", "HardSwish needs opset 14, this is 13" },
+	/* said with other operators, but refused as they are */
+	{ XY "a, b = Split(x, [1, 2], axis=1)", "Split" },
+	{ XY "y = Gather(x, 0, axis=2)", "Gather" },
+	{ XY "y = Not(x)", "Not" },
+	{ XY "y = Where(x, x, x)", "Where" },
+	{ XY "y = GlobalAveragePool(x)", "GlobalAveragePool" },
+	{ XY "y = MaxPool(x, kernel_shape=[2])", "MaxPool" },
 	{ XY "y = Transpose(x, perm=1)",
 		"Transpose: attribute perm cannot be an integer" },
 	{ XY "y = Transpose(x, perm=[0, 0.5])", "attribute perm cannot be" },
@@ -402,6 +409,51 @@ static void test_portable(void)
 		"z = Reshape(/MatMul, const)\n");
 }
 
+static void test_portable_operators(void)
+{
+	const struct bp_test u = {
+		.text = "input x : f32[n, 4]\n"
+			"a, b = Split(x, [1, 3], axis=1)\n"
+			"c = Not(Greater(Gather(x, -1, axis=1), 0.5))\n"
+			"c = Unsqueeze(c, [1])\n"
+			"output z : f32[n, 1] = Where(c, a, 2.0)\n" TASK,
+	};
+	const struct bp_test pool = {
+		.text = "input x : f32[n, 2, 6]\n"
+			"y = Conv(x, @w)\n"
+			"y = MaxPool(y, kernel_shape=[2], pads=[0, 1])\n"
+			"output z : f32[n, 3, 1] = GlobalAveragePool(y)\n" TASK,
+		.weights = "w f32 3 2 2",
+	};
+
+	bp_makes(u,
+		"/Slice = Slice(x, const, const_1, const_1, const_1)\n"
+		"/Gather = Gather(x, const_2) axis=1\n"
+		"/Squeeze = Squeeze(/Gather, const_1)\n"
+		"/Greater = Greater(/Squeeze, const_3)\n"
+		"/Cast = Cast(/Greater) to=1\n"
+		"/Less = Less(/Cast, const_3)\n"
+		"/Unsqueeze = Unsqueeze(/Less, const_1)\n"
+		"/Cast_1 = Cast(/Unsqueeze) to=1\n"
+		"/Sub = Sub(const_4, /Cast_1)\n"
+		"/Mul = Mul(/Slice, /Cast_1)\n"
+		"/Mul_1 = Mul(const_5, /Sub)\n"
+		"z = Add(/Mul, /Mul_1)\n");
+	bp_makes(pool,
+		"/Unsqueeze = Unsqueeze(x, const)\n"
+		"/Unsqueeze_1 = Unsqueeze(w, const)\n"
+		"/Conv = Conv(/Unsqueeze, /Unsqueeze_1) group=1 "
+		"kernel_shape[0]=1 kernel_shape[1]=2 "
+		"pads[0]=0 pads[1]=0 pads[2]=0 pads[3]=0 "
+		"strides[0]=1 strides[1]=1 dilations[0]=1 dilations[1]=1\n"
+		"/Squeeze = Squeeze(/Conv, const)\n"
+		"/Slice = Slice(/Squeeze, const_1, const_2, const, const_3)\n"
+		"/Concat = Concat(/Squeeze, /Slice) axis=2\n"
+		"/MaxPool = MaxPool(/Concat) ceil_mode=0 pads[0]=0 pads[1]=0 "
+		"kernel_shape[0]=2\n"
+		"z = ReduceMean(/MaxPool) keepdims=1 axes[0]=2\n");
+}
+
 static void test_constants(void)
 {
 	const struct bp_test t = {
@@ -511,6 +563,7 @@ int main(void)
 	test_budgets();
 	test_names();
 	test_portable();
+	test_portable_operators();
 	test_constants();
 	test_tied();
 	test_guards();
