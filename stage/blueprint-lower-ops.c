@@ -299,6 +299,9 @@ static int lower_average_pool(const struct lower *l, struct bp_tensor **ret)
 	if (!attr_int(l, "count_include_pad", 0) ||
 	    attr_int(l, "ceil_mode", 0))
 		return LOWER_AS_IT_IS;
+	for (unsigned i = 0; i < n; i++)
+		if (l->in[0]->type.dim[i + 2].symbol)
+			return LOWER_AS_IT_IS;
 	for (unsigned i = 0; i < n && !err; i++)
 		err = pad_axis(l, i + 2, attr_at(l, "pads", i, 0),
 			attr_at(l, "pads", i + n, 0), &x);
@@ -323,7 +326,7 @@ static int64_t missing(const struct lower *l, size_t i, unsigned n)
 		attr_at(l, "dilations", i, 1) != 1 ? -1 : behind - before;
 }
 
-/* Where ceil_mode matters the operator is refused before (shape-conv.c). */
+/* ceil_mode stays: what it adds depends on sizes that may be free. */
 static int lower_max_pool(const struct lower *l, struct bp_tensor **ret)
 {
 	unsigned n = l->in[0]->type.rank - 2;
@@ -331,9 +334,11 @@ static int lower_max_pool(const struct lower *l, struct bp_tensor **ret)
 	int64_t pads[2 * STAGE_RANK_MAX];
 	struct stage_attr own[2] = { { 0 }, { .name = "ceil_mode",
 		.kind = STAGE_ATTR_INT, .i = 0 } };
-	bool other = attr_int(l, "ceil_mode", 0) != 0;
+	bool other = false;
 	int err = 0;
 
+	if (attr_int(l, "ceil_mode", 0))
+		return LOWER_AS_IT_IS;
 	for (unsigned i = 0; i < n; i++) {
 		int64_t more = missing(l, i, n);
 
