@@ -1,4 +1,4 @@
-/* Shared by the two halves of the parser: expressions and statements. */
+/* Shared by the parts of the parser: expressions, statements, declarations. */
 #ifndef STAGE_BLUEPRINT_PARSE_H
 #define STAGE_BLUEPRINT_PARSE_H
 
@@ -42,5 +42,9 @@ int stage_bp_parse_list(struct bp_parser *p, unsigned close,
 	struct bp_arg **ret, size_t *ret_n);
 /* A string token as expression. */
 int stage_bp_parse_string(struct bp_parser *p, struct bp_expr **ret);
+int stage_bp_parse_stmt(struct bp_parser *p, struct bp_stmt *s);
+/* `{ … }` */
+int stage_bp_parse_block(struct bp_parser *p, struct bp_block *ret);
+int stage_bp_skip_semicolon(struct bp_parser *p);
 
 #endif
