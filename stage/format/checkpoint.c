@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "stage/format/hdf5.h"
 #include "stage/format/safetensors.h"
 #include "stage/format/torch.h"
 #include "stage/window.h"
@@ -26,6 +27,7 @@ static const struct {
 } formats[] = {
 	{ stage_safetensors_probe, stage_safetensors_read },
 	{ stage_torch_probe, stage_torch_read },
+	{ stage_hdf5_probe, stage_hdf5_read },
 };
 
 int stage_weights_read(struct src *s, unsigned file, struct stage_weights *w,
