@@ -1,5 +1,6 @@
 """What the oracle tests of families beside BERT's share: staging one model
 and holding every output against torch's, step by step for decoders."""
+import copy
 import os
 import re
 import shutil
@@ -54,6 +55,18 @@ def rounded(model, dtype):
     return model
 
 
+def halved(model):
+    """The same model with what a _fp16 variant rounds (matrices, not
+    vectors) rounded by torch: of it the variant may differ no more than a
+    graph may of its model."""
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.dim() >= 2:
+                p.copy_(p.half().float())
+    return model
+
+
 def axes_of(value):
     return tuple(d.dim_param or d.dim_value
                  for d in value.type.tensor_type.shape.dim)
@@ -97,8 +110,10 @@ class Errors:
         return worst
 
 
-def compared(repo, opset, inputs, outputs, run, names=("model.onnx",)):
-    """Stages a repository; run(sessions, errors) feeds it and torch."""
+def compared(repo, opset, inputs, outputs, run, names=("model.onnx",),
+             run_halved=None):
+    """Stages a repository; run(sessions, errors) feeds it and torch, and
+    run_halved does so with torch's halved(model)."""
     where, out = staged(repo, opset)
     try:
         nodes = 0
@@ -115,7 +130,12 @@ def compared(repo, opset, inputs, outputs, run, names=("model.onnx",)):
             path = os.path.join(where, name)
             check_graph(path, opset, inputs, outputs)
             errors = Errors()
-            run(ort.InferenceSession(path), errors)
+            session = ort.InferenceSession(path)
+            if run_halved:
+                run_halved(session, errors)
+                text += f"  {errors.worst():.1e} of the halved"
+                errors = Errors()
+            run(session, errors)
             text += f"  {errors.worst(bound):.1e}"
         return text
     finally:
