@@ -6,7 +6,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "fetch/document.h"
 #include "fetch/hub.h"
 #include "fetch/huggingface-json.h"
+#include "fetch/owner-json.h"
 #include "fetch/search.h"
 #include "fetch/url.h"
 
@@ -84,27 +84,11 @@ static int hf_vet(const struct fetch_file *f, const struct fetch_reply *r,
 	struct error *why)
 {
 	const char *commit = fetch_reply_get(r, HEADER_REPO_COMMIT);
-	char etag[OBJID_HEX_MAX];
-	struct objid id;
-	uint64_t size;
 
 	if (commit && strcmp(commit, f->revision) != 0)
 		return error_set(why, -ESTALE, "the hub answers for revision "
 			"%.40s instead of %s", commit, f->revision);
-	if (fetch_header_u64(fetch_reply_get(r, HEADER_LINKED_SIZE), &size) &&
-	    size != f->size)
-		return error_set(why, -EIO, "the hub now says the file has %"
-			PRIu64 " bytes, its listing said %" PRIu64, size,
-			f->size);
-	if (!fetch_header_etag(fetch_reply_get(r, HEADER_LINKED_ETAG), etag,
-			sizeof(etag)))
-		return 0;
-	/* of another kind than the listing's: says nothing */
-	if (strlen(etag) != f->id.digits ||
-	    objid_parse(f->id.alg, etag, &id) || objid_match(&id, &f->id))
-		return 0;
-	return error_set(why, -EIO, "the hub now has other bytes for this "
-		"file: %s", etag);
+	return fetch_linked_vet(f, r, why);
 }
 
 /* ---- questions ---- */
@@ -165,8 +149,8 @@ static int take_page(struct hf_job *j, struct error *why)
 		r = fetch_hf_tree(d->body.data, d->body.len, &j->listing,
 			why);
 	else
-		r = fetch_hf_owner(d->body.data, d->body.len, q->name,
-			hf_repo_ok, &j->listing, why);
+		r = fetch_json_owner(d->body.data, d->body.len, "id",
+			q->name, hf_repo_ok, &j->listing, why);
 	if (r || !d->next)
 		return r;
 	if (++j->pages >= PAGES_MAX || !strcmp(d->next, d->url))

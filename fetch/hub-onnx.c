@@ -9,7 +9,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -97,29 +96,6 @@ static void zoo_locate(struct fetch_hub *h, const struct fetch_file *f,
 
 /* Hugging Face names the object at its first hop; the branch may have moved
  * since the last range. */
-static int zoo_vet(const struct fetch_file *f, const struct fetch_reply *r,
-	struct error *why)
-{
-	char etag[OBJID_HEX_MAX];
-	struct objid id;
-	uint64_t size;
-
-	if (fetch_header_u64(fetch_reply_get(r, HEADER_LINKED_SIZE), &size) &&
-	    size != f->size)
-		return error_set(why, -EIO, "the file has %" PRIu64
-			" bytes there, but %" PRIu64 " in the manifest", size,
-			f->size);
-	if (!fetch_header_etag(fetch_reply_get(r, HEADER_LINKED_ETAG), etag,
-			sizeof(etag)))
-		return 0;
-	/* of another kind (a git id): says nothing */
-	if (strlen(etag) != f->id.digits ||
-	    objid_parse(f->id.alg, etag, &id) || objid_match(&id, &f->id))
-		return 0;
-	return error_set(why, -EIO, "another file lies there than the one in "
-		"the manifest: %s", etag);
-}
-
 /* The token for Hugging Face, if that is where the zoo is. */
 static char *zoo_credentials(const struct conf *c, unsigned nth)
 {
@@ -146,5 +122,5 @@ const struct fetch_hub_ops fetch_hub_onnx = {
 	.locate = zoo_locate,
 	.open = fetch_onnx_open,
 	.close = fetch_onnx_close,
-	.vet = zoo_vet,
+	.vet = fetch_linked_vet,
 };

@@ -23,6 +23,7 @@
 #include "fetch/document.h"
 #include "fetch/hub.h"
 #include "fetch/lfs.h"
+#include "fetch/owner-json.h"
 #include "fetch/torchhub-json.h"
 #include "fetch/url.h"
 
@@ -482,7 +483,7 @@ static void on_owner(struct fetch_document *d, int err,
 	if (err)
 		err = verdict(j->query->hub, d, err, why, &mine);
 	else
-		err = fetch_github_owner(d->body.data, d->body.len,
+		err = fetch_json_owner(d->body.data, d->body.len, "full_name",
 			j->query->name, gh_repo_ok, &j->listing, &mine);
 	if (!err && d->next && strcmp(d->next, d->url)) {
 		err = buf_append_str(&b, d->next);

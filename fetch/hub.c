@@ -4,6 +4,7 @@
 #include "fetch/hub.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -224,6 +225,29 @@ void fetch_list_owner(struct fetch_hub *h, const char *owner,
 	fetch_listing_cb *cb, void *arg)
 {
 	fetch_query_ask(h, FETCH_LIST_OWNER, owner, "", NULL, cb, arg);
+}
+
+int fetch_linked_vet(const struct fetch_file *f, const struct fetch_reply *r,
+	struct error *why)
+{
+	char etag[OBJID_HEX_MAX];
+	struct objid id;
+	uint64_t size;
+
+	if (fetch_header_u64(fetch_reply_get(r, HEADER_LINKED_SIZE), &size) &&
+	    size != f->size)
+		return error_set(why, -EIO, "the hub now says the file has %"
+			PRIu64 " bytes, its listing said %" PRIu64, size,
+			f->size);
+	if (!fetch_header_etag(fetch_reply_get(r, HEADER_LINKED_ETAG), etag,
+			sizeof(etag)))
+		return 0;
+	/* of another kind than the listing's (a git id): says nothing */
+	if (strlen(etag) != f->id.digits ||
+	    objid_parse(f->id.alg, etag, &id) || objid_match(&id, &f->id))
+		return 0;
+	return error_set(why, -EIO, "another file lies there now than the hub "
+		"listed: %s", etag);
 }
 
 char *fetch_url(const struct fetch_hub *h, const char *repo,

@@ -124,6 +124,11 @@ struct fetch_hub {
 /* x-goog-hash, unless it is that of bytes stored compressed. */
 bool fetch_digest_goog(const struct fetch_reply *r, struct objid *ret);
 
+/* For vet(): X-Linked-Size and X-Linked-Etag, where Hugging Face's storage sends
+ * them, against what was listed. */
+int fetch_linked_vet(const struct fetch_file *f, const struct fetch_reply *r,
+	struct error *why);
+
 /* The credentials of the endpoint `url` belongs to. Never NULL. */
 const struct fetch_auth *fetch_hub_auth(const struct fetch_hub *h,
 	const char *url);

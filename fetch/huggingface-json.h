@@ -7,8 +7,6 @@
 #ifndef FETCH_HUGGINGFACE_JSON_H
 #define FETCH_HUGGINGFACE_JSON_H
 
-#include <stdbool.h>
-
 #include "base/error.h"
 #include "base/listing.h"
 #include "fetch/fetch.h"
@@ -19,8 +17,5 @@ int fetch_hf_snapshot(const void *text, size_t len,
 /* A page of a tree: its files are added. */
 int fetch_hf_tree(const void *text, size_t len, struct listing *l,
 	struct error *why);
-/* A page of models: those of `owner` that are ok are added. */
-int fetch_hf_owner(const void *text, size_t len, const char *owner,
-	bool (*ok)(const char *repo), struct listing *l, struct error *why);
 
 #endif

@@ -174,31 +174,3 @@ int fetch_github_tree(const void *text, size_t len, const char *path,
 	}
 	return 0;
 }
-
-int fetch_github_owner(const void *text, size_t len, const char *owner,
-	bool (*ok)(const char *repo), struct listing *l, struct error *why)
-{
-	static const struct objid none = { .alg = OBJID_NONE };
-	json_t *j cleanup_json = NULL, *e;
-	size_t i, n = strlen(owner), refused;
-	int r = parse(text, len, &j, why);
-
-	if (r)
-		return r;
-	if (!json_is_array(j))
-		return error_set(why, -EIO, "GitHub's listing is no list");
-	json_array_foreach(j, i, e) {
-		const char *id = json_str(e, "full_name");
-
-		refused = l->refused;
-		r = -EINVAL;
-		if (id && !strncasecmp(id, owner, n) && id[n] == '/' && ok(id))
-			r = listing_add(l, id, LISTING_DIR, 0, &none);
-		if (r == -EINVAL)
-			l->refused = refused + 1;
-		else if (r)
-			return error_set(why, r, "GitHub's listing of %zu and "
-				"more repositories does not fit", l->n);
-	}
-	return 0;
-}

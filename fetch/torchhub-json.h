@@ -7,8 +7,6 @@
 #ifndef FETCH_TORCHHUB_JSON_H
 #define FETCH_TORCHHUB_JSON_H
 
-#include <stdbool.h>
-
 #include "base/error.h"
 #include "base/listing.h"
 #include "fetch/fetch.h"
@@ -35,8 +33,5 @@ void fetch_github_dirs_done(struct fetch_github_dirs *d);
  */
 int fetch_github_tree(const void *text, size_t len, const char *path,
 	struct listing *l, struct fetch_github_dirs *dirs, struct error *why);
-/* A page of repositories: those of `owner` that are ok are added. */
-int fetch_github_owner(const void *text, size_t len, const char *owner,
-	bool (*ok)(const char *repo), struct listing *l, struct error *why);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "base/path.h"
 #include "fetch/huggingface-json.h"
+#include "fetch/owner-json.h"
 #include "fetch/search.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -48,7 +49,7 @@ static void listing(const uint8_t *data, size_t len, bool tree)
 	struct listing l = { 0 };
 	struct error why = { 0 };
 	int r = tree ? fetch_hf_tree(data, len, &l, &why) :
-		fetch_hf_owner(data, len, "org", any, &l, &why);
+		fetch_json_owner(data, len, "id", "org", any, &l, &why);
 
 	if (r && (!why.code || !*why.text))
 		abort();

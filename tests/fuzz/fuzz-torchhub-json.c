@@ -9,6 +9,7 @@
 
 #include "base/path.h"
 #include "fetch/lfs.h"
+#include "fetch/owner-json.h"
 #include "fetch/torchhub-json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -41,8 +42,8 @@ static void listing(const uint8_t *data, size_t len, char kind)
 	struct fetch_github_dirs dirs = { NULL, 0 };
 	struct listing l = { 0 };
 	struct error why = { 0 };
-	int r = kind == 'o' ? fetch_github_owner(data, len, "o", any, &l,
-			&why) :
+	int r = kind == 'o' ? fetch_json_owner(data, len, "full_name", "o",
+			any, &l, &why) :
 		fetch_github_tree(data, len, kind == 'd' ? "below" : "", &l,
 			kind == 'd' ? &dirs : NULL, &why);
 
