@@ -27,9 +27,10 @@ POST /_ctl takes JSON, does in this order what it names, and answers as GET
     "set": {KEY: V}     settings, see SETTINGS
     "add": [RULE...]    fault rules
 
-GET /_ctl/log?since=N answers the log entries from the Nth on, as they came in; --log FILE
-appends each as a line of JSON: n, t, host, method, path, file, range, auth
-(the user, "bad", or null), content, status, sent (body bytes), done, fault.
+GET /_ctl/log?since=N answers the log entries from the Nth on, as they came in;
+--log FILE appends each as a line of JSON: n, t, host, method, path, file,
+range, auth (the user, "bad", or null), content, status, sent (body bytes),
+done, fault.
 """
 import argparse
 import base64

@@ -446,7 +446,7 @@ def child(run, top):
     os._exit(code)
 
 
-def main(run, limit=170):
+def main(run, limit=55):
     if not fuse_here():
         print("no FUSE here")
         sys.exit(SKIP)
