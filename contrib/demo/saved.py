@@ -6,71 +6,48 @@ import io
 import struct
 import tarfile
 
+from wire import field, masked, varint
+
 OWNER, MODEL, FRAMEWORK, VARIATION = "demo", "half-plus-two", "tensorFlow2", \
     "default"
 DATE = "2024-01-01T00:00:00.000Z"
 FLOAT = 1
 
 
-def varint(n):
-    out = b""
-    while n > 127:
-        out += bytes([n & 127 | 128])
-        n >>= 7
-    return out + bytes([n])
-
-
-def num(field, n):
-    return varint(field << 3) + varint(n)
-
-
-def msg(field, data):
-    data = data.encode() if isinstance(data, str) else data
-    return varint(field << 3 | 2) + varint(len(data)) + data
-
-
-def entry(field, key, value):
-    return msg(field, msg(1, key) + msg(2, value))
+def entry(number, key, value):
+    return field(number, field(1, key) + field(2, value))
 
 
 def node(name, op, inputs=(), **attrs):
-    return msg(1, msg(1, name) + msg(2, op) +
-               b"".join(msg(3, i) for i in inputs) +
-               b"".join(entry(5, k, v) for k, v in sorted(attrs.items())))
+    return field(1, field(1, name) + field(2, op) +
+                 b"".join(field(3, i) for i in inputs) +
+                 b"".join(entry(5, k, v) for k, v in sorted(attrs.items())))
 
 
-SHAPE = msg(2, num(1, (1 << 64) - 1))       # [-1]
-TYPE = num(6, FLOAT)
+SHAPE = field(2, field(1, (1 << 64) - 1))       # [-1]
+TYPE = field(6, FLOAT)
 
 
 def const(name, value):
-    tensor = num(1, FLOAT) + msg(2, b"") + msg(4, struct.pack("<f", value))
-    return node(name, "Const", dtype=TYPE, value=msg(8, tensor))
+    tensor = field(1, FLOAT) + field(2, b"") + \
+        field(4, struct.pack("<f", value))
+    return node(name, "Const", dtype=TYPE, value=field(8, tensor))
 
 
 def saved_model():
-    graph = node("x", "Placeholder", dtype=TYPE, shape=msg(7, SHAPE)) + \
+    graph = node("x", "Placeholder", dtype=TYPE, shape=field(7, SHAPE)) + \
         const("half", 0.5) + const("two", 2.0) + \
         node("scaled", "Mul", ("x", "half"), T=TYPE) + \
         node("y", "AddV2", ("scaled", "two"), T=TYPE) + \
-        msg(4, num(1, 1087))
+        field(4, field(1, 1087))
     signature = b"".join(
-        entry(field, name, msg(1, name + ":0") + num(2, FLOAT) + msg(3, SHAPE))
-        for field, name in ((1, "x"), (2, "y"))) + \
-        msg(3, "tensorflow/serving/predict")
-    return num(1, 1) + msg(2, msg(1, msg(4, "serve")) + msg(2, graph) +
-                           entry(5, "serving_default", signature))
-
-
-def masked_crc(data):
-    """CRC-32C as a table has it."""
-    c = 0xFFFFFFFF
-    for b in data:
-        c ^= b
-        for _ in range(8):
-            c = c >> 1 ^ (0x82F63B78 if c & 1 else 0)
-    c ^= 0xFFFFFFFF
-    return ((c >> 15 | c << 17) + 0xA282EAD8) & 0xFFFFFFFF
+        entry(n, name,
+              field(1, name + ":0") + field(2, FLOAT) + field(3, SHAPE))
+        for n, name in ((1, "x"), (2, "y"))) + \
+        field(3, "tensorflow/serving/predict")
+    return field(1, 1) + field(2, field(1, field(4, "serve")) +
+                               field(2, graph) +
+                               entry(5, "serving_default", signature))
 
 
 def index():
@@ -83,9 +60,9 @@ def index():
         data = b"".join(varint(0) + varint(len(k)) + varint(len(v)) + k + v
                         for k, v in rows) + struct.pack("<II", 0, 1)
         handles.append(varint(len(table)) + varint(len(data)))
-        table += data + b"\0" + struct.pack("<I", masked_crc(data + b"\0"))
+        table += data + b"\0" + struct.pack("<I", masked(data + b"\0"))
 
-    block([(b"", num(1, 1))])
+    block([(b"", field(1, 1))])
     block([])
     block([(b"", handles[0])])
     footer = handles[1] + handles[2]

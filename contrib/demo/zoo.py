@@ -11,29 +11,11 @@ import struct
 import tarfile
 
 from models import pretty
+from wire import field
 
 TOP = "validated/vision/classification/mnist/model/"
 SIDE, HIDDEN, CLASSES = 28, 16, 10
 FLOAT, INT64 = 1, 7     # TensorProto.DataType
-
-
-# ---- protobuf, as far as onnx.proto needs it ----
-
-def varint(n):
-    out = b""
-    while n > 127:
-        out += bytes([n & 127 | 128])
-        n >>= 7
-    return out + bytes([n])
-
-
-def field(number, value):
-    """A varint, or bytes, text and messages with their length."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    if isinstance(value, str):
-        value = value.encode()
-    return varint(number << 3 | 2) + varint(len(value)) + value
 
 
 def tensor(name, kind, dims, raw):

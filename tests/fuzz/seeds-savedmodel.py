@@ -3,22 +3,11 @@
 import os
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                "..", "..", "contrib", "demo"))
+from wire import field  # noqa: E402
 
-def varint(n):
-    out = b""
-    while n > 127:
-        out += bytes([n & 127 | 128])
-        n >>= 7
-    return out + bytes([n])
-
-
-def num(field, v):
-    return varint(field << 3) + varint(v)
-
-
-def msg(field, body):
-    body = body.encode() if isinstance(body, str) else body
-    return varint(field << 3 | 2) + varint(len(body)) + body
+num = msg = field
 
 
 def pair(field, key, value):
