@@ -14,6 +14,7 @@
 #include "base/pool.h"
 #include "cache/cache.h"
 #include "stage/stage.h"
+#include "tests/unit/t.h"
 
 struct double_hub double_hub = { .main = DOUBLE_COMMIT_1 };
 
@@ -500,4 +501,39 @@ int cache_foreign_check(struct cache *c, const struct cache_name *name,
 	(void) name;
 	(void) ret_size;
 	return -ENOENT;
+}
+
+/* ---- the tree ------------------------------------------------------------------ */
+
+static struct conf *conf;
+
+struct fs *double_fs(const char *more)
+{
+	struct error why = { 0 };
+	struct fs *fs = NULL;
+
+	conf = conf_new();
+	t_check(conf);
+	t_int(conf_set_arg(conf, "cache.dir=/nowhere", &why), 0);
+	t_int(conf_set_arg(conf, "alias.nick=org/model@v1", &why), 0);
+	if (more)
+		t_int(conf_set_arg(conf, more, &why), 0);
+	t_int(fs_new(conf, &fs, &why), 0);
+	double_hub = (struct double_hub){ .main = DOUBLE_COMMIT_1 };
+	return fs;
+}
+
+void double_fs_free(struct fs *fs)
+{
+	fs_free(fs);
+	conf_free(conf);
+}
+
+int double_stat(struct fs *fs, const char *path, struct fs_attr *ret)
+{
+	struct fs_node *n = NULL;
+	int r = fs_walk_wait(fs, path, &n, ret);
+
+	fs_node_unref(n);
+	return r;
 }

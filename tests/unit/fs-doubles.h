@@ -24,6 +24,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "fs/fs.h"
 
 #define DOUBLE_COMMIT_1 "1111111111111111111111111111111111111111"
 #define DOUBLE_COMMIT_2 "2222222222222222222222222222222222222222"
@@ -51,6 +52,12 @@ struct double_hub {
 	bool whole;		/* that hub lists nothing */
 };
 extern struct double_hub double_hub;
+/* A tree over them, with one more "KEY=VALUE" or NULL; the hub is as new. */
+struct fs *double_fs(const char *more);
+void double_fs_free(struct fs *fs);
+int double_stat(struct fs *fs, const char *path, struct fs_attr *ret);
+#define HF "huggingface/"
+
 /* The cache has nothing any more that was put into it. */
 void double_evict(void);
 
