@@ -1,4 +1,4 @@
-/* Inside of freezing, for tf-freeze.c and tf-rewrite.c alone. */
+/* Inside of freezing, for tf-freeze.c, tf-flow.c and tf-rewrite.c alone. */
 #ifndef STAGE_TF_FREEZE_H
 #define STAGE_TF_FREEZE_H
 
@@ -31,6 +31,11 @@ struct tf_freezer {
 	struct stage_tf_frozen *out;
 	struct map names;		/* of out's nodes; value: anything */
 	struct error *why;
+	/* Of the node that is made: "^node"s that operators without inputs
+	 * wait for, so that they run in the loop or branch they stand in. */
+	const char **control;
+	size_t n_control;
+	const char *reserved;		/* the next node's name, or NULL */
 };
 
 /* Append the node that n, of main graph or function, becomes with these
@@ -41,8 +46,20 @@ int stage_tf_rewrite(struct tf_freezer *f, const struct stage_tf_node *n,
 /* The Placeholder of a signature's input; n is the node it names. */
 int stage_tf_feed(struct tf_freezer *f, const struct stage_tf_node *n,
 	const struct stage_tf_info *info, struct tf_done *ret);
-/* The Identity that gives a signature's output its name. */
+/* The Identity that gives a signature's output its name, *ret_name. */
 int stage_tf_fetch(struct tf_freezer *f, const struct stage_tf_info *info,
-	const struct tf_value *v);
+	const struct tf_value *v, const char **ret_name);
+/* An operator of ours under `name` or one like it. attrs: "T=t:1 axis=n:0";
+ * frame: its frame_name, or NULL. *ret_name is the name it got. */
+int stage_tf_emit(struct tf_freezer *f, const char *name, const char *op,
+	const struct tf_value *in, size_t n_in, const char *attrs,
+	const char *frame, const char **ret_name);
+/* A Const of one int32. */
+int stage_tf_emit_int(struct tf_freezer *f, const char *name, uint64_t v,
+	struct tf_value *ret);
+/* The name a node like `name` will have; the next one takes it when it is
+ * f->reserved. */
+int stage_tf_reserve(struct tf_freezer *f, const char *name,
+	const char **ret);
 
 #endif

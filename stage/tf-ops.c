@@ -208,7 +208,8 @@ static const struct {
 /* Names the registry gives the output of operators with one. */
 static const char *const only[] = {
 	"activations", "average", "backprops", "band", "c", "contents",
-	"crops", "dense", "diagonal", "elem", "flow_out", "gradient", "graph",
+	"crops", "dense", "diagonal", "elem", "element_shape", "flow_out",
+	"gradient", "graph",
 	"handle", "image", "index", "initialized", "item", "length", "logits",
 	"logsoftmax", "max", "merged", "num_elements", "out", "output",
 	"output_handle", "output_matrix", "output_shape", "patches",
@@ -345,8 +346,8 @@ static const struct {
 	{ "Where", "T=t:10" },
 };
 
-#define BRANCH "it branches, which is not lowered"
-#define LOOP "it loops, which is not lowered"
+#define BRANCH "it chooses one of several variables"
+#define LOOP "it is a loop of a kind that has no other form"
 #define TABLE "it looks up in a table that has to be filled first"
 #define PYTHON "it runs Python"
 #define TEXT "it works on strings or files"
@@ -359,26 +360,9 @@ static const struct {
 static const struct {
 	const char *op, *why;
 } refused[] = {
-	{ "If", BRANCH },
-	{ "StatelessIf", BRANCH },
-	{ "Case", BRANCH },
-	{ "StatelessCase", BRANCH },
-	{ "Switch", BRANCH },
-	{ "RefSwitch", BRANCH },
-	{ "Merge", BRANCH },
-	{ "RefMerge", BRANCH },
 	{ "RefSelect", BRANCH },
-	{ "While", LOOP },
-	{ "StatelessWhile", LOOP },
 	{ "For", LOOP },
 	{ "ParallelFor", LOOP },
-	{ "Enter", LOOP },
-	{ "RefEnter", LOOP },
-	{ "Exit", LOOP },
-	{ "RefExit", LOOP },
-	{ "NextIteration", LOOP },
-	{ "RefNextIteration", LOOP },
-	{ "LoopCond", LOOP },
 	{ "HashTable*", TABLE },
 	{ "MutableHashTable*", TABLE },
 	{ "MutableDenseHashTable*", TABLE },
@@ -436,6 +420,20 @@ static const struct {
 	{ "RemoteCall", FUNCTION },
 	{ "MapDefun", FUNCTION },
 };
+
+bool stage_tf_is_frame(const char *op)
+{
+	static const char *const frame[] = {
+		"Switch", "Merge", "Enter", "Exit", "NextIteration",
+		"LoopCond",
+	};
+	const char *base = strncmp(op, "Ref", 3) ? op : op + 3;
+
+	for (size_t i = 0; i < sizeof(frame) / sizeof(frame[0]); i++)
+		if (!strcmp(base, frame[i]))
+			return true;
+	return false;
+}
 
 static bool fits(const char *pattern, const char *op)
 {

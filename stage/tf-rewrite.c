@@ -91,10 +91,10 @@ static bool has(const struct stage_tf_attr *v, size_t n, const char *key)
 	return false;
 }
 
-static int add_defaults(struct tf_freezer *f, const char *op,
+/* "key=b:1 …": those that are not there. */
+static int add_text(struct tf_freezer *f, const char *p,
 	struct stage_tf_attr *v, size_t *n)
 {
-	const char *p = stage_tf_defaults(op);
 	size_t more = 0;
 	int err = 0;
 
@@ -131,7 +131,8 @@ static int check_attr(struct tf_freezer *f, const struct stage_tf_node *n,
 	if (type == STAGE_TF_STRING)
 		return error_set(f->why, -ENOTSUP, "%s (%s) works on strings",
 			n->name, n->op);
-	if (type == STAGE_TF_RESOURCE)
+	if (type == STAGE_TF_RESOURCE && strcmp(n->op, "Identity") &&
+	    !stage_tf_is_frame(n->op))
 		return error_set(f->why, -ENOTSUP, "%s (%s) works on a "
 			"resource that is no variable", n->name, n->op);
 	if (stage_tf_value(a, 9, &v))
@@ -158,7 +159,8 @@ static int copy_attrs(struct tf_freezer *f, const struct stage_tf_node *n,
 		err = check_attr(f, n, &n->attr[i]);
 		to->attr[to->n_attr++] = n->attr[i];
 	}
-	return err ? err : add_defaults(f, n->op, to->attr, &to->n_attr);
+	return err ? err : add_text(f, stage_tf_defaults(n->op), to->attr,
+		&to->n_attr);
 }
 
 /* "T=t:1", with the type of attribute `from` of n */
@@ -200,9 +202,9 @@ static struct stage_tf_frozen_node *new_node(struct tf_freezer *f)
 }
 
 /* name, or name_1, name_2, … */
-static int unique(struct tf_freezer *f, const char *name, const char **ret)
+int stage_tf_reserve(struct tf_freezer *f, const char *name, const char **ret)
 {
-	cleanup_free char *with = strdup(name);
+	cleanup_free char *with = name ? strdup(name) : NULL;
 	char *copy;
 
 	for (unsigned i = 1; with && map_get(&f->names, with); i++) {
@@ -221,14 +223,23 @@ static int start(struct tf_freezer *f, const char *name, const char *op,
 	size_t n_in, struct stage_tf_frozen_node **ret)
 {
 	struct stage_tf_frozen_node *n = new_node(f);
-	int err = n ? unique(f, name, &n->name) : -EFBIG;
+	int err = 0;
 
+	if (!n)
+		return -EFBIG;
+	if (f->reserved) {
+		n->name = f->reserved;
+		f->reserved = NULL;
+	} else {
+		err = stage_tf_reserve(f, name, &n->name);
+	}
 	if (err)
 		return err;
 	n->op = op;
-	n->input = stage_arena_array(&f->out->arena, n_in + 1,
+	n->input = stage_arena_array(&f->out->arena, n_in + f->n_control + 1,
 		sizeof(*n->input));
-	n->attr = stage_arena_array(&f->out->arena, 4, sizeof(*n->attr));
+	n->attr = stage_arena_array(&f->out->arena, ATTRS_MORE + 1,
+		sizeof(*n->attr));
 	if (!n->input || !n->attr)
 		return no_memory(f);
 	*ret = n;
@@ -240,8 +251,16 @@ static void add_input(struct stage_tf_frozen_node *n, const struct tf_value *v)
 	n->input[n->n_input++] = v->ref;
 }
 
-static void finish(struct stage_tf_frozen_node *n, struct tf_done *ret)
+static bool is_anchored(const struct stage_tf_frozen_node *n)
 {
+	return n->n_input && n->input[0][0] != '^';
+}
+
+static void finish(const struct tf_freezer *f, struct stage_tf_frozen_node *n,
+	struct tf_done *ret)
+{
+	for (size_t i = 0; i < f->n_control && !is_anchored(n); i++)
+		n->input[n->n_input++] = f->control[i];
 	if (n->n_attr)
 		qsort(n->attr, n->n_attr, sizeof(*n->attr), by_key);
 	ret->name = n->name;
@@ -294,16 +313,16 @@ static int variable(struct tf_freezer *f, const struct stage_tf_node *n,
 	if (err)
 		return err;
 	to->value = &v->bytes;
-	finish(to, ret);
+	finish(f, to, ret);
 	return handle ? one_value(f, ret->name, v, ret) : 0;
 }
 
-/* A Const of one int32, for the axis of GatherV2. */
-static int int_const(struct tf_freezer *f, const char *name, uint64_t v,
+int stage_tf_emit_int(struct tf_freezer *f, const char *name, uint64_t v,
 	struct tf_value *ret)
 {
 	cleanup_buf struct buf b = BUF_INIT(64);
 	struct stage_tf_frozen_node *to;
+	struct tf_done done = { 0 };
 	struct stage_tf_attr *a;
 	int err = start(f, name, "Const", 0, &to);
 
@@ -321,7 +340,9 @@ static int int_const(struct tf_freezer *f, const char *name, uint64_t v,
 	a->value = (const uint8_t *)stage_arena_copy(&f->out->arena, b.data,
 		b.len);
 	a->len = b.len;
+	finish(f, to, &done);
 	ret->ref = to->name;
+	ret->handle = NULL;
 	return a->value ? 0 : no_memory(f);
 }
 
@@ -344,7 +365,7 @@ static int gather(struct tf_freezer *f, const struct stage_tf_node *n,
 		axis_name = NULL;
 		return no_memory(f);
 	}
-	err = int_const(f, axis_name, dims.value, &axis);
+	err = stage_tf_emit_int(f, axis_name, dims.value, &axis);
 	if (!err)
 		err = start(f, name, "GatherV2", 3, &to);
 	if (err)
@@ -362,8 +383,48 @@ static int gather(struct tf_freezer *f, const struct stage_tf_node *n,
 		err = make_attr(f, "batch_dims", text, strlen(text),
 			&to->attr[to->n_attr]);
 	to->n_attr += !err;
-	finish(to, ret);
+	finish(f, to, ret);
 	return err;
+}
+
+/* Switch and Enter of a handle become those of what it holds. */
+static int carry(struct tf_freezer *f, const struct stage_tf_node *n,
+	const char *name, const struct tf_value *in, size_t n_in,
+	struct tf_done *ret)
+{
+	const char *op = n->op + (strncmp(n->op, "Ref", 3) ? 0 : 3);
+	bool both = !strcmp(op, "Switch");
+	cleanup_free char *second = NULL;
+	struct stage_tf_frozen_node *to;
+	int err;
+
+	if (strcmp(op, "Enter") && !(both && n_in == 2))
+		return error_set(f->why, -ENOTSUP, "%s (%s) chooses a variable",
+			n->name, n->op);
+	err = start(f, name, op, n_in, &to);
+	for (size_t i = 0; i < n_in && !err; i++)
+		add_input(to, &in[i]);
+	if (!err)
+		err = add_type(f, to, "T", in[0].handle->dtype);
+	for (size_t i = 0; i < n->n_attr && !err; i++)
+		if (strcmp(n->attr[i].key, "T") && n->attr[i].key[0] != '_' &&
+		    to->n_attr < ATTRS_MORE)
+			to->attr[to->n_attr++] = n->attr[i];
+	if (err)
+		return err;
+	finish(f, to, ret);
+	if (!both)
+		return one_value(f, to->name, in[0].handle, ret);
+	ret->v = stage_arena_array(&f->out->arena, 2, sizeof(*ret->v));
+	if (!ret->v || asprintf(&second, "%s:1", to->name) < 0) {
+		second = NULL;
+		return no_memory(f);
+	}
+	ret->v[0] = (struct tf_value){ to->name, in[0].handle };
+	ret->v[1] = (struct tf_value){ stage_arena_strdup(&f->out->arena,
+		second), in[0].handle };
+	ret->n = 2;
+	return ret->v[1].ref ? 0 : no_memory(f);
 }
 
 /* The other operators on a variable's handle. */
@@ -392,6 +453,8 @@ static int read_variable(struct tf_freezer *f, const struct stage_tf_node *n,
 
 	if (!strcmp(n->op, "Identity"))
 		return one_value(f, in[0].ref, in[0].handle, ret);
+	if (stage_tf_is_frame(n->op))
+		return carry(f, n, name, in, n_in, ret);
 	if (!strcmp(n->op, "ResourceGather") && n_in == 2)
 		return gather(f, n, name, in, ret);
 	for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++)
@@ -411,8 +474,39 @@ static int read_variable(struct tf_freezer *f, const struct stage_tf_node *n,
 		err = add_type(f, to, x->other_as, other ? other :
 			x->other_default);
 	}
-	finish(to, ret);
+	finish(f, to, ret);
 	return err;
+}
+
+/* ---- operators of ours ------------------------------------------------------ */
+
+int stage_tf_emit(struct tf_freezer *f, const char *name, const char *op,
+	const struct tf_value *in, size_t n_in, const char *attrs,
+	const char *frame, const char **ret_name)
+{
+	cleanup_free char *text = NULL;
+	struct stage_tf_frozen_node *to;
+	struct tf_done done = { 0 };
+	int err = start(f, name, op, n_in, &to);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < n_in; i++)
+		add_input(to, &in[i]);
+	err = add_text(f, attrs, to->attr, &to->n_attr);
+	if (!err && frame && asprintf(&text, "s:%s", frame) < 0) {
+		text = NULL;
+		return no_memory(f);
+	}
+	if (!err && frame)
+		err = make_attr(f, "frame_name", text, strlen(text),
+			&to->attr[to->n_attr]);
+	to->n_attr += !err && frame;
+	if (err)
+		return err;
+	finish(f, to, &done);
+	*ret_name = to->name;
+	return 0;
 }
 
 /* ---- any node -------------------------------------------------------------- */
@@ -421,20 +515,34 @@ static int plain(struct tf_freezer *f, const struct stage_tf_node *n,
 	const char *name, const struct tf_value *in, size_t n_in,
 	struct tf_done *ret)
 {
-	const char *why = stage_tf_refused(n->op);
+	const char *why = stage_tf_refused(n->op), *op = n->op;
 	struct stage_tf_frozen_node *to;
 	int err;
 
 	if (why)
 		return error_set(f->why, -ENOTSUP, "%s (%s) cannot be frozen: "
 			"%s", n->name, n->op, why);
-	err = start(f, name, n->op, n_in, &to);
+	/* A frozen graph has no references. */
+	if (stage_tf_is_frame(op) && !strncmp(op, "Ref", 3))
+		op += 3;
+	err = start(f, name, op, n_in, &to);
 	if (err)
 		return err;
 	for (size_t i = 0; i < n_in; i++)
 		add_input(to, &in[i]);
 	err = copy_attrs(f, n, to);
-	finish(to, ret);
+	finish(f, to, ret);
+	return err;
+}
+
+/* What only orders others, and Assert: nothing but its control edges. */
+static int order(struct tf_freezer *f, const char *name, struct tf_done *ret)
+{
+	struct stage_tf_frozen_node *to;
+	int err = start(f, name, "NoOp", 0, &to);
+
+	if (!err)
+		finish(f, to, ret);
 	return err;
 }
 
@@ -442,6 +550,8 @@ int stage_tf_rewrite(struct tf_freezer *f, const struct stage_tf_node *n,
 	const char *name, const struct tf_value *in, size_t n_in,
 	struct tf_done *ret)
 {
+	if (!strcmp(n->op, "NoOp") || !strcmp(n->op, "Assert"))
+		return order(f, name, ret);
 	if (!strcmp(n->op, "VarHandleOp"))
 		return variable(f, n, name, true, ret);
 	if (!strcmp(n->op, "VariableV2") || !strcmp(n->op, "Variable"))
@@ -490,7 +600,7 @@ int stage_tf_feed(struct tf_freezer *f, const struct stage_tf_node *n,
 	}
 	if (err)
 		return err;
-	finish(to, ret);
+	finish(f, to, ret);
 	return 0;
 }
 
@@ -509,7 +619,7 @@ static void name_of(const char *key, char *ret, size_t room)
 }
 
 int stage_tf_fetch(struct tf_freezer *f, const struct stage_tf_info *info,
-	const struct tf_value *v)
+	const struct tf_value *v, const char **ret_name)
 {
 	struct stage_tf_frozen_node *to;
 	struct tf_done done = { 0 };
@@ -520,6 +630,7 @@ int stage_tf_fetch(struct tf_freezer *f, const struct stage_tf_info *info,
 	if (v->handle)
 		return error_set(f->why, -ENOTSUP, "the output %s is a "
 			"variable itself", info->key);
+	*ret_name = v->ref;
 	if (!strcmp(v->ref, name))
 		return 0;
 	err = start(f, name, "Identity", 1, &to);
@@ -527,6 +638,7 @@ int stage_tf_fetch(struct tf_freezer *f, const struct stage_tf_info *info,
 		return err;
 	add_input(to, v);
 	err = add_type(f, to, "T", info->dtype);
-	finish(to, &done);
+	finish(f, to, &done);
+	*ret_name = to->name;
 	return err;
 }

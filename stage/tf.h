@@ -5,6 +5,8 @@
  *
  *	tf-vars.c	which variable is which tensor of the checkpoint
  *	tf-freeze.c	the walk from the outputs of a signature
+ *	tf-flow.c	branches and loops as Switch, Merge, Enter, …
+ *	tf-mark.c	what stands in them, and what nobody needs
  *	tf-rewrite.c	what becomes of one node
  *	tf-ops.c	operators by name
  *	tf-write.c	nodes to a recipe
@@ -24,7 +26,8 @@
 #define STAGE_TF_FILE_MAX 0x7fffffff	/* bytes: protobuf's own limit */
 
 enum stage_tf_dtype {
-	STAGE_TF_INT32 = 3, STAGE_TF_STRING = 7, STAGE_TF_RESOURCE = 20,
+	STAGE_TF_INT32 = 3, STAGE_TF_STRING = 7, STAGE_TF_BOOL = 10,
+	STAGE_TF_RESOURCE = 20,
 };
 
 /* ---- operators ------------------------------------------------------------- */
@@ -36,6 +39,11 @@ const char *stage_tf_defaults(const char *op);
 /* The number of an operator's first output called `name`; -ENOTSUP: not
  * known. */
 int stage_tf_output(const char *op, const char *name);
+
+/* Is it an operator of TF1's branches and loops (Switch, Merge, Enter, …)? */
+bool stage_tf_is_frame(const char *op);
+/* Marks the nodes of g that depend on such an operator. */
+int stage_tf_mark(struct stage_tf_graph *g, struct error *why);
 
 /* ---- variables ------------------------------------------------------------- */
 

@@ -46,17 +46,79 @@ bool stage_tf_value(const struct stage_tf_attr *a, uint32_t field,
 	return a && find(bytes_of(a->value, a->len), field, ret);
 }
 
-/* AttrValue.func 10: NameAttrList, name 1 */
+/* NameAttrList: name 1 */
+static const char *list_name(struct stage_savedmodel *m, struct bytes list)
+{
+	struct stage_wire f;
+
+	if (!find(list, 1, &f) || f.type != STAGE_WIRE_BYTES ||
+	    f.value > STRING_MAX)
+		return NULL;
+	return stage_arena_copy(&m->arena, f.body.p, (size_t)f.value);
+}
+
+/* AttrValue.func 10 */
 const char *stage_tf_func(struct stage_savedmodel *m,
 	const struct stage_tf_node *n, const char *key)
 {
 	struct stage_wire f;
 
 	if (!stage_tf_value(stage_tf_attr(n, key), 10, &f) ||
-	    f.type != STAGE_WIRE_BYTES || !find(f.body, 1, &f) ||
-	    f.type != STAGE_WIRE_BYTES || f.value > STRING_MAX)
+	    f.type != STAGE_WIRE_BYTES)
 		return NULL;
-	return stage_arena_copy(&m->arena, f.body.p, (size_t)f.value);
+	return list_name(m, f.body);
+}
+
+/* AttrValue.list 1: func 9 */
+int stage_tf_funcs(struct stage_savedmodel *m, const struct stage_tf_node *n,
+	const char *key, const char **ret, size_t room)
+{
+	struct stage_wire list, f;
+	size_t at = 0;
+
+	if (!stage_tf_value(stage_tf_attr(n, key), 1, &list) ||
+	    list.type != STAGE_WIRE_BYTES)
+		return -EBADMSG;
+	while (stage_wire_next(&list.body, &f) > 0) {
+		if (!stage_wire_is(&f, 9, STAGE_WIRE_BYTES))
+			continue;
+		if (at == room)
+			return -EBADMSG;
+		ret[at] = list_name(m, f.body);
+		if (!ret[at++])
+			return -EBADMSG;
+	}
+	return list.body.bad ? -EBADMSG : (int)at;
+}
+
+static bool add_type(uint64_t type, unsigned *ret, size_t room, size_t *at)
+{
+	if (*at == room || type > 200)
+		return false;
+	ret[(*at)++] = (unsigned)type % 100;
+	return true;
+}
+
+/* AttrValue.list 1: type 6, packed or not */
+int stage_tf_types(const struct stage_tf_node *n, const char *key,
+	unsigned *ret, size_t room)
+{
+	struct stage_wire list, f;
+	size_t at = 0;
+	bool good = true;
+
+	if (!stage_tf_value(stage_tf_attr(n, key), 1, &list) ||
+	    list.type != STAGE_WIRE_BYTES)
+		return -EBADMSG;
+	while (good && stage_wire_next(&list.body, &f) > 0) {
+		if (stage_wire_is(&f, 6, STAGE_WIRE_VARINT))
+			good = add_type(f.value, ret, room, &at);
+		while (stage_wire_is(&f, 6, STAGE_WIRE_BYTES) && good &&
+		       bytes_left(&f.body))
+			good = add_type(bytes_varint(&f.body), ret, room,
+				&at) && !f.body.bad;
+	}
+	return good && !list.body.bad ? (int)at : -EBADMSG;
 }
 
 unsigned stage_tf_type(const struct stage_tf_node *n, const char *key)

@@ -37,6 +37,7 @@ struct stage_tf_node {
 	size_t n_input;
 	struct stage_tf_attr *attr;
 	size_t n_attr;
+	bool flow;		/* stage_tf_mark(): below Switch, Merge, … */
 };
 
 /* The main graph, or the body of a function. */
@@ -51,7 +52,7 @@ struct stage_tf_graph {
 	struct map node_of;		/* name -> its node */
 	struct map arg_of;		/* name -> &arg[i] */
 	struct bytes body;		/* FunctionDef */
-	bool parsed;
+	bool parsed, marked;
 	int broken;			/* what parsing it gave */
 };
 
@@ -104,6 +105,14 @@ bool stage_tf_value(const struct stage_tf_attr *a, uint32_t field,
  * which refuses the node. */
 const char *stage_tf_func(struct stage_savedmodel *m,
 	const struct stage_tf_node *n, const char *key);
+/* The functions' names of attribute `key`, a list: their number, -EBADMSG:
+ * over `room` or without names. */
+int stage_tf_funcs(struct stage_savedmodel *m, const struct stage_tf_node *n,
+	const char *key, const char **ret, size_t room);
+/* The types of attribute `key`, a list, without the mark of references: their
+ * number; -EBADMSG: none such, or over `room`. */
+int stage_tf_types(const struct stage_tf_node *n, const char *key,
+	unsigned *ret, size_t room);
 /* type of attribute `key`, without the mark of references; 0: none. */
 unsigned stage_tf_type(const struct stage_tf_node *n, const char *key);
 /* The strings of a Const of strings, in the arena; one alone stands for all.

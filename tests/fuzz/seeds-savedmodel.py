@@ -58,6 +58,16 @@ def signature(name, ins, outs):
             pair(2, k, info(v)) for k, v in outs.items()))
 
 
+def types(*t):
+    """list(type)"""
+    return msg(1, msg(6, b"".join(varint(v) for v in t)))
+
+
+def loop(cond, body, inputs, t=1):
+    return node("y", "While", inputs, T=types(*[t] * len(inputs)),
+                cond=func(cond), body=func(body))
+
+
 def model(nodes, functions=(), signatures=None, tags=("serve",),
           restore=None):
     graph = b"".join(msg(1, n) for n in nodes)
@@ -121,6 +131,39 @@ def doubling(depth):
                           f=func(f"f{depth}"))], out)
 
 
+LESS = function("less", ["a"], ["c"], [
+    node("limit", "Const", dtype=typed(1),
+         value=msg(8, num(1, 1) + msg(2, b"") + msg(5, bytes(4)))),
+    node("l", "Less", ["a", "limit:output:0"], T=typed(1))], {"c": "l:z:0"})
+MORE = function("more", ["a"], ["b"], [
+    node("n", "AddV2", ["a", "a"], T=typed(1))], {"b": "n:z:0"})
+SAME = function("same", ["a"], ["b"], [], {"b": "a"})
+READ = function("read", ["a", "h"], ["b"], [
+    node("r", "ReadVariableOp", ["h"], dtype=typed(1)),
+    node("n", "MatMul", ["a", "r:value:0"], T=typed(1))],
+    {"b": "n:product:0"})
+# A body that loops over itself, and a branch that branches on itself.
+AGAIN = function("again", ["a"], ["b"], [
+    node("n", "While", ["a"], T=types(1), cond=func("less"),
+         body=func("again"))], {"b": "n:output:0"})
+BRANCHES = function("branches", ["a"], ["b"], [
+    node("p", "Const", dtype=typed(10)),
+    node("n", "If", ["p:output:0", "a"], Tcond=typed(10), Tin=types(1),
+         Tout=types(1), then_branch=func("branches"),
+         else_branch=func("branches"))], {"b": "n:output:0"})
+# TF1's frame with its cycle, and one whose cycle is closed by nothing.
+FRAME = [X, node("e", "Enter", ["x"], T=typed(1), frame_name=msg(2, "f")),
+         node("m", "Merge", ["e", "n"], T=typed(1), N=num(3, 2)),
+         node("k", "Const", ["^m"], dtype=typed(1)),
+         node("l", "Less", ["m", "k"], T=typed(1)),
+         node("c", "LoopCond", ["l"]),
+         node("s", "Switch", ["m", "c"], T=typed(1)),
+         node("a", "AddV2", ["s:1", "k"], T=typed(1)),
+         node("n", "NextIteration", ["a"], T=typed(1)),
+         node("y", "Exit", ["s"], T=typed(1))]
+PRED = node("p", "Const", dtype=typed(10))
+BRANCH = dict(Tcond=typed(10), Tin=types(1), Tout=types(1))
+
 FILES = {
     "good-tf1": TF1,
     "good-tf2": TF2,
@@ -148,9 +191,41 @@ FILES = {
                                  f=func("g"))], {"y": "n:output:0"})]),
     "unsupported-train": model([X, node("y", "Neg", ["x"], T=typed(1))],
                                tags=("train", "serve")),
-    "unsupported-loop": model([X, node("y", "Relu", ["z"]),
-                               node("z", "Relu", ["y"])]),
-    "unsupported-branch": model([X, node("y", "If", ["x"])]),
+    "good-while": model([X, loop("less", "more", ["x"])], [LESS, MORE]),
+    "good-frame": model(FRAME),
+    "good-if": model([X, PRED, node(
+        "y", "If", ["p", "x"], then_branch=func("more"),
+        else_branch=func("same"), **BRANCH)], [MORE, SAME]),
+    "good-if-variable": model([X, W, PRED, node(
+        "y", "If", ["p", "x", "w"], Tcond=typed(10), Tin=types(1, 20),
+        Tout=types(1), then_branch=func("read"), else_branch=func("read"))],
+        [READ]),
+    "good-case": model([X, node("p", "Const", dtype=typed(3)), node(
+        "y", "Case", ["p", "x"], Tin=types(1), Tout=types(1),
+        branches=msg(1, msg(9, msg(1, "more")) * 3))], [MORE]),
+    "bad-loop": model([X, node("y", "Relu", ["z"]),
+                       node("z", "Relu", ["y"])]),
+    "bad-if": model([X, node("y", "If", ["x"])]),
+    "bad-if-types": model([X, PRED, node(
+        "y", "If", ["p", "x", "x"], then_branch=func("more"),
+        else_branch=func("more"), **BRANCH)], [MORE]),
+    "bad-while-again": model([X, loop("less", "again", ["x"])],
+                             [LESS, AGAIN]),
+    "bad-branches": model([X, PRED, node(
+        "y", "If", ["p", "x"], then_branch=func("branches"),
+        else_branch=func("branches"), **BRANCH)], [BRANCHES]),
+    "bad-while-gone": model([X, loop("less", "gone", ["x"])], [LESS]),
+    "bad-frame": model(FRAME[:-2] + FRAME[-1:]),
+    "bad-frame-cycle": model(FRAME[:-3] + [
+        node("a", "AddV2", ["s:1", "b"], T=typed(1)),
+        node("b", "Neg", ["a"], T=typed(1))] + FRAME[-2:]),
+    "bad-case-none": model([X, node("p", "Const", dtype=typed(3)), node(
+        "y", "Case", ["p", "x"], Tin=types(1), Tout=types(1),
+        branches=msg(1, b""))]),
+    "unsupported-while-strings": model([X, loop("less", "more", ["x"], 7)],
+                                       [LESS, MORE]),
+    "unsupported-while-variables": model(
+        [X, W, loop("less", "same", ["w"], 20)], [LESS, SAME]),
     "unsupported-table": model([X, node("y", "LookupTableFindV2", ["x"])]),
     "unsupported-output": model(
         [X, node("y", "PartitionedCall", ["x"], f=func("g"))],

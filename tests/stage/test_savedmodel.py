@@ -200,9 +200,42 @@ def test_others():
     assert n["y"][2]["alpha"] == b"\x25" + struct.pack("<f", 0.2)
 
 
+def test_flow():
+    n = good("good-while")
+    ops = sorted(v[0] for v in n.values())
+    assert ops == sorted(["AddV2", "Const", "Enter", "Exit", "Identity",
+                          "Identity", "Less", "LoopCond", "Merge",
+                          "NextIteration", "Placeholder", "Switch"]), ops
+    assert n["y/Merge"][1] == ["y/Enter", "y/NextIteration"]
+    assert n["y/Enter"][2]["frame_name"] == b"\x12\x01y"
+    assert n["y/cond/limit"][1] == ["^y/pivot_0"]
+    assert n["y/pivot_0"][1] == ["y/Merge"]
+    assert n["y/NextIteration"][1] == ["y/body/n"]
+    assert n["y/body/n"][1] == ["y/Switch_0:1"] * 2
+    assert n["y"][:2] == ("Identity", ["y/Exit_0"])
+    n = good("good-frame")
+    assert n["m"][1] == ["e", "n"] and n["k"][1] == ["^m"], n
+    assert n["n"][1] == ["a"] and n["y"][1] == ["s"]
+    n = good("good-if")
+    assert n["y/Merge"][1] == ["y/Switch_0", "y/then/n"], n
+    n = good("good-if-variable")
+    assert n["y/Switch_1"][1] == ["w", "p"] and content(n["w"])
+    assert n["y/then/r"][:2] == ("Identity", ["y/Switch_1:1"])
+    n = good("good-case")
+    assert len(n["y/Merge"][1]) == 3
+    assert n["y/is_1"][1] == ["p", "y/index_1"]
+    assert n["y/last_2"][:2] == ("LogicalNot", ["y/any_1"])
+
+
 def test_refusals():
-    words = {"unsupported-train": "serve", "unsupported-loop": "loop",
-             "unsupported-branch": "y (If)", "unsupported-table": "table",
+    words = {"unsupported-train": "serve", "unsupported-table": "table",
+             "unsupported-while-strings": "strings",
+             "unsupported-while-variables": "nothing but variables",
+             "bad-loop": "depends on itself", "bad-if": "y (If)",
+             "bad-if-types": "inputs", "bad-while-gone": "not there",
+             "bad-while-again": "deep", "bad-branches": "deep",
+             "bad-frame": "node n", "bad-frame-cycle": "depends on itself",
+             "bad-case-none": "branches",
              "unsupported-output": "second_thing",
              "unsupported-variable": "variable v",
              "unsupported-assign": "variable", "bad-empty": "empty",
