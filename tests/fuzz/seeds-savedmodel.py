@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "..", "contrib", "demo"))
-from wire import field  # noqa: E402
+from wire import field, varint  # noqa: E402
 
 num = msg = field
 
