@@ -256,6 +256,10 @@ static int attr_value(struct bp_run *r, const struct bp_expr *e,
 		ret->f = v->kind == BP_V_FLOAT ? (float)v->f : (float)v->i;
 		return 0;
 	}
+	if (ret->kind == STAGE_ATTR_STRING && v->kind == BP_V_TEXT) {
+		ret->s = v->s;
+		return 0;
+	}
 	if (ret->kind == STAGE_ATTR_INTS && v->kind == BP_V_LIST)
 		err = attr_ints(r, v, ret);
 	if (err == -EINVAL)

@@ -303,6 +303,24 @@ static int check_unused(struct bp_run *r)
 		n > SHOWN_MAX ? ", …" : "");
 }
 
+/* The arguments that config.json tells. */
+static int check_told(struct bp_run *r)
+{
+	json_t *told = (json_t *)(uintptr_t)r->args->told;
+
+	for (void *it = json_object_iter(told); it;
+	     it = json_object_iter_next(told, it)) {
+		const char *key = json_object_iter_key(it);
+
+		if (!json_is_null(json_object_iter_value(it)) &&
+		    !map_get(r->keys, key))
+			return error_set(r->why, -ENOTSUP, "%s: config.json "
+				"has the argument %.60s, which this blueprint "
+				"does not handle", r->bp->file, key);
+	}
+	return 0;
+}
+
 static int check_keys(struct bp_run *r)
 {
 	for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++) {
@@ -320,6 +338,8 @@ int stage_bp_check(struct bp_run *r)
 {
 	int err = check_keys(r);
 
+	if (!err)
+		err = check_told(r);
 	if (!err)
 		err = check_unused(r);
 	if (!err && !r->outputs)

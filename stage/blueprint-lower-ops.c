@@ -194,7 +194,7 @@ static int lower_conv(const struct lower *l, struct bp_tensor **ret)
 	int64_t kernel[2] = { 1, 1 };
 	int err;
 
-	if (w->rank < 3 || w->rank > 4)
+	if (w->rank < 3 || w->rank > 4 || attr(l, "auto_pad"))
 		return LOWER_AS_IT_IS;
 	for (unsigned i = 2; i < w->rank; i++) {
 		if (w->dim[i].symbol)

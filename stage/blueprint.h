@@ -50,6 +50,9 @@ json_t *stage_blueprint_families(const struct stage_blueprint *bp);
 struct stage_blueprint_args {
 	const struct stage_weights *weights;
 	const json_t *config;		/* config.json: an object */
+	/* An object each of whose keys the blueprint has to look at, as cfg's;
+	 * NULL: none. */
+	const json_t *told;
 	/* What stands behind the model in a sentence-transformers repository:
 	 * {"pooling": ["mean"], "normalize": true}; NULL: nothing. */
 	const json_t *sentence;

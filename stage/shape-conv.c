@@ -43,6 +43,7 @@ static int window_number(struct stage_infer *x, const char *name, size_t i,
 struct slide {
 	int64_t kernel, stride, dilation, pad;	/* pad: of both ends */
 	bool ceil;
+	bool same;	/* padded so that only the stride counts */
 };
 
 /* Is all of it one call of `how`, and not a sum that begins with one? */
@@ -77,20 +78,48 @@ static int divided(const char *how, const char *symbol, int64_t by, char *ret,
 		symbol, sum ? ")" : "", (long long)by);
 }
 
+/* "a" and 2 of "a + 2": a number at the end is told apart, so that a pad and the
+ * window over it come out as one. NULL: out of memory. */
+static const char *without_number(struct stage_infer *x, const char *symbol,
+	int64_t *ret_number)
+{
+	const char *plus = strrchr(symbol, '+');
+	long long number = 0;
+	int end = 0;
+
+	*ret_number = 0;
+	if (!plus || plus < symbol + 2 || plus[-1] != ' ' ||
+	    sscanf(plus, "+ %lld%n", &number, &end) != 1 || plus[end] ||
+	    number < 0 || number > INT32_MAX)
+		return symbol;
+	*ret_number = number;
+	return stage_arena_copy(x->arena, symbol,
+		(size_t)(plus - symbol) - 1);
+}
+
 /* floor((d + pad - dilation * (kernel - 1) - 1) / stride) + 1 */
 static int slide_symbol(struct stage_infer *x, const char *symbol, int64_t add,
 	const struct slide *s, struct stage_dim *ret)
 {
 	char name[SYMBOL_MAX];
+	int64_t number;
 	char *copy;
 	int n;
 
+	if (add != -1 && add != -s->stride) {
+		symbol = without_number(x, symbol, &number);
+		if (!symbol)
+			return -ENOMEM;
+		add += number;
+	}
+	if (s->ceil && add == -s->stride)
+		add = -1;	/* whole windows one behind the other */
+	else if (s->ceil && s->stride != 1)
+		return stage_infer_unknown(x, ret);
 	if (s->stride == 1 && add == -1) {
 		*ret = (struct stage_dim){ -1, symbol };
 		return 0;
 	}
-	if (s->ceil)
-		return stage_infer_unknown(x, ret);
 	if (add == -1)
 		n = divided("ceil", symbol, s->stride, name, sizeof(name));
 	else if (add == -s->stride)
@@ -117,13 +146,17 @@ static int slide_dim(struct stage_infer *x, const struct stage_dim *d,
 
 	if (s->kernel < 1 || s->stride < 1 || s->dilation < 1)
 		return stage_infer_fail(x, "a window of nothing");
+	if (s->same)
+		add = -1;
 	if (d->symbol)
 		return slide_symbol(x, d->symbol, add, s, ret);
 	left = d->size + add;
 	if (left < 0)
 		return stage_infer_fail(x, "a window of %lld over %lld",
 			(long long)s->kernel, (long long)d->size);
-	if (s->ceil && left % s->stride)
+	if (s->ceil && left % s->stride && s->kernel == s->stride && !s->pad)
+		left += s->stride;
+	else if (s->ceil && left % s->stride)
 		return stage_infer_fail(x, "ceil_mode where it matters");
 	*ret = (struct stage_dim){ left / s->stride + 1, NULL };
 	return 0;
@@ -132,13 +165,19 @@ static int slide_dim(struct stage_infer *x, const struct stage_dim *d,
 /* The spatial dimensions of x->out, for a window of such a size. */
 static int slide_all(struct stage_infer *x, const int64_t *kernel, size_t n)
 {
+	const struct stage_attr *same = stage_infer_attr(x, "auto_pad");
 	const struct stage_type *t = x->in[0];
 	bool ceil = stage_infer_attr(x, "ceil_mode") &&
 		stage_infer_int(x, "ceil_mode", 0);
 	int r = 0;
 
+	if (same && (strcmp(same->s, "SAME_UPPER") != 0 ||
+	    stage_infer_attr(x, "pads")))
+		return stage_infer_fail(x, "auto_pad must be SAME_UPPER, and "
+			"without pads");
 	for (size_t i = 0; i < n && !r; i++) {
-		struct slide s = { .kernel = kernel[i], .ceil = ceil };
+		struct slide s = { .kernel = kernel[i], .ceil = ceil,
+			.same = same };
 		int64_t begin, end = 0;
 
 		r = window_number(x, "strides", i, n, 1, &s.stride);
@@ -226,9 +265,32 @@ int stage_rule_batch_norm(struct stage_infer *x)
 	return 0;
 }
 
+/* A symbol and a number: "height + 2". */
+static int padded_symbol(struct stage_infer *x, const char *symbol,
+	int64_t more, struct stage_dim *ret)
+{
+	char name[SYMBOL_MAX];
+	int64_t number;
+	int n;
+
+	symbol = without_number(x, symbol, &number);
+	if (!symbol)
+		return -ENOMEM;
+	n = snprintf(name, sizeof(name), "%s + %lld", symbol,
+		(long long)(number + more));
+	if (n < 0 || (size_t)n >= sizeof(name))
+		return stage_infer_unknown(x, ret);
+	symbol = stage_arena_copy(x->arena, name, (size_t)n);
+	if (!symbol)
+		return -ENOMEM;
+	*ret = (struct stage_dim){ -1, symbol };
+	return 0;
+}
+
 /* Pads are numbers: all that is put before every axis, then all behind. */
 int stage_rule_pad(struct stage_infer *x)
 {
+	const struct stage_attr *mode = stage_infer_attr(x, "mode");
 	const struct stage_type *t = x->in[0];
 	int64_t pads[2 * STAGE_RANK_MAX];
 	size_t n;
@@ -236,21 +298,52 @@ int stage_rule_pad(struct stage_infer *x)
 
 	if (r)
 		return r;
+	if (mode && strcmp(mode->s, "constant") != 0 &&
+	    strcmp(mode->s, "reflect") != 0 && strcmp(mode->s, "edge") != 0)
+		return stage_infer_fail(x, "mode %s", mode->s);
 	if (n != 2 * t->rank)
 		return stage_infer_fail(x, "%zu pads for %u dimensions", n,
 			t->rank);
 	*x->out = *t;
 	x->out->known = NULL;
-	for (unsigned i = 0; i < t->rank; i++) {
+	for (unsigned i = 0; i < t->rank && !r; i++) {
 		int64_t more = pads[i] + pads[t->rank + i];
 
 		if (pads[i] < 0 || pads[t->rank + i] < 0 || more > INT32_MAX)
 			return stage_infer_fail(x, "pads that cannot be");
-		if (more && t->dim[i].symbol)
-			return stage_infer_fail(x, "of dimension %s",
-				t->dim[i].symbol);
-		x->out->dim[i].size += more;
+		if (!more)
+			continue;
+		if (t->dim[i].symbol)
+			r = padded_symbol(x, t->dim[i].symbol, more,
+				&x->out->dim[i]);
+		else
+			x->out->dim[i].size += more;
 	}
+	return r;
+}
+
+/* To sizes that are known; scales and regions are not handled. */
+int stage_rule_resize(struct stage_infer *x)
+{
+	const struct stage_attr *how = stage_infer_attr(x,
+		"coordinate_transformation_mode");
+	const struct stage_attr *mode = stage_infer_attr(x, "mode");
+	const struct stage_type *t = x->in[0], *sizes = x->in[3];
+
+	if (!t || !stage_types_has(STAGE_TYPES_FLOAT, t->dtype) || x->in[1] ||
+	    x->in[2] || !sizes)
+		return stage_infer_fail(x, "takes numbers and sizes");
+	if ((strcmp(mode->s, "linear") != 0 && strcmp(mode->s, "nearest")) ||
+	    (strcmp(how->s, "half_pixel") != 0 &&
+	    strcmp(how->s, "align_corners") != 0 &&
+	    strcmp(how->s, "asymmetric") != 0))
+		return stage_infer_fail(x, "%s by %s", mode->s, how->s);
+	if (!sizes->known || sizes->n_known != t->rank)
+		return stage_infer_fail(x, "to a shape that is not known");
+	*x->out = *t;
+	x->out->known = NULL;
+	for (unsigned i = 0; i < t->rank; i++)
+		x->out->dim[i] = sizes->known[i];
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #define I STAGE_ATTR_INT
 #define F STAGE_ATTR_FLOAT
 #define IS STAGE_ATTR_INTS
+#define S STAGE_ATTR_STRING
 
 /* Attributes that may be left out, those with a value that ONNX states for
  * it, and those that must be given. */
@@ -37,7 +38,7 @@ static const struct stage_op_attr arg_attrs[] = {
 	DEFAULT("axis", I, 0), DEFAULT("keepdims", I, 1),
 	{ .name = NULL } };
 static const struct stage_op_attr conv_attrs[] = {
-	OPTION("dilations", IS), DEFAULT("group", I, 1),
+	OPTION("auto_pad", S), OPTION("dilations", IS), DEFAULT("group", I, 1),
 	OPTION("kernel_shape", IS), OPTION("pads", IS), OPTION("strides", IS),
 	{ .name = NULL } };
 static const struct stage_op_attr pool_attrs[] = {
@@ -64,6 +65,11 @@ static const struct stage_op_attr reduce_attrs[] = {
 	OPTION("axes", IS), DEFAULT("keepdims", I, 1), { .name = NULL } };
 static const struct stage_op_attr sum_attrs[] = {
 	DEFAULT("keepdims", I, 1), { .name = NULL } };
+static const struct stage_op_attr pad_attrs[] = {
+	OPTION("mode", S), { .name = NULL } };
+static const struct stage_op_attr resize_attrs[] = {
+	NEEDED("coordinate_transformation_mode", S), NEEDED("mode", S),
+	{ .name = NULL } };
 static const struct stage_op_attr perm_attrs[] = {
 	NEEDED("perm", IS), { .name = NULL } };
 
@@ -125,7 +131,7 @@ static const struct stage_op ops[] = {
 	SAME("Neg", STAGE_TYPES_NUMBER),
 	SAME("Not", STAGE_TYPES_BOOL),
 	COMPARE("Or", STAGE_TYPES_BOOL),
-	{ "Pad", 13, 2, 2, no_attrs, stage_rule_pad, 0 },
+	{ "Pad", 13, 2, 2, pad_attrs, stage_rule_pad, 0 },
 	BINARY("Pow"),
 	{ "Range", 11, 3, 3, no_attrs, stage_rule_range, 0 },
 	REDUCE("ReduceL2"),
@@ -135,6 +141,7 @@ static const struct stage_op ops[] = {
 	{ "ReduceSum", 13, 1, 2, sum_attrs, stage_rule_reduce, 1 },
 	SAME("Relu", STAGE_TYPES_FLOAT),
 	{ "Reshape", 5, 2, 2, no_attrs, stage_rule_reshape, 0 },
+	{ "Resize", 13, 4, 4, resize_attrs, stage_rule_resize, 0 },
 	{ "Shape", 1, 1, 1, no_attrs, stage_rule_shape, 0 },
 	SAME("Sigmoid", STAGE_TYPES_FLOAT),
 	SAME("Sin", STAGE_TYPES_FLOAT),
@@ -222,7 +229,7 @@ int stage_op_infer(struct stage_infer *x)
 	if (x->n_in < x->op->min_in || x->n_in > x->op->max_in)
 		return stage_infer_fail(x, "has another number of inputs");
 	for (size_t i = 0; i < x->op->min_in; i++)
-		if (!x->in[i])
+		if (!x->in[i] && x->op->infer != stage_rule_resize)
 			return stage_infer_fail(x, "input %zu must be given",
 				i + 1);
 	if (x->n_out != 1 && x->op->infer != stage_rule_split)

@@ -123,6 +123,7 @@ int stage_rule_pool(struct stage_infer *x);
 int stage_rule_global_pool(struct stage_infer *x);
 int stage_rule_batch_norm(struct stage_infer *x);
 int stage_rule_pad(struct stage_infer *x);
+int stage_rule_resize(struct stage_infer *x);
 int stage_rule_arg(struct stage_infer *x);
 
 /* What stage_rule_same and _compare take. */

@@ -1,5 +1,5 @@
 /*
- * Hugging Face repositories of transformers and sentence-transformers:
+ * Hugging Face repositories of transformers, sentence-transformers and timm:
  * config.json says which model it is, a blueprint says how its graph is made
  * of the weights, and modules.json what stands behind the model.
  *
@@ -25,6 +25,7 @@
 #include "stage/format/checkpoint.h"
 #include "stage/safetensors-write.h"
 #include "stage/stager.h"
+#include "stage/timm.h"
 
 #define DIR_NAME "pytorch"
 #define SAFETENSORS DIR_NAME "/weights.safetensors"
@@ -341,6 +342,8 @@ static int read_sentence(const struct stage_input *in, json_t **ret,
 
 struct plan {
 	json_t *config;
+	json_t *cfg;		/* what a blueprint sees of it */
+	const char *library;
 	json_t *sentence;	/* NULL: nothing behind the model */
 	const char *arch;	/* "" when config.json names none */
 	const char *type;
@@ -353,9 +356,34 @@ struct plan {
 static void plan_done(struct plan *p)
 {
 	json_decref(p->config);
+	json_decref(p->cfg);
 	json_decref(p->sentence);
 	stage_weights_done(&p->weights);
 	stage_graph_free(p->graph);
+}
+
+static int find_timm(const struct stage *s, struct plan *p, struct error *why)
+{
+	int r;
+
+	if (p->sentence)
+		return error_set(why, -ENOTSUP, "modules.json beside a model "
+			"of timm is not handled");
+	p->library = "timm";
+	p->type = json_str(p->config, "architecture");
+	p->arch = p->type;
+	p->bp = stage_find_blueprint(s, p->library, p->type);
+	if (!p->bp)
+		return error_set(why, -ENOTSUP, "there is no blueprint for "
+			"timm's \"%s\"", p->type);
+	r = stage_timm_config(p->config, &p->cfg, why);
+	if (r)
+		return r;
+	p->task = stage_blueprint_task(p->bp, stage_timm_arch(p->cfg));
+	if (!p->task)
+		return error_set(why, -ENOTSUP, "the blueprint for timm's "
+			"\"%s\" has no task for it", p->type);
+	return 0;
 }
 
 static int find_task(const struct stage *s, struct plan *p, struct error *why)
@@ -364,6 +392,10 @@ static int find_task(const struct stage *s, struct plan *p, struct error *why)
 
 	if (!json_is_object(p->config))
 		return error_set(why, -ENOTSUP, "config.json is no object");
+	if (stage_timm_is(p->config))
+		return find_timm(s, p, why);
+	p->library = "transformers";
+	p->cfg = json_incref(p->config);
 	p->type = json_str(p->config, "model_type");
 	if (!p->type)
 		return error_set(why, -ENOTSUP, "config.json has no "
@@ -408,7 +440,9 @@ static int make_graph(const struct stage *s, const struct stage_input *in,
 	if (r)
 		return r;
 	args = (struct stage_blueprint_args){
-		.weights = &p->weights, .config = p->config,
+		.weights = &p->weights, .config = p->cfg,
+		.told = strcmp(p->library, "timm") ? NULL :
+			stage_timm_told(p->config),
 		.sentence = p->sentence, .task = p->task, .part = part,
 		.opset = s->opset,
 	};
@@ -456,8 +490,10 @@ static int write_model(const struct stage *s, const struct stage_input *in,
 	const struct plan *p, enum what what, struct stage_recipe **ret,
 	struct error *why)
 {
+	bool timm = !strcmp(p->library, "timm");
 	const char *metadata[] = {
-		"model_type", p->type, "architecture", p->arch, "task",
+		timm ? "library" : "model_type", timm ? p->library : p->type,
+		"architecture", p->arch, "task",
 		p->sentence ? "sentence-similarity" : p->task,
 		what == MODEL_F16 ? "weights" : NULL, "float16", NULL,
 	};

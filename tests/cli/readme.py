@@ -11,6 +11,7 @@ SRC = os.environ["SRCDIR"]
 README = os.path.join(SRC, "README.md")
 BEGIN = "<!-- families:"
 END = "<!-- end of families -->"
+SHOWN = 15      # names of one family; the program shows all
 
 
 def table():
@@ -20,7 +21,9 @@ def table():
     rows = ["| family | library | `model_type` or builder | heads |",
             "|---|---|---|---|"]
     for f in said:
-        types = ", ".join(f"`{t}`" for t in f["model_types"])
+        types = ", ".join(f"`{t}`" for t in f["model_types"][:SHOWN])
+        if len(f["model_types"]) > SHOWN:
+            types += f", … ({len(f['model_types'])} names)"
         rows.append(f"| {f['family']} | {f['library']} | {types} | "
                     f"{', '.join(f['tasks'])} |")
     if len(rows) == 2:

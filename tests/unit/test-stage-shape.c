@@ -184,7 +184,27 @@ static const struct {
 		"Conv(x, k, strides=[3], pads=[2, 2])",
 		"f32[b, 4, floor((h + 3)/3) + 1]", NULL },
 	{ "x : f32[b, 4, h]", "MaxPool(x, kernel_shape=[2], strides=[2], "
+		"ceil_mode=1)", "f32[b, 4, ceil(h/2)]", NULL },
+	{ "x : f32[b, 4, h]", "MaxPool(x, kernel_shape=[3], strides=[2], "
 		"ceil_mode=1)", "f32[b, 4, unknown_1]", NULL },
+	{ "x : f32[b, 4, 7]", "AveragePool(x, kernel_shape=[2], strides=[2], "
+		"ceil_mode=1)", "f32[b, 4, 4]", NULL },
+	{ "x : f32[b, 4, h]; k : f32[4, 4, 5]",
+		"Conv(x, k, strides=[2], auto_pad=\"SAME_UPPER\")",
+		"f32[b, 4, ceil(h/2)]", NULL },
+	{ "x : f32[b, 4, 9]; k : f32[4, 4, 5]",
+		"Conv(x, k, strides=[2], auto_pad=\"SAME_UPPER\")",
+		"f32[b, 4, 5]", NULL },
+	{ "x : f32[b, 4, 9]; k : f32[4, 4, 5]",
+		"Conv(x, k, auto_pad=\"SAME_UPPER\", pads=[1, 1])", NULL,
+		"without pads" },
+	{ "x : f32[b, 4, 9]; k : f32[4, 4, 5]",
+		"Conv(x, k, auto_pad=\"VALID\")", NULL, "must be SAME_UPPER" },
+	{ "x : f32[b, 4, 9]; k : f32[4, 4, 5]", "Conv(x, k, auto_pad=1)",
+		NULL, "auto_pad cannot be" },
+	{ "x : f32[b, 4, h]; k : f32[4, 4, 3]",
+		"Conv(Pad(x, [0, 0, 1, 0, 0, 1], mode=\"reflect\"), k, "
+		"strides=[2])", "f32[b, 4, ceil(h/2)]", NULL },
 	{ "x : f32[b, 4, h]; k : f32[4, 4, 3]; l : f32[4, 4, 1]",
 		"Conv(x, k, strides=[2]) + Conv(x, l, strides=[2])", NULL,
 		"do not fit" },
@@ -217,7 +237,24 @@ static const struct {
 		NULL, "input 2 cannot be f32[2]" },
 	{ "x : f32[b, 4, 2]", "Pad(x, [0, 1, 0, 0, 2, 3])", "f32[b, 7, 5]",
 		NULL },
-	{ "x : f32[b, 4]", "Pad(x, [1, 0, 0, 0])", NULL, "of dimension b" },
+	{ "x : f32[b, 4]", "Pad(Pad(x, [1, 0, 0, 0]), [0, 0, 2, 0])",
+		"f32[b + 3, 4]", NULL },
+	{ "x : f32[b, 4]", "Pad(x, [0, 1, 0, 0], mode=\"wrap\")", NULL,
+		"mode wrap" },
+	{ "x : f32[b, 4, 3]; z : f32[h, w]", "Resize(x, _, _, Concat(Slice("
+		"Shape(x), [0], [2], [0]), Slice(Shape(z), [1], [2], [0]), "
+		"axis=0), mode=\"linear\", "
+		"coordinate_transformation_mode=\"half_pixel\")",
+		"f32[b, 4, w]", NULL },
+	{ "x : f32[b, 4]; z : i64[2]", "Resize(x, _, _, z, mode=\"linear\", "
+		"coordinate_transformation_mode=\"half_pixel\")", NULL,
+		"to a shape that is not known" },
+	{ "x : f32[b, 4]", "Resize(x, _, _, [2, 4], mode=\"cubic\", "
+		"coordinate_transformation_mode=\"half_pixel\")", NULL,
+		"cubic by half_pixel" },
+	{ "x : f32[b, 4]", "Resize(x, _, [1.0], [2, 4], mode=\"linear\", "
+		"coordinate_transformation_mode=\"half_pixel\")", NULL,
+		"takes numbers and sizes" },
 	{ "x : f32[b, 4]", "Pad(x, [0, 1])", NULL, "2 pads for 2 dimensions" },
 	{ "x : f32[b, 4]", "Pad(x, [0, -1, 0, 0])", NULL, "cannot be" },
 	{ "x : f32[b, s, 2]", "ArgMax(x, axis=1)", "i64[b, 1, 2]", NULL },

@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""Staged models of timm against timm's own, with the config.json that timm
+writes. `test_families_timm.py WORD...` runs the cases whose name has one of the
+words; "all" every architecture a blueprint is for, as shallow as its function
+makes it.
+"""
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from test_stage import SRCDIR, Report, stage  # noqa: E402  (77 without)
+
+try:
+    import timm  # noqa: E402
+except ImportError as e:
+    print(f"skipped: {e}")
+    sys.exit(77)
+import onnxruntime as ort  # noqa: E402
+import torch  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+from timm.models._hub import save_config_for_hf  # noqa: E402
+
+import families  # noqa: E402
+
+B = "batch_size"
+CLASSES = 7
+ANY = ("height", "width")
+SMALL = ((64, 64), (75, 51))
+EVEN = ((64, 64), (98, 64))     # where a stage wants both halves to be whole
+LARGEST = 3e8       # numbers; "all" leaves out what is larger
+
+# blueprint: (what makes any architecture of it small, sizes to try or none:
+# the one it is built for, rows of [architecture, arguments]).
+RESNET = dict(layers=[1, 1, 1, 1])
+FAMILIES = {
+    "timm-resnet": (RESNET, SMALL, (
+        ["resnet18"],
+        ["resnet50", dict(layers=[1, 2, 1, 1])],
+        ["resnet50d", RESNET],
+        ["resnet26t"],
+        ["resnet50_gn", RESNET],
+        ["resnetaa50d", RESNET, EVEN],
+        ["resnetblur50", RESNET],
+        ["resnetrs50", RESNET],
+        ["resnext50_32x4d", RESNET],
+        ["wide_resnet50_2", RESNET],
+        ["senet154", RESNET],
+        ["seresnet18"],
+        ["seresnextaa101d_32x8d", RESNET, EVEN],
+        ["ecaresnet50t", RESNET],
+        ["test_resnet"],
+        ["test_resnet", dict(num_classes=0)],
+        ["test_resnet", dict(in_chans=1, act_layer="silu")],
+        ["test_resnet", dict(global_pool="max")],
+        ["test_resnet", dict(global_pool="avgmax", num_classes=0)],
+        ["test_resnet", dict(global_pool="catavgmax")],
+    )),
+}
+
+
+def randomised(model, seed):
+    """Every parameter and statistic is drawn again, none of it 0 or 1, in a
+    size that lets numbers neither grow nor vanish on their way."""
+    gen = torch.Generator().manual_seed(seed)
+
+    def noise(p):
+        return torch.randn(p.shape, generator=gen)
+
+    with torch.no_grad():
+        for module in model.modules():
+            kind = type(module).__name__
+            norm = "Norm" in kind or kind == "Affine"
+            for name, p in module.named_parameters(recurse=False):
+                if norm and p.dim() < 5 and name in ("weight", "alpha"):
+                    p.copy_(0.7 + 0.1 * noise(p))
+                elif "gamma" in name or name.startswith("ls"):
+                    p.copy_(0.5 + 0.1 * noise(p))
+                elif p.dim() < 2 or p.numel() == p.shape[-1]:
+                    p.copy_(0.1 * noise(p))
+                else:
+                    fan = p[0].numel()
+                    p.copy_(noise(p) * (1.4 / fan) ** 0.5)
+            for name, b in module.named_buffers(recurse=False):
+                if name == "running_mean":
+                    b.copy_(0.1 * noise(b))
+                elif name == "running_var":
+                    b.copy_(0.4 + 1.2 * torch.rand(b.shape, generator=gen))
+    return model.eval()
+
+
+def build(name, args, seed):
+    torch.manual_seed(seed)
+    return randomised(timm.create_model(
+        name, **{"num_classes": CLASSES, **args}), seed)
+
+
+def write(model, path, rename=None, drop=None):
+    save_config_for_hf(model, Path(path) / "config.json")
+    state = {(rename or str)(k): v.contiguous()
+             for k, v in model.state_dict().items()
+             if not (drop and drop(k))}
+    save_file(state, os.path.join(path, "model.safetensors"))
+
+
+def shape_of(model, sizes):
+    """Channels, the graph's sizes, and those to try."""
+    cfg = model.pretrained_cfg
+    channels = getattr(model, "in_chans", cfg["input_size"][0])
+    if sizes:
+        return channels, ANY, sizes
+    args = getattr(model, "_model_args", {})
+    size = args.get("img_size", cfg["input_size"][1:])
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    return channels, size, (size,)
+
+
+def compared(name, args, sizes, opset, **kept):
+    model = build(name, args, opset)
+    channels, dims, sizes = shape_of(model, sizes)
+    errors = families.Errors()
+    with tempfile.TemporaryDirectory(prefix="repo-") as path, \
+            tempfile.TemporaryDirectory(prefix="out-") as out:
+        write(model, path, **kept)
+        os.makedirs(os.path.join(out, "pytorch"))
+        code, why = stage(path, out, opset, "pytorch/model.onnx")
+        assert not code, f"stage-dir: {code}: {why}"
+        at = os.path.join(out, "pytorch", "model.onnx")
+        gen = torch.Generator().manual_seed(5)
+        x = torch.randn((1, channels, *sizes[0]), generator=gen)
+        with torch.no_grad():
+            width = model(x).shape[1]
+        what = "logits" if model.num_classes else "pooler_output"
+        nodes = families.check_graph(
+            at, opset, {"pixel_values": (B, channels, *dims)},
+            {what: (B, width)})
+        session = ort.InferenceSession(at)
+        for i, size in enumerate(sizes):
+            x = torch.randn((2 - i, channels, *size), generator=gen)
+            with torch.no_grad():
+                want = model(x)
+            got, = session.run([what], {"pixel_values": x.numpy()})
+            errors.add(what, got, want)
+            assert want.std() > 1e-3, "all outputs are about the same"
+    return f"{errors.worst():.1e}  {nodes} nodes"
+
+
+def refused(name, args, reason, **kept):
+    with tempfile.TemporaryDirectory(prefix="repo-") as path, \
+            tempfile.TemporaryDirectory(prefix="out-") as out:
+        write(build(name, args, 0), path, **kept)
+        os.makedirs(os.path.join(out, "pytorch"))
+        code, why = stage(path, out, 13, "pytorch/model.onnx")
+        assert code == 3, f"exit {code}: {why}"
+        assert re.search(reason, why), why
+        return why[:90]
+
+
+def title(name, args):
+    return " ".join([name, *(f"{k}={v}".replace(" ", "")
+                             for k, v in args.items())])
+
+
+def rows(report):
+    for _, sizes, cases in FAMILIES.values():
+        for n, case in enumerate(cases):
+            name, args, at = (*case, {}, sizes)[:3] if len(case) != 2 else (
+                *case, sizes)
+            for opset in families.OPSETS if n == 0 else (
+                    families.OPSETS[n % 2],):
+                report.run(f"{title(name, args)} opset {opset}", compared,
+                           name, args, at, opset)
+
+
+def names_of(blueprint):
+    """The architectures that a blueprint says it is for."""
+    with open(os.path.join(SRCDIR, "stage", "blueprints",
+                           blueprint + ".bp"), encoding="utf-8") as f:
+        text = f.read()
+    return [n for names in re.findall(
+        r'^family "[^"]*" for timm ((?:"[^"]*",?\s*)+)', text, re.M)
+        for n in re.findall(r'"([^"]*)"', names)]
+
+
+def whole(name, small, sizes, opset):
+    """One architecture of "all"."""
+    with torch.device("meta"):
+        model = timm.create_model(name, **small)
+    size = sum(p.numel() for p in model.parameters())
+    if size > LARGEST:
+        return f"left out, {size:.1e} numbers"
+    return compared(name, small, sizes, opset)
+
+
+def every(report, words):
+    for blueprint, (small, sizes, _) in FAMILIES.items():
+        if len(words) > 1 and blueprint not in words:
+            continue
+        for n, name in enumerate(names_of(blueprint)):
+            report.words = [name]
+            args = small(name) if callable(small) else small
+            at = EVEN if re.search("resne(x)?taa", name) else sizes
+            report.run(name, whole, name, args, at, families.OPSETS[n % 2])
+
+
+def refusals(report):
+    small = dict(layers=[1, 1, 1, 1])
+    for name, (reason, args, kept) in {
+            "resnet18": (r'argument output_stride|output_stride is 16',
+                         dict(output_stride=16, **small), {}),
+    }.items():
+        report.run(f"refused: {title(name, args)}", refused, name, args,
+                   reason, **kept)
+
+
+def main():
+    words = sys.argv[1:]
+    report = Report(words)
+    families.start()
+    if "all" in words:
+        every(report, words)
+    else:
+        rows(report)
+        refusals(report)
+    return families.finish(report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
