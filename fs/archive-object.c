@@ -176,7 +176,8 @@ int fs_archive_pass(struct fs_archive *a, struct fs_archive_putting *k,
 	if (r)
 		return r;
 	epoch = src_epoch(src);
-	r = stage_archive_read(src, &sink, ret, why);
+	r = stage_work_list(a->snap->resolver->stage, a->key, src, &sink, ret,
+		why);
 	if (!r) {
 		r = fs_archive_check(src, epoch, why);
 		if (r)

@@ -71,7 +71,8 @@ static int inflate_member(struct fs_archive *a, const struct stage_member *m,
 	if (r)
 		return r;
 	epoch = src_epoch(archive);
-	r = stage_member_inflate(archive, m, &sink, &id, why);
+	r = stage_work_inflate(a->snap->resolver->stage, a->key, archive, m,
+		&sink, &id, why);
 	if (!r)
 		r = fs_archive_check(archive, epoch, why);
 	if (!r)

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -127,6 +128,28 @@ static int show_hubs(struct fs *fs, struct buf *b)
 	return r;
 }
 
+/* What stands between a model's bytes and the daemon. */
+static int show_sandbox(struct fs *fs, struct buf *b)
+{
+	struct workers *w = stage_workers(fs->stage);
+	struct workers_report rep;
+	char landlock[32] = "no Landlock";
+
+	if (!w)
+		return 0;
+	workers_report(w, false, &rep);
+	if (!rep.tried)
+		return row(b, "sandbox", "no worker was needed yet");
+	if (rep.err.code)
+		return row(b, "sandbox", rep.err.text);
+	if (rep.landlock)
+		(void) snprintf(landlock, sizeof(landlock), "Landlock %u",
+			rep.landlock);
+	return buf_printf(b, "%-19s %s, %s; %" PRIu64 " workers started, %"
+		PRIu64 " lost\n", "sandbox", rep.seccomp ? "seccomp" :
+		"no seccomp", landlock, rep.started, rep.lost);
+}
+
 static int show_notes(struct fs *fs, struct buf *b)
 {
 	int r = 0;
@@ -187,6 +210,8 @@ int fs_ctl_status(struct fs *fs, struct buf *b)
 		r = row(b, "lock file", fs->lock->file);
 	if (!r)
 		r = fs_news_status(fs, b);
+	if (!r)
+		r = show_sandbox(fs, b);
 	if (!r)
 		r = show_notes(fs, b);
 	if (!r)

@@ -109,6 +109,27 @@ static int open_stage(struct fs *fs, struct error *why)
 	return r;
 }
 
+/* Without the program, or where it is not wanted, planners are threads. */
+static int open_sandbox(struct fs *fs, struct error *why)
+{
+	const char *how = conf_get(fs->conf, "sandbox");
+	bool strict = how && !strcmp(how, "require");
+	struct error miss = { 0 };
+	int r;
+
+	if (how && !strcmp(how, "off")) {
+		fs_status_note(fs, "sandbox", "off");
+		return 0;
+	}
+	r = stage_work_start(fs->stage, strict, &miss);
+	if (!r)
+		return 0;
+	if (strict || r != -ENOENT)
+		return error_set(why, r, "%s", miss.text);
+	fs_status_note(fs, "sandbox", miss.text);
+	return 0;
+}
+
 /* A lock file that cannot be read must not mean that nothing is locked. */
 static int open_lock(struct fs *fs, struct error *why)
 {
@@ -170,6 +191,8 @@ int fs_new(const struct conf *conf, struct fs **ret, struct error *why)
 		r = open_cache(fs, why);
 	if (!r)
 		r = open_stage(fs, why);
+	if (!r)
+		r = open_sandbox(fs, why);
 	if (!r)
 		r = fs_hubs_open(fs, why);
 	if (r) {

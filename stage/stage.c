@@ -5,21 +5,16 @@
 
 #include "stage/stage.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/json.h"
 #include "base/path.h"
 #include "stage/blueprint-ast.h"
+#include "stage/library.h"
 #include "stage/stager.h"
-
-/* Part of every key: raise it when the same inputs give another recipe. */
-#define STAGER_VERSION 1
-#define BLUEPRINTS_MAX 1000
+#include "stage/work.h"
 
 static const struct stage_stager *const stagers[] = {
 	&stage_stager_transformers,
@@ -27,159 +22,6 @@ static const struct stage_stager *const stagers[] = {
 	&stage_stager_torchvision,
 };
 #define N_STAGERS (sizeof(stagers) / sizeof(stagers[0]))
-
-/* ---- blueprints ------------------------------------------------------------ */
-
-/* The files of all directories by name; of one name the first directory's. */
-struct found {
-	struct found_file {
-		char *name;
-		char *path;
-	} *v;
-	size_t n, room;
-};
-
-static void found_done(struct found *f)
-{
-	for (size_t i = 0; i < f->n; i++) {
-		free(f->v[i].name);
-		free(f->v[i].path);
-	}
-	free(f->v);
-}
-
-static int found_add(struct found *f, const char *dir, const char *name)
-{
-	size_t room = f->room ? f->room * 2 : 16;
-	struct found_file *v;
-
-	for (size_t i = 0; i < f->n; i++)
-		if (!strcmp(f->v[i].name, name))
-			return 0;
-	if (f->n >= BLUEPRINTS_MAX)
-		return -EFBIG;
-	if (f->n == f->room) {
-		v = realloc(f->v, room * sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		f->v = v;
-		f->room = room;
-	}
-	v = &f->v[f->n++];
-	v->name = strdup(name);
-	v->path = path_join(dir, name);
-	return v->name && v->path ? 0 : -ENOMEM;
-}
-
-static bool is_blueprint(const struct dirent *d)
-{
-	size_t len = strlen(d->d_name);
-
-	return d->d_name[0] != '.' && len > 3 &&
-		!strcmp(d->d_name + len - 3, ".bp");
-}
-
-static int is_blueprint_entry(const struct dirent *d)
-{
-	return is_blueprint(d);
-}
-
-/* A directory that is not there adds nothing. */
-static int find_in(struct found *f, const char *dir)
-{
-	struct dirent **names;
-	int n = scandir(dir, &names, is_blueprint_entry, alphasort);
-	int r = 0;
-
-	if (n < 0)
-		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-	for (int i = 0; i < n; i++) {
-		if (!r)
-			r = found_add(f, dir, names[i]->d_name);
-		free(names[i]);
-	}
-	free(names);
-	return r;
-}
-
-static int add_blueprint(struct stage *s, struct stage_blueprint *bp)
-{
-	size_t room = s->room ? s->room * 2 : 16;
-	struct stage_blueprint **v;
-
-	if (s->n == s->room) {
-		v = realloc(s->v, room * sizeof(*v));
-		if (!v) {
-			stage_blueprint_free(bp);
-			return -ENOMEM;
-		}
-		s->v = v;
-		s->room = room;
-	}
-	s->v[s->n++] = bp;
-	return 0;
-}
-
-static int load(struct stage *s, const struct found_file *f, bool is_lib,
-	struct digest *d, struct error *why)
-{
-	cleanup_buf struct buf text = BUF_INIT(BP_TEXT_MAX);
-	struct stage_blueprint *bp;
-	int r = io_read_file(AT_FDCWD, f->path, &text);
-
-	if (r)
-		return error_set(why, r, "%s: %s", f->path, strerror(-r));
-	digest_update(d, f->name, strlen(f->name) + 1);
-	digest_update(d, &text.len, sizeof(text.len));
-	digest_update(d, text.data, text.len);
-	r = stage_blueprint_parse(f->name, (const char *)text.data, text.len,
-		s->lib, &bp, why);
-	if (r)
-		return r;
-	if (is_lib) {
-		s->lib = bp;
-		return 0;
-	}
-	return add_blueprint(s, bp);
-}
-
-static int load_all(struct stage *s, const struct found *f, struct digest *d,
-	struct error *why)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < f->n && !r; i++)
-		if (!strcmp(f->v[i].name, "lib.bp"))
-			r = load(s, &f->v[i], true, d, why);
-	for (size_t i = 0; i < f->n && !r; i++)
-		if (strcmp(f->v[i].name, "lib.bp") != 0)
-			r = load(s, &f->v[i], false, d, why);
-	return r;
-}
-
-static int read_blueprints(struct stage *s, const char *const *dirs,
-	struct error *why)
-{
-	struct digest *d = digest_new(OBJID_SHA256, 0);
-	struct found f = { NULL, 0, 0 };
-	struct objid id;
-	int r = d ? 0 : -ENOMEM;
-
-	for (size_t i = 0; dirs && dirs[i] && !r; i++) {
-		r = find_in(&f, dirs[i]);
-		if (r)
-			error_set(why, r, "%s: %s", dirs[i], strerror(-r));
-	}
-	if (!r)
-		r = load_all(s, &f, d, why);
-	if (!r) {
-		digest_final(d, &id);
-		objid_hex(&id, s->digest);
-	}
-	digest_free(d);
-	found_done(&f);
-	return r;
-}
 
 int stage_new(const struct stage_conf *conf, struct stage **ret,
 	struct error *why)
@@ -194,7 +36,8 @@ int stage_new(const struct stage_conf *conf, struct stage **ret,
 	if (!s)
 		return error_set(why, -ENOMEM, "out of memory");
 	s->opset = conf->opset;
-	r = read_blueprints(s, conf->blueprint_dirs, why);
+	s->pack.max = STAGE_WORK_INPUT_MAX;
+	r = stage_library_read(s, conf->blueprint_dirs, why);
 	if (r) {
 		stage_free(s);
 		return r;
@@ -209,6 +52,9 @@ void stage_free(struct stage *s)
 		return;
 	for (size_t i = 0; i < s->n; i++)
 		stage_blueprint_free(s->v[i]);
+	workers_free(s->workers);
+	buf_done(&s->setup);
+	buf_done(&s->pack);
 	free(s->v);
 	stage_blueprint_free(s->lib);
 	free(s);
@@ -332,6 +178,8 @@ int stage_names(struct stage *s, const struct stage_input *in,
 	struct listing all = { 0 };
 	int r = 0;
 
+	if (s->workers)
+		return stage_work_names(s, in, dir, ret, why);
 	for (size_t i = 0; i < N_STAGERS && !r; i++) {
 		if (asks(stagers[i], &in->repo, dir))
 			r = stagers[i]->names(s, in, dir, &all, why);
@@ -415,7 +263,7 @@ int stage_key(struct stage *s, const struct stage_repo *repo,
 	if (!files)
 		return -ENOMEM;
 	all = json_pack("{s:i, s:s, s:i, s:s, s:s, s:s, s:O}",
-		"version", STAGER_VERSION, "blueprints", s->digest,
+		"version", STAGE_VERSION, "blueprints", s->digest,
 		"opset", (int)s->opset,
 		"stager", stager ? stager->name : "names", "path", path,
 		"revision", named || !revision ? "" : revision,
@@ -438,6 +286,8 @@ int stage_plan(struct stage *s, const struct stage_input *in,
 
 	if (!stager)
 		return error_set(why, -ENOENT, "%s is not staged", path);
+	if (s->workers)
+		return stage_work_plan(s, in, path, ret, why);
 	r = stager->plan(s, in, path, &recipe, why);
 	if (!r)
 		r = stage_recipe_check(recipe, why);

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/listing.h"
 #include "base/src.h"
+#include "base/workers.h"
 
 /* ---- recipes --------------------------------------------------------------- */
 
@@ -242,6 +243,26 @@ char *stage_archive_to_json(const struct stage_archive *a);
 /* -EBADMSG: not what the above writes. */
 int stage_archive_from_json(const char *text, size_t len,
 	struct stage_archive *ret, struct error *why);
+
+/* ---- workers ------------------------------------------------------------------ */
+
+/* From now on stage_plan(), stage_names() and the three below run in worker
+ * processes (base/workers.h); without this they run where they are called.
+ * -ENOENT: the program is missing. Before the first thread uses s. */
+int stage_work_start(struct stage *s, bool strict, struct error *why);
+/* NULL: none was started. */
+struct workers *stage_workers(struct stage *s);
+
+/* stage_archive_read(), stage_member_inflate() and stage_onnx_info(). `whose`
+ * names the archive or repository: its worker may be used again for it. */
+int stage_work_list(struct stage *s, const char *whose, struct src *src,
+	const struct stage_archive_sink *sink, struct stage_archive *ret,
+	struct error *why);
+int stage_work_inflate(struct stage *s, const char *whose, struct src *src,
+	const struct stage_member *m, const struct stage_archive_sink *sink,
+	struct objid *ret, struct error *why);
+int stage_work_look(struct stage *s, const char *whose, struct src *src,
+	char **ret_json, struct error *why);
 
 /* ---- looking into a model (omnihub info) ----------------------------------- */
 

@@ -20,6 +20,10 @@ struct stage {
 	struct stage_blueprint **v;	/* the first for a model type wins */
 	size_t n, room;
 	char digest[65];		/* hex SHA-256 over all their texts */
+	struct buf pack;		/* the texts (library.c) */
+	struct workers *workers;	/* planning is theirs; NULL: is done
+					 * where it is asked for */
+	struct buf setup;		/* what each of them is told first */
 };
 
 struct stage_stager {

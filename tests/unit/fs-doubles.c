@@ -395,6 +395,37 @@ void stage_free(struct stage *s)
 	(void) s;
 }
 
+int stage_work_start(struct stage *s, bool strict, struct error *why)
+{
+	(void) s;
+	(void) strict;
+	return error_set(why, -ENOENT, "the double has no workers");
+}
+
+struct workers *stage_workers(struct stage *s)
+{
+	(void) s;
+	return NULL;
+}
+
+int stage_work_list(struct stage *s, const char *whose, struct src *src,
+	const struct stage_archive_sink *sink, struct stage_archive *ret,
+	struct error *why)
+{
+	(void) s;
+	(void) whose;
+	return stage_archive_read(src, sink, ret, why);
+}
+
+int stage_work_inflate(struct stage *s, const char *whose, struct src *src,
+	const struct stage_member *m, const struct stage_archive_sink *sink,
+	struct objid *ret, struct error *why)
+{
+	(void) s;
+	(void) whose;
+	return stage_member_inflate(src, m, sink, ret, why);
+}
+
 int stage_layout(struct stage *s, const struct stage_repo *repo,
 	struct listing *ret)
 {

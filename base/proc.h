@@ -1,0 +1,41 @@
+/*
+ * Programs started beside this one: with the descriptors they are given and no
+ * other, no inherited signal mask, a process group of their own (Ctrl-C at a
+ * terminal is for us alone), and an environment that holds no secret.
+ */
+#ifndef BASE_PROC_H
+#define BASE_PROC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct proc_spec {
+	const char *program;		/* its file */
+	const char *const *argv;	/* NULL-ended */
+	const char *const *env;		/* NULL-ended "NAME=VALUE", beside those
+					 * that every program is given */
+	const int *fds;			/* become 0, 1, …; stay the caller's */
+	unsigned n_fds;
+};
+
+/* How one ended; both 0: well, or nobody can tell. */
+struct proc_end {
+	int sig;		/* that killed it */
+	int status;		/* it ended with */
+};
+
+int proc_start(const struct proc_spec *spec, pid_t *ret);
+/* Waits for it; kill: SIGKILL first, to its whole group. */
+struct proc_end proc_wait(pid_t pid, bool kill);
+/* Has it ended? Then it is gone, as after proc_wait(). */
+bool proc_gone(pid_t pid, struct proc_end *ret);
+uint64_t proc_cpu_ms(pid_t pid);	/* it has computed; 0: unknown */
+uint64_t proc_resident(pid_t pid);	/* bytes; 0: unknown */
+
+/* The file of a program that is not for people: in $OMNIHUB_LIBEXECDIR, else
+ * beside the program that runs (a build tree), else where `make install` put
+ * it. NULL: nowhere. The caller frees. */
+char *proc_find(const char *name);
+
+#endif
