@@ -235,26 +235,16 @@ void cache_release(struct cache *c, uint64_t len)
 
 /* ---- open -------------------------------------------------------------------- */
 
-static int check_version(struct cache *c, struct error *why)
+/* *ret_fresh: nobody has made a cache here yet. */
+static int check_version(struct cache *c, bool *ret_fresh, struct error *why)
 {
 	cleanup_buf struct buf b = BUF_INIT(4096);
-	char text[64];
 	int version, r;
 
 	r = io_read_file(c->dir, "VERSION", &b);
-	if (r == -ENOENT) {
-		(void) snprintf(text, sizeof(text), "omnihub-cache %d\n",
-			STORE_VERSION);
-		r = io_publish(c->dir, "CACHEDIR.TAG", tag_text,
-			sizeof(tag_text) - 1, 0600);
-		if (!r)
-			r = io_publish(c->dir, "VERSION", text, strlen(text),
-				0600);
-		if (r)
-			return error_set(why, r, "cannot write the cache: %s",
-				strerror(-r));
+	*ret_fresh = r == -ENOENT;
+	if (r == -ENOENT)
 		return 0;
-	}
 	if (r)
 		return error_set(why, r, "VERSION of the cache: %s",
 			strerror(-r));
@@ -266,6 +256,20 @@ static int check_version(struct cache *c, struct error *why)
 			"the cache has version %d, this program knows %d",
 			version, STORE_VERSION);
 	return 0;
+}
+
+static int write_version(struct cache *c)
+{
+	char text[64];
+	int r;
+
+	(void) snprintf(text, sizeof(text), "omnihub-cache %d\n",
+		STORE_VERSION);
+	r = cache_store_publish(c, "CACHEDIR.TAG", tag_text,
+		sizeof(tag_text) - 1);
+	if (!r)
+		r = cache_store_publish(c, "VERSION", text, strlen(text));
+	return r;
 }
 
 static int open_usage(struct cache *c)
@@ -325,6 +329,7 @@ static int open_files(struct cache *c, struct error *why)
 		"objects/sha256", "partial", "recipes", "links", "refs",
 		"pins",
 	};
+	bool fresh;
 	int r = 0;
 
 	c->lock_fd = openat(c->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC,
@@ -332,7 +337,7 @@ static int open_files(struct cache *c, struct error *why)
 	if (c->lock_fd < 0)
 		return error_set(why, -errno, "cannot write the cache: %s",
 			strerror(errno));
-	r = check_version(c, why);
+	r = check_version(c, &fresh, why);
 	if (r)
 		return r;
 	for (size_t i = 0; !r && i < sizeof(dirs) / sizeof(*dirs); i++)
@@ -346,6 +351,8 @@ static int open_files(struct cache *c, struct error *why)
 	/* Before this lock another process may be at repair(). */
 	if (!r)
 		r = io_mkdirs(c->dir, "tmp");
+	if (!r && fresh)
+		r = write_version(c);
 	if (r)
 		return error_set(why, r, "cannot prepare the cache: %s",
 			strerror(-r));
