@@ -63,6 +63,7 @@ const struct conf_key conf_table[] = {
 	{ KEY("fetch.retries", COUNT, "5"), .max = 100 },
 	{ KEY("fetch.timeout", COUNT, "30"), .min = 1, .max = 3600 },
 	{ KEY("stage.opset", CHOICE, "13"), .choices = "13 17" },
+	{ KEY("mount.passthrough", FLAG, "1") },
 	{ KEY("sandbox", CHOICE, "auto"), .choices = "auto require off" },
 	{ KEY("lock", PLACE, NULL) },
 	{ KEY("lock.strict", FLAG, "0") },

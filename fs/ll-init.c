@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -23,6 +24,10 @@
 
 #define PX_PASSTHROUGH (1ULL << 37)
 #define PX_DIRECT_IO_ALLOW_MMAP (1ULL << 36)
+
+/* Minor versions of the protocol from which a kernel knows them. */
+#define MINOR_CACHE_DIR 28
+#define MINOR_NOFLUSH 35
 
 struct px_init_out {
 	uint32_t major, minor, max_readahead, flags;
@@ -57,6 +62,7 @@ static void see_init(struct ll *ll, const char *buf, size_t len)
 		return;
 	body = len - sizeof(h) < sizeof(in) ? len - sizeof(h) : sizeof(in);
 	memcpy(&in, buf + sizeof(h), body);
+	ll->kernel_minor = in.minor;
 	ll->kernel_flags = in.flags;
 	if (in.flags & FUSE_INIT_EXT)
 		ll->kernel_flags |= (uint64_t)in.flags2 << 32;
@@ -74,21 +80,44 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 	return n;
 }
 
+/* What was agreed on, for people. */
+static void note_agreed(struct ll *ll, const struct px_init_out *o)
+{
+	char text[256];
+
+	(void) snprintf(text, sizeof(text), "protocol 7.%u, pages kept, "
+		"replies from mappings%s%s%s%s", ll->kernel_minor,
+		ll->kernel_minor >= MINOR_NOFLUSH ? ", no flush" : "",
+		ll->kernel_minor >= MINOR_CACHE_DIR ? ", directories cached" :
+		"", o->flags & FUSE_READDIRPLUS_AUTO ? ", readdirplus auto" :
+		o->flags & FUSE_DO_READDIRPLUS ? ", readdirplus" : "",
+		o->flags & FUSE_PARALLEL_DIROPS ? ", parallel look-ups" : "");
+	fs_status_note(ll->fs, "kernel", text);
+}
+
+static const char *passthrough_of(const struct ll *ll)
+{
+	if (atomic_load(&ll->passthrough))
+		return "yes";
+	return ll->no_passthrough ? "no (mount.passthrough)" :
+		"no (the kernel has none)";
+}
+
 static void complete_init(struct ll *ll, struct px_init_out *o)
 {
 	if (ll->kernel_flags & FUSE_PARALLEL_DIROPS)
 		o->flags |= FUSE_PARALLEL_DIROPS;
-	if (!(o->flags & FUSE_INIT_EXT))
-		return;
-	if (ll->kernel_flags & PX_DIRECT_IO_ALLOW_MMAP)
+	note_agreed(ll, o);
+	if (o->flags & FUSE_INIT_EXT &&
+	    ll->kernel_flags & PX_DIRECT_IO_ALLOW_MMAP)
 		o->flags2 |= PX_DIRECT_IO_ALLOW_MMAP >> 32;
-	if (ll->kernel_flags & PX_PASSTHROUGH) {
+	if (o->flags & FUSE_INIT_EXT && ll->kernel_flags & PX_PASSTHROUGH &&
+	    !ll->no_passthrough) {
 		o->flags2 |= PX_PASSTHROUGH >> 32;
 		o->max_stack_depth = 1;
 		atomic_store(&ll->passthrough, true);
 	}
-	fs_status_note(ll->fs, "passthrough", atomic_load(&ll->passthrough) ?
-		"yes" : "no (the kernel has none)");
+	fs_status_note(ll->fs, "passthrough", passthrough_of(ll));
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)

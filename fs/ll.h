@@ -46,6 +46,8 @@ struct ll {
 	_Atomic uint64_t init_unique;	/* 0: not seen */
 	atomic_bool init_done;
 	uint64_t kernel_flags;
+	uint32_t kernel_minor;		/* of its protocol */
+	bool no_passthrough;		/* constant; not wanted */
 
 	atomic_bool passthrough;	/* the kernel would, and we may */
 	pthread_mutex_t open_lock;	/* ll open state: outermost of fs */

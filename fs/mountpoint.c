@@ -160,20 +160,25 @@ int fs_mount_detach(const char *point)
 	return pid > 0 && wait_short(pid) == 0 ? 0 : -EBUSY;
 }
 
-void fs_mount_tune(const char *point)
+unsigned fs_mount_tune(const char *point)
 {
 	struct buf text = BUF_INIT(MOUNTINFO_MAX);
 	struct mount_line m;
 	char path[96];
+	unsigned kb = 0;
 
-	if (geteuid() == 0 && find_mount(point, &text, &m)) {
-		cleanup_file FILE *f = NULL;
+	if (find_mount(point, &text, &m)) {
+		cleanup_file FILE *out = NULL, *in = NULL;
 
 		(void) snprintf(path, sizeof(path),
 			"/sys/class/bdi/%u:%u/read_ahead_kb", m.major, m.minor);
-		f = fopen(path, "we");
-		if (f)
-			(void) fprintf(f, "%d\n", READ_AHEAD_KB);
+		out = geteuid() == 0 ? fopen(path, "we") : NULL;
+		if (out && fprintf(out, "%d\n", READ_AHEAD_KB) > 0)
+			(void) fflush(out);
+		in = fopen(path, "re");
+		if (!in || fscanf(in, "%u", &kb) != 1)
+			kb = 0;
 	}
 	buf_done(&text);
+	return kb;
 }

@@ -191,6 +191,18 @@ static void *wait_for_signal(void *arg)
 	return NULL;
 }
 
+static void note_read_ahead(struct session *s)
+{
+	unsigned kb = fs_mount_tune(s->conf->mountpoint);
+	char text[48];
+
+	if (!kb)
+		return;
+	(void) snprintf(text, sizeof(text), "%u KiB%s", kb,
+		geteuid() ? " (more needs root)" : "");
+	fs_status_note(s->ll.fs, "kernel read-ahead", text);
+}
+
 /* The mount answers as soon as INIT is done; an operation that reaches the
  * daemon waits for that. */
 static void *greet(void *arg)
@@ -202,7 +214,7 @@ static void *greet(void *arg)
 	(void) snprintf(path, sizeof(path), "%s/%s", s->conf->mountpoint,
 		FS_CTL_DIR_NAME);
 	if (!stat(path, &st)) {
-		fs_mount_tune(s->conf->mountpoint);
+		note_read_ahead(s);
 		if (s->ready)
 			s->ready(s->ready_arg);
 	}
@@ -414,6 +426,7 @@ int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
 	if (r)
 		return r;
 	s.ll.inodes = &s.ll.fs->inodes;
+	s.ll.no_passthrough = !conf_flag(c->conf, "mount.passthrough");
 	fs_status_note(s.ll.fs, "mountpoint", c->mountpoint);
 	r = make_session(&s, why);
 	if (!r)

@@ -37,7 +37,8 @@ enum fs_mount_state {
 enum fs_mount_state fs_mount_state(const char *mountpoint);
 /* Lazily, as root or by fusermount3. */
 int fs_mount_detach(const char *mountpoint);
-/* As root: let the kernel read further ahead than 128 KiB. Best effort. */
-void fs_mount_tune(const char *mountpoint);
+/* As root: let the kernel read further ahead than 128 KiB. Returns how far it
+ * does then, in KiB; 0: it does not tell. */
+unsigned fs_mount_tune(const char *mountpoint);
 
 #endif
