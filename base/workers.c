@@ -203,11 +203,30 @@ void workers_report(struct workers *w, bool start, struct workers_report *ret)
 
 /* ---- taking one, giving it back ------------------------------------------------ */
 
+/* Under the lock. One that was killed while it had nothing to do is no loss to
+ * anybody. */
+static void bury(struct workers *w)
+{
+	struct worker_proc **at = &w->idle, *p;
+	struct proc_end end;
+
+	while ((p = *at)) {
+		if (!proc_gone(p->pid, &end)) {
+			at = &p->next;
+			continue;
+		}
+		*at = p->next;
+		w->n_idle--;
+		worker_proc_free(p);
+	}
+}
+
 /* Under the lock: one that has worked for `whose`, else a fresh one. */
 static struct worker_proc *take_idle(struct workers *w, const char *whose)
 {
 	struct worker_proc **at, **fresh = NULL, *p;
 
+	bury(w);
 	for (at = &w->idle; (p = *at); at = &p->next) {
 		if (!p->whose && !fresh)
 			fresh = at;

@@ -11,7 +11,6 @@
 
 #include "base/cleanup.h"
 #include "cli/cmd.h"
-#include "stage/stage.h"
 
 #define NAME_WIDTH 14
 
@@ -145,7 +144,7 @@ static int model(struct cli *c, const char *path, struct fs_node *n,
 
 	r = fs_open_wait(c->fs, n, &h);
 	if (!r) {
-		r = stage_onnx_info(fs_handle_src(h), &text, &why);
+		r = fs_look(c->fs, h, &text, &why);
 		fs_close(h);
 	}
 	if (!r)

@@ -21,6 +21,7 @@
 #include "base/conf.h"
 #include "base/error.h"
 #include "base/src.h"
+#include "base/workers.h"
 #include "cache/cache.h"
 
 struct fs;
@@ -204,6 +205,14 @@ void fs_errors(struct fs *fs, size_t max, struct buf *ret);
 /* Text of /.omnihub/status and stats.json. */
 int fs_status_text(struct fs *fs, struct buf *ret);
 int fs_stats_json(struct fs *fs, struct buf *ret);
+/* An ONNX file's structure, as JSON (stage_onnx_info). Waits. */
+int fs_look(struct fs *fs, struct fs_handle *h, char **ret_json,
+	struct error *why);
+/* What stands around the workers; starts one and waits. False: there are none,
+ * the key `sandbox` or a missing program says so. */
+bool fs_sandbox(struct fs *fs, struct workers_report *ret);
+/* Work for them will come. */
+void fs_sandbox_expect(struct fs *fs);
 /* Lines the FUSE shell adds to status ("passthrough: yes"). Copied. */
 void fs_status_note(struct fs *fs, const char *key, const char *value);
 

@@ -118,6 +118,7 @@ static void complete_init(struct ll *ll, struct px_init_out *o)
 		atomic_store(&ll->passthrough, true);
 	}
 	fs_status_note(ll->fs, "passthrough", passthrough_of(ll));
+	fs_sandbox_expect(ll->fs);
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)

@@ -6,7 +6,7 @@
  */
 #include "config.h"
 
-#include "fs/plan.h"
+#include "fs/plan-own.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,27 +17,7 @@
 #include "base/path.h"
 #include "fs/lock.h"
 
-#define RECIPE_MAX (512 << 20)	/* bytes */
-#define OUTCOME_MAX 4096	/* bytes of an index entry */
 #define BAD_KEPT_S (24 * 3600)	/* then a refusal is tried again */
-
-struct fs_plan_waiter {
-	struct fs_plan_waiter *next;
-	bool open;		/* wants the source */
-	void (*cb)(void);	/* fs_plan_cb or fs_plan_open_cb */
-	void *arg;
-};
-
-struct plan_job {
-	struct pool_job job;
-	struct fs_plan *plan;		/* a reference */
-	struct fs_snap *snap;		/* a reference */
-	char *inner, *path;
-	struct stage_recipe *recipe;	/* the outcome */
-	struct src *src;		/* the outcome, when somebody opens */
-	struct error why;
-	bool refused;			/* for good */
-};
 
 void fs_plans_init(struct fs_plans *p)
 {
@@ -212,9 +192,9 @@ void fs_plans_expire(struct fs_plans *p)
 	} while (live);
 }
 
-/* ---- outcomes in the index ------------------------------------------------------ */
+/* ---- what is known ------------------------------------------------------------ */
 
-static void set_why(struct fs_plan *p, const char *text)
+void fs_plan_set_why(struct fs_plan *p, const char *text)
 {
 	free(p->why);
 	p->why = text && *text ? strdup(text) : NULL;
@@ -224,7 +204,7 @@ static void set_why(struct fs_plan *p, const char *text)
 static bool recall(struct fs_plan *p)
 {
 	struct fs_plans *plans = p->plans;
-	struct buf b = BUF_INIT(OUTCOME_MAX);
+	struct buf b = BUF_INIT(FS_OUTCOME_MAX);
 	int64_t age = 0;
 	uint64_t n;
 	int at = 0;
@@ -242,7 +222,7 @@ static bool recall(struct fs_plan *p)
 			n && n < 4096 && age < BAD_KEPT_S) {
 			p->state = FS_PLAN_BAD;
 			p->err = -(int)n;
-			set_why(p, s + at);
+			fs_plan_set_why(p, s + at);
 			known = true;
 		}
 		pthread_mutex_unlock(&plans->lock);
@@ -251,211 +231,15 @@ static bool recall(struct fs_plan *p)
 	return known;
 }
 
-static void remember(struct fs_plan *p, int err, uint64_t size,
-	const struct error *why)
-{
-	struct buf b = BUF_INIT(OUTCOME_MAX);
-	int r = err ? buf_printf(&b, "no %d %s", -err, error_text(why, err)) :
-		buf_printf(&b, "ok %" PRIu64, size);
-
-	if (!r)
-		(void) cache_index_put(p->plans->cache, CACHE_KIND_PLAN, p->key,
-			b.data, b.len);
-	buf_done(&b);
-}
-
-/* Does this failure say something about the model, not about today? */
-static bool for_good(int err)
-{
-	return err == -ENOTSUP || err == -EFBIG;
-}
-
-/* ---- the job ------------------------------------------------------------------- */
-
 int fs_plan_recipe(struct fs_plan *p, struct stage_recipe **ret)
 {
-	struct buf b = BUF_INIT(RECIPE_MAX);
+	struct buf b = BUF_INIT(FS_RECIPE_MAX);
 	int r = cache_recipe_get(p->plans->cache, p->key, &b);
 
 	if (!r)
 		r = stage_recipe_parse(b.data, b.len, ret, NULL);
 	buf_done(&b);
 	return r;
-}
-
-static int open_source(void *arg, const struct listing_entry *e,
-	struct src **ret, struct error *why)
-{
-	struct plan_job *j = arg;
-
-	return fs_stack_file_wait(&j->plan->plans->stack, j->snap, e, ret, why);
-}
-
-static int make(struct plan_job *j)
-{
-	struct fs_plans *plans = j->plan->plans;
-	struct stage_input in = { fs_snap_repo(j->snap), open_source, j };
-	struct buf b = BUF_INIT(RECIPE_MAX);
-	struct stage_recipe *recipe = NULL;
-	int r = stage_plan(plans->stage, &in, j->inner, &recipe, &j->why);
-
-	if (!r)
-		r = stage_recipe_check(recipe, &j->why);
-	if (!r && !stage_recipe_write(recipe, &b))
-		(void) cache_recipe_put(plans->cache, j->plan->key, b.data,
-			b.len);
-	buf_done(&b);
-	/* A file that contradicts its format cannot be staged either; but it
-	 * may be the road that damaged it, so this is not for good. */
-	if (r == -EBADMSG)
-		error_wrap(&j->why, "damaged or not what its name says");
-	if (r || for_good(r)) {
-		stage_recipe_unref(recipe);
-		j->refused = for_good(r);
-		if (j->refused)
-			remember(j->plan, r, 0, &j->why);
-		return r;
-	}
-	remember(j->plan, 0, stage_recipe_size(recipe), NULL);
-	j->recipe = recipe;
-	return 0;
-}
-
-/* Under the lock: somebody came to open after we looked. */
-static bool source_missing(const struct plan_job *j, int err)
-{
-	const struct fs_plan_waiter *w = j->plan->waiters;
-
-	while (w && !w->open)
-		w = w->next;
-	return !err && !j->src && w;
-}
-
-/* Tell all who wait; the job's outcome becomes the plan's. False: a source is
- * wanted after all, nothing was done. */
-static bool settle(struct plan_job *j, int err)
-{
-	struct fs_plan *p = j->plan;
-	struct fs_plans *plans = p->plans;
-	struct fs_plan_waiter *list, *w;
-	struct fs_plan *forgotten = NULL;
-	struct src *unused = NULL;
-	uint64_t size = j->recipe ? stage_recipe_size(j->recipe) : 0;
-
-	pthread_mutex_lock(&plans->lock);
-	if (source_missing(j, err)) {
-		pthread_mutex_unlock(&plans->lock);
-		return false;
-	}
-	p->busy = false;
-	plans->busy--;
-	p->err = err;
-	p->err_at = clock_ms();
-	set_why(p, err ? error_text(&j->why, err) : NULL);
-	if (j->recipe) {
-		p->state = FS_PLAN_OK;
-		p->size = size;
-		plans->planned++;
-	} else if (err) {
-		plans->failed++;
-		if (j->refused)
-			p->state = FS_PLAN_BAD;
-		forgotten = plans->recent[plans->next_recent];
-		plans->recent[plans->next_recent] = p;
-		p->refs++;
-		plans->next_recent = (plans->next_recent + 1) % FS_PLANS_RECENT;
-	}
-	if (j->src && p->live)
-		unused = j->src;
-	else if (j->src)
-		p->live = j->src;
-	list = p->waiters;
-	p->waiters = NULL;
-	for (w = list; w && j->src; w = w->next)
-		if (w->open) {
-			p->users++;
-			src_ref(p->live);
-		}
-	j->src = j->src ? p->live : NULL;
-	pthread_mutex_unlock(&plans->lock);
-	src_unref(unused);
-	fs_plan_unref(forgotten);
-	while ((w = list)) {
-		list = w->next;
-		if (w->open)
-			((fs_plan_open_cb *)w->cb)(w->arg, err, j->src);
-		else
-			((fs_plan_cb *)w->cb)(w->arg, j->recipe ? 0 : err, size);
-		free(w);
-	}
-	return true;
-}
-
-static void job_free(struct plan_job *j)
-{
-	stage_recipe_unref(j->recipe);
-	fs_snap_unref(j->snap);
-	fs_plan_unref(j->plan);
-	free(j->inner);
-	free(j->path);
-	free(j);
-}
-
-/* For the list of errors; the errno users see. */
-static int note(struct plan_job *j, int err)
-{
-	int r = fs_errno(err == -EBADMSG ? -ENOTSUP : err);
-
-	if (r)
-		fs_errors_add(j->plan->plans->errors, j->path, r, j->why.text);
-	else
-		fs_errors_clear(j->plan->plans->errors, j->path);
-	return r;
-}
-
-/* r: 0 with the recipe, or why there is none. */
-static void finish(struct plan_job *j, int r)
-{
-	struct fs_plan *p = j->plan;
-
-	r = note(j, r);
-	while (!settle(j, r))
-		r = note(j, fs_stack_staged(&p->plans->stack, j->snap,
-			j->recipe, &j->src, &j->why));
-	job_free(j);
-}
-
-static void run_recipe(struct pool_job *job)
-{
-	finish((struct plan_job *)job, 0);
-}
-
-static void run_planning(struct pool_job *job)
-{
-	struct plan_job *j = (struct plan_job *)job;
-
-	finish(j, make(j));
-}
-
-/* Planning may wait for the network, a recipe that is here must not wait for
- * planning. */
-static void run(struct pool_job *job)
-{
-	struct plan_job *j = (struct plan_job *)job;
-	uint64_t size;
-
-	if (!fs_plan_known(j->plan, &size) &&
-		!fs_plan_recipe(j->plan, &j->recipe)) {
-		/* Sources that have to be unpacked first take time. */
-		if (!j->snap->archive) {
-			finish(j, 0);
-			return;
-		}
-		j->job.run = run_recipe;
-	} else {
-		j->job.run = run_planning;
-	}
-	pool_add(j->plan->plans->planners, &j->job);
 }
 
 /* ---- asking ------------------------------------------------------------------- */
@@ -490,36 +274,18 @@ int fs_plan_why(struct fs_plan *p, struct buf *ret)
 	return r;
 }
 
-static struct plan_job *job_new(struct fs_plan *p,
-	const struct fs_plan_for *whom)
-{
-	struct plan_job *j = calloc(1, sizeof(*j));
-
-	if (!j)
-		return NULL;
-	j->job.run = run;
-	j->plan = fs_plan_ref(p);
-	j->snap = fs_snap_ref(whom->snap);
-	j->inner = strdup(whom->inner);
-	j->path = strdup(whom->path);
-	if (j->inner && j->path)
-		return j;
-	job_free(j);
-	return NULL;
-}
-
 /* Wait for the job that runs, or start one. 0 or -ENOMEM. */
 static int wait_for_job(struct fs_plan *p, const struct fs_plan_for *whom,
 	const struct fs_plan_waiter *w)
 {
 	struct fs_plan_waiter *own = malloc(sizeof(*own)), **at;
-	struct plan_job *j = job_new(p, whom);
+	struct fs_plan_job *j = fs_plan_job_new(p, whom);
 	bool start;
 
 	if (!own || !j) {
 		free(own);
 		if (j)
-			job_free(j);
+			fs_plan_job_free(j);
 		return -ENOMEM;
 	}
 	*own = *w;
@@ -534,7 +300,7 @@ static int wait_for_job(struct fs_plan *p, const struct fs_plan_for *whom,
 	if (start)
 		pool_add(p->plans->work, &j->job);
 	else
-		job_free(j);
+		fs_plan_job_free(j);
 	return 0;
 }
 

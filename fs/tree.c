@@ -114,6 +114,7 @@ static int open_sandbox(struct fs *fs, struct error *why)
 {
 	const char *how = conf_get(fs->conf, "sandbox");
 	bool strict = how && !strcmp(how, "require");
+	struct workers_report rep;
 	struct error miss = { 0 };
 	int r;
 
@@ -122,6 +123,10 @@ static int open_sandbox(struct fs *fs, struct error *why)
 		return 0;
 	}
 	r = stage_work_start(fs->stage, strict, &miss);
+	if (!r && strict)
+		r = fs_sandbox(fs, &rep) ? 0 : -ENOENT;
+	if (!r && strict && rep.err.code)
+		return error_set(why, rep.err.code, "%s", rep.err.text);
 	if (!r)
 		return 0;
 	if (strict || r != -ENOENT)
@@ -230,6 +235,28 @@ void fs_free(struct fs *fs)
 	pthread_mutex_destroy(&fs->closing_lock);
 	free(fs->cache_dir);
 	free(fs);
+}
+
+bool fs_sandbox(struct fs *fs, struct workers_report *ret)
+{
+	struct workers *w = stage_workers(fs->stage);
+
+	if (w)
+		workers_report(w, true, ret);
+	return w != NULL;
+}
+
+void fs_sandbox_expect(struct fs *fs)
+{
+	if (stage_workers(fs->stage))
+		workers_expect(stage_workers(fs->stage));
+}
+
+int fs_look(struct fs *fs, struct fs_handle *h, char **ret_json,
+	struct error *why)
+{
+	return stage_work_look(fs->stage, NULL, fs_handle_src(h), ret_json,
+		why);
 }
 
 struct cache *fs_cache(struct fs *fs)

@@ -417,6 +417,14 @@ int stage_work_list(struct stage *s, const char *whose, struct src *src,
 	return stage_archive_read(src, sink, ret, why);
 }
 
+int stage_work_look(struct stage *s, const char *whose, struct src *src,
+	char **ret_json, struct error *why)
+{
+	(void) s;
+	(void) whose;
+	return stage_onnx_info(src, ret_json, why);
+}
+
 int stage_work_inflate(struct stage *s, const char *whose, struct src *src,
 	const struct stage_member *m, const struct stage_archive_sink *sink,
 	struct objid *ret, struct error *why)

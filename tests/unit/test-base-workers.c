@@ -411,6 +411,25 @@ static void test_killed(struct workers *w)
 	t_str(why.text, "the test was killed: signal 9 (Killed)");
 }
 
+/* Killed while it had nothing to do: nobody is told. */
+static void test_killed_idle(struct workers *w)
+{
+	struct workers_report before, after;
+	pid_t pid = pid_of(w, "i");
+
+	workers_report(w, false, &before);
+	t_int(kill(pid, SIGKILL), 0);
+	while (!kill(pid, 0)) {
+		siginfo_t si = { 0 };
+
+		if (!waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT))
+			break;
+	}
+	t_check(pid_of(w, "i") != pid);
+	workers_report(w, false, &after);
+	t_int(after.lost, before.lost);
+}
+
 static int bad_read(struct src *s, struct src_read *r)
 {
 	(void) s;
@@ -548,6 +567,7 @@ int main(int argc, char **argv)
 	test_limits(w);
 	test_rules(w);
 	test_killed(w);
+	test_killed_idle(w);
 	test_sources(w);
 	test_many(w);
 	test_idle(w);
