@@ -252,6 +252,9 @@ static int show_added(void *arg, const char *name, size_t len,
 	const struct stage_repo repo = fs_snap_repo(d->snap);
 	enum fs_kind k = FS_DIR;
 
+	if (kind == LISTING_FILE && stage_layout_quiet(d->fs->stage, &repo,
+					    e->path))
+		return 0;
 	if (kind == LISTING_FILE)
 		k = stage_layout_original(d->fs->stage, &repo, e->path) ?
 			FS_FILE : FS_STAGED;

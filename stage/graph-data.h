@@ -1,4 +1,4 @@
-/* What a graph holds, for graph.c, graph-variant.c and the writers. */
+/* What a graph holds, for graph.c and the writers. */
 #ifndef STAGE_GRAPH_DATA_H
 #define STAGE_GRAPH_DATA_H
 
@@ -30,9 +30,6 @@ struct stage_graph_init {
 	const void *data;		/* a constant's; NULL: a weight */
 	const char *path;		/* a weight's source */
 	uint64_t file_size, off;	/* bytes; of and in the source */
-	struct stage_extent how;	/* xform: computed from n elements at
-					 * off; 0: the bytes as they are */
-	uint64_t n;
 };
 
 /* Where a value comes from: 0 from before the first node, else node + 1. */

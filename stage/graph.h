@@ -67,16 +67,6 @@ int stage_graph_constant(struct stage_graph *g, const char *value,
 
 size_t stage_graph_nodes(const struct stage_graph *g);
 
-/* The same graph with smaller weights. Where a weight stood, an operator gives
- * what its computed form stands for, so that nothing else changes. */
-enum stage_variant {
-	STAGE_VARIANT_F16,	/* of two dimensions or more; bfloat16 ones
-				 * become float16 whatever their shape */
-};
-
-int stage_graph_variant(const struct stage_graph *g, enum stage_variant v,
-	struct stage_graph **ret, struct error *why);
-
 struct stage_onnx_options {
 	unsigned opset;			/* 13, 17: ir_version 7, 8 */
 	/* Weights as external data: location is the base name of the source

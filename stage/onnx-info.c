@@ -17,33 +17,14 @@
 #include "base/map.h"
 #include "stage/stage.h"
 #include "stage/tensor.h"
-#include "stage/window.h"
+#include "stage/onnx-wire.h"
 
-#define FIELDS_MAX 20000000	/* fields visited */
-#define TEXT_MAX 16384		/* bytes of a name or a value shown */
 #define LIST_MAX 20000		/* inputs, outputs, operators, metadata */
 #define INITS_MAX 1000000
-#define NESTING_MAX 8		/* graphs in attributes of nodes */
-#define KEY_LEN 20		/* bytes of the longest tag and length */
-
-enum wire { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2,
-	WIRE_FIXED32 = 5 };
-
-struct msg {
-	uint64_t at, end;	/* bytes in the file */
-};
-
-struct field {
-	uint32_t number;
-	enum wire wire;
-	uint64_t value;		/* VARINT, FIXED */
-	struct msg body;	/* BYTES */
-};
 
 struct info {
-	struct stage_window w;
+	struct stage_onnx_reader r;
 	struct error *why;
-	uint64_t fields;	/* visited so far */
 	unsigned depth;		/* of graphs */
 	bool has_graph;
 	json_t *out, *operators, *external;
@@ -53,76 +34,31 @@ struct info {
 
 static int bad(struct info *x, const char *what)
 {
-	return error_set(x->why, -EBADMSG, "onnx: %s", what);
+	return stage_onnx_bad(&x->r, what);
 }
 
-/* ---- the wire -------------------------------------------------------------- */
-
-/* 1 and the next field; 0: the message ends here. */
-static int next(struct info *x, struct msg *m, struct field *f)
+static int next(struct info *x, struct stage_onnx_msg *m,
+	struct stage_onnx_field *f)
 {
-	uint64_t left = m->end - m->at, tag;
-	size_t len = left < KEY_LEN ? (size_t)left : KEY_LEN;
-	const uint8_t *p;
-	struct bytes b;
-	int err;
-
-	if (!left)
-		return 0;
-	if (++x->fields > FIELDS_MAX)
-		return error_set(x->why, -EFBIG, "onnx: too many fields");
-	err = stage_window_get(&x->w, m->at, len, &p);
-	if (err)
-		return stage_read_error(x->w.src, err, "onnx", x->why);
-	b = bytes_of(p, len);
-	tag = bytes_varint(&b);
-	f->number = (uint32_t)(tag >> 3);
-	f->wire = (enum wire)(tag & 7);
-	f->value = 0;
-	f->body = (struct msg){ 0, 0 };
-	switch (f->wire) {
-	case WIRE_VARINT:
-	case WIRE_BYTES:
-		f->value = bytes_varint(&b);
-		break;
-	case WIRE_FIXED64:
-		f->value = bytes_le64(&b);
-		break;
-	case WIRE_FIXED32:
-		f->value = bytes_le32(&b);
-		break;
-	default:
-		return bad(x, "this is no protobuf");
-	}
-	if (b.bad || !f->number || tag >> 3 > UINT32_MAX)
-		return bad(x, "this is no protobuf, or cut short");
-	m->at += len - bytes_left(&b);
-	if (f->wire != WIRE_BYTES)
-		return 1;
-	if (!size_inside(m->at, f->value, m->end))
-		return bad(x, "a field is longer than what it is part of");
-	f->body = (struct msg){ m->at, m->at + f->value };
-	m->at += f->value;
-	return 1;
+	return stage_onnx_next(&x->r, m, f);
 }
 
 /* The text of a field; what is too long to show is named by its length. */
-static int text(struct info *x, const struct field *f, json_t **ret)
+static int text(struct info *x, const struct stage_onnx_field *f, json_t **ret)
 {
 	size_t len = (size_t)f->value;
 	const uint8_t *p;
 	json_t *v;
 	int err;
 
-	if (f->wire != WIRE_BYTES)
+	if (f->wire != STAGE_WIRE_BYTES)
 		return bad(x, "a name that is no text");
-	if (f->value > TEXT_MAX) {
+	if (f->value > STAGE_ONNX_TEXT_MAX) {
 		v = json_sprintf("(%llu bytes)", (unsigned long long)f->value);
 	} else {
-		err = stage_window_get(&x->w, f->body.at, len, &p);
+		err = stage_onnx_bytes(&x->r, f, &p);
 		if (err)
-			return stage_read_error(x->w.src, err, "onnx",
-				x->why);
+			return err;
 		v = memchr(p, 0, len) ? NULL :
 			json_stringn((const char *)p, len);
 		if (!v)
@@ -159,14 +95,14 @@ static const char *dtype_name(uint64_t t)
 }
 
 /* TensorShapeProto.Dimension: dim_value 1, dim_param 2; else unknown. */
-static int read_dim(struct info *x, struct msg m, json_t **ret)
+static int read_dim(struct info *x, struct stage_onnx_msg m, json_t **ret)
 {
-	struct field f;
+	struct stage_onnx_field f;
 	int r;
 
 	*ret = json_null();
 	while ((r = next(x, &m, &f)) > 0) {
-		if (f.number == 1 && f.wire == WIRE_VARINT) {
+		if (f.number == 1 && f.wire == STAGE_WIRE_VARINT) {
 			json_decref(*ret);
 			*ret = json_integer((json_int_t)f.value);
 		} else if (f.number == 2) {
@@ -179,16 +115,16 @@ static int read_dim(struct info *x, struct msg m, json_t **ret)
 }
 
 /* TensorShapeProto: dim 1 */
-static int read_shape(struct info *x, struct msg m, json_t *info)
+static int read_shape(struct info *x, struct stage_onnx_msg m, json_t *info)
 {
 	json_t *shape = json_array(), *dim;
-	struct field f;
+	struct stage_onnx_field f;
 	int r = set(info, "shape", shape);
 
 	if (r)
 		return r;
 	while ((r = next(x, &m, &f)) > 0) {
-		if (f.number != 1 || f.wire != WIRE_BYTES)
+		if (f.number != 1 || f.wire != STAGE_WIRE_BYTES)
 			continue;
 		r = read_dim(x, f.body, &dim);
 		if (json_array_append_new(shape, dim) && !r)
@@ -202,16 +138,16 @@ static int read_shape(struct info *x, struct msg m, json_t *info)
 }
 
 /* TypeProto.Tensor: elem_type 1, shape 2 */
-static int read_tensor_type(struct info *x, struct msg m, json_t *info)
+static int read_tensor_type(struct info *x, struct stage_onnx_msg m, json_t *info)
 {
-	struct field f;
+	struct stage_onnx_field f;
 	int r;
 
 	while ((r = next(x, &m, &f)) > 0) {
 		if (f.number == 1)
 			r = set(info, "type",
 				json_string(dtype_name(f.value)));
-		else if (f.number == 2 && f.wire == WIRE_BYTES)
+		else if (f.number == 2 && f.wire == STAGE_WIRE_BYTES)
 			r = read_shape(x, f.body, info);
 		else
 			continue;
@@ -222,13 +158,13 @@ static int read_tensor_type(struct info *x, struct msg m, json_t *info)
 }
 
 /* TypeProto: tensor_type 1, sequence_type 4, map_type 5, optional_type 9 */
-static int read_type(struct info *x, struct msg m, json_t *info)
+static int read_type(struct info *x, struct stage_onnx_msg m, json_t *info)
 {
-	struct field f;
+	struct stage_onnx_field f;
 	int r;
 
 	while ((r = next(x, &m, &f)) > 0) {
-		if (f.wire != WIRE_BYTES)
+		if (f.wire != STAGE_WIRE_BYTES)
 			continue;
 		if (f.number == 1)
 			r = read_tensor_type(x, f.body, info);
@@ -245,10 +181,10 @@ static int read_type(struct info *x, struct msg m, json_t *info)
 }
 
 /* ValueInfoProto: name 1, type 2 */
-static int read_value(struct info *x, struct msg m, json_t *list)
+static int read_value(struct info *x, struct stage_onnx_msg m, json_t *list)
 {
 	json_t *info = json_object(), *name = NULL;
-	struct field f;
+	struct stage_onnx_field f;
 	int r;
 
 	if (json_array_size(list) >= LIST_MAX) {
@@ -263,7 +199,7 @@ static int read_value(struct info *x, struct msg m, json_t *list)
 			r = text(x, &f, &name);
 			if (!r)
 				r = set(info, "name", name);
-		} else if (f.number == 2 && f.wire == WIRE_BYTES) {
+		} else if (f.number == 2 && f.wire == STAGE_WIRE_BYTES) {
 			r = read_type(x, f.body, info);
 		} else {
 			continue;
@@ -277,10 +213,10 @@ static int read_value(struct info *x, struct msg m, json_t *list)
 /* ---- weights --------------------------------------------------------------- */
 
 /* StringStringEntryProto: key 1, value 2 */
-static int read_pair(struct info *x, struct msg m, json_t **key,
+static int read_pair(struct info *x, struct stage_onnx_msg m, json_t **key,
 	json_t **value)
 {
-	struct field f;
+	struct stage_onnx_field f;
 	int r;
 
 	while ((r = next(x, &m, &f)) > 0) {
@@ -295,7 +231,7 @@ static int read_pair(struct info *x, struct msg m, json_t **key,
 }
 
 /* external_data: the location is noted, with how many tensors lie there. */
-static int read_external(struct info *x, struct msg m)
+static int read_external(struct info *x, struct stage_onnx_msg m)
 {
 	json_t *key = NULL, *value = NULL, *count;
 	int r = read_pair(x, m, &key, &value);
@@ -322,18 +258,18 @@ static int times(struct info *x, uint64_t *n, uint64_t dim)
 }
 
 /* dims, one by one or packed */
-static int read_dims(struct info *x, const struct field *f, uint64_t *n)
+static int read_dims(struct info *x, const struct stage_onnx_field *f, uint64_t *n)
 {
 	size_t len = (size_t)f->value;
 	const uint8_t *p;
 	struct bytes b;
 	int err = 0;
 
-	if (f->wire != WIRE_BYTES)
+	if (f->wire != STAGE_WIRE_BYTES)
 		return times(x, n, f->value);
-	if (f->value > TEXT_MAX)
+	if (f->value > STAGE_ONNX_TEXT_MAX)
 		return bad(x, "a tensor of too many dimensions");
-	err = stage_window_get(&x->w, f->body.at, len, &p);
+	err = stage_onnx_bytes(&x->r, f, &p);
 	if (err)
 		return err;
 	for (b = bytes_of(p, len); !err && bytes_left(&b);)
@@ -352,11 +288,11 @@ static int note_init(struct info *x, const json_t *name)
 }
 
 /* TensorProto: dims 1, name 8, external_data 13 */
-static int read_init(struct info *x, struct msg m)
+static int read_init(struct info *x, struct stage_onnx_msg m)
 {
 	json_t *name = NULL;
 	uint64_t n = 1;
-	struct field f;
+	struct stage_onnx_field f;
 	int r;
 
 	if (++x->n_inits > INITS_MAX)
@@ -366,7 +302,7 @@ static int read_init(struct info *x, struct msg m)
 			r = read_dims(x, &f, &n);
 		else if (f.number == 8)
 			r = text(x, &f, &name);
-		else if (f.number == 13 && f.wire == WIRE_BYTES)
+		else if (f.number == 13 && f.wire == STAGE_WIRE_BYTES)
 			r = read_external(x, f.body);
 		else
 			continue;
@@ -383,16 +319,16 @@ static int read_init(struct info *x, struct msg m)
 
 /* ---- graphs ---------------------------------------------------------------- */
 
-static int read_graph(struct info *x, struct msg m);
+static int read_graph(struct info *x, struct stage_onnx_msg m);
 
 /* AttributeProto: g 6, graphs 11 */
-static int read_attr(struct info *x, struct msg m)
+static int read_attr(struct info *x, struct stage_onnx_msg m)
 {
-	struct field f;
+	struct stage_onnx_field f;
 	int r;
 
 	while ((r = next(x, &m, &f)) > 0) {
-		if ((f.number != 6 && f.number != 11) || f.wire != WIRE_BYTES)
+		if ((f.number != 6 && f.number != 11) || f.wire != STAGE_WIRE_BYTES)
 			continue;
 		r = read_graph(x, f.body);
 		if (r)
@@ -426,10 +362,10 @@ static int count_operator(struct info *x, const json_t *domain,
 }
 
 /* NodeProto: op_type 4, attribute 5, domain 7 */
-static int read_node(struct info *x, struct msg m)
+static int read_node(struct info *x, struct stage_onnx_msg m)
 {
 	json_t *op = NULL, *domain = NULL;
-	struct field f;
+	struct stage_onnx_field f;
 	int r;
 
 	while ((r = next(x, &m, &f)) > 0) {
@@ -437,7 +373,7 @@ static int read_node(struct info *x, struct msg m)
 			r = text(x, &f, &op);
 		else if (f.number == 7)
 			r = text(x, &f, &domain);
-		else if (f.number == 5 && f.wire == WIRE_BYTES)
+		else if (f.number == 5 && f.wire == STAGE_WIRE_BYTES)
 			r = read_attr(x, f.body);
 		else
 			continue;
@@ -452,12 +388,12 @@ static int read_node(struct info *x, struct msg m)
 }
 
 /* GraphProto: node 1, name 2, initializer 5, input 11, output 12 */
-static int read_graph_field(struct info *x, const struct field *f)
+static int read_graph_field(struct info *x, const struct stage_onnx_field *f)
 {
 	json_t *name = NULL;
 	int r;
 
-	if (f->wire != WIRE_BYTES)
+	if (f->wire != STAGE_WIRE_BYTES)
 		return 0;
 	switch (f->number) {
 	case 1:
@@ -480,12 +416,12 @@ static int read_graph_field(struct info *x, const struct field *f)
 	}
 }
 
-static int read_graph(struct info *x, struct msg m)
+static int read_graph(struct info *x, struct stage_onnx_msg m)
 {
-	struct field f;
+	struct stage_onnx_field f;
 	int r;
 
-	if (x->depth >= NESTING_MAX)
+	if (x->depth >= STAGE_ONNX_NESTING_MAX)
 		return error_set(x->why, -EFBIG, "onnx: nested too deep");
 	x->depth++;
 	while ((r = next(x, &m, &f)) > 0) {
@@ -500,12 +436,12 @@ static int read_graph(struct info *x, struct msg m)
 /* ---- the model ------------------------------------------------------------- */
 
 /* OperatorSetIdProto: domain 1, version 2 */
-static int read_opset(struct info *x, struct msg m)
+static int read_opset(struct info *x, struct stage_onnx_msg m)
 {
 	json_t *domain = NULL;
 	uint64_t version = 0;
 	const char *d;
-	struct field f;
+	struct stage_onnx_field f;
 	int r;
 
 	while ((r = next(x, &m, &f)) > 0) {
@@ -527,7 +463,7 @@ static int read_opset(struct info *x, struct msg m)
 	return r;
 }
 
-static int read_metadata(struct info *x, struct msg m)
+static int read_metadata(struct info *x, struct stage_onnx_msg m)
 {
 	json_t *key = NULL, *value = NULL;
 	int r = read_pair(x, m, &key, &value);
@@ -544,7 +480,7 @@ static int read_metadata(struct info *x, struct msg m)
 
 /* ModelProto: ir_version 1, producer_name 2, producer_version 3, graph 7,
  * opset_import 8, metadata_props 14 */
-static int read_model_field(struct info *x, const struct field *f)
+static int read_model_field(struct info *x, const struct stage_onnx_field *f)
 {
 	json_t *s = NULL;
 	int r;
@@ -560,12 +496,12 @@ static int read_model_field(struct info *x, const struct field *f)
 			"producer_version", s);
 	case 7:
 		x->has_graph = true;
-		return f->wire == WIRE_BYTES ? read_graph(x, f->body) :
+		return f->wire == STAGE_WIRE_BYTES ? read_graph(x, f->body) :
 			bad(x, "the graph is no message");
 	case 8:
-		return f->wire == WIRE_BYTES ? read_opset(x, f->body) : 0;
+		return f->wire == STAGE_WIRE_BYTES ? read_opset(x, f->body) : 0;
 	case 14:
-		return f->wire == WIRE_BYTES ? read_metadata(x, f->body) : 0;
+		return f->wire == STAGE_WIRE_BYTES ? read_metadata(x, f->body) : 0;
 	default:
 		return 0;
 	}
@@ -591,8 +527,8 @@ static void drop_inits(struct info *x)
 
 static int read_model(struct info *x)
 {
-	struct msg m = { 0, x->w.src->size };
-	struct field f;
+	struct stage_onnx_msg m = { 0, x->r.w.src->size };
+	struct stage_onnx_field f;
 	int r;
 
 	while ((r = next(x, &m, &f)) > 0) {
@@ -620,7 +556,7 @@ int stage_onnx_info(struct src *s, char **ret_json, struct error *why)
 	cleanup_json json_t *out = json_pack("{s:[], s:[], s:{}, s:{}, s:{}, "
 		"s:{}}", "inputs", "outputs", "operators", "external_data",
 		"metadata", "opsets");
-	struct info x = { .why = why, .out = out };
+	struct info x = { .r = { .why = why }, .why = why, .out = out };
 	char *json = NULL;
 	int err;
 
@@ -628,10 +564,11 @@ int stage_onnx_info(struct src *s, char **ret_json, struct error *why)
 		return -ENOMEM;
 	x.operators = json_object_get(out, "operators");
 	x.external = json_object_get(out, "external_data");
-	err = stage_window_init(&x.w, s, STAGE_WINDOW_ROOM);
+	err = stage_window_init(&x.r.w, s, STAGE_WINDOW_ROOM);
+	x.r.w.ahead = STAGE_WINDOW_JUMP;
 	if (!err)
 		err = read_model(&x);
-	stage_window_done(&x.w);
+	stage_window_done(&x.r.w);
 	map_done(&x.inits);
 	if (err)
 		return err;

@@ -23,217 +23,30 @@
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "stage/graph-data.h"
-#include "stage/proto/onnx.pb-c.h"
+#include "stage/onnx-model.h"
+#include "stage/onnx-put.h"
 
 #define STRUCTURE_MAX ((size_t)1 << 30)	/* bytes of packed structure */
 #define ONNX_MAX INT32_MAX		/* bytes; protobuf's own limit */
-
-enum field {			/* GraphProto, ModelProto, TensorProto */
-	GRAPH_NODE = 1, GRAPH_NAME = 2, GRAPH_INITIALIZER = 5,
-	GRAPH_INPUT = 11, GRAPH_OUTPUT = 12, MODEL_GRAPH = 7,
-	TENSOR_RAW_DATA = 9,
-};
-
-#define LOCATION_EXTERNAL 1	/* TensorProto.DataLocation */
-
-/* protobuf-c's names want char * where it only reads. */
-#define pb_str(s) ((char *)(uintptr_t)(s))
-
-/* ---- packing --------------------------------------------------------------- */
-
-struct sink {
-	ProtobufCBuffer base;	/* must be first */
-	struct buf *to;
-	int err;
-};
-
-static void sink_append(ProtobufCBuffer *base, size_t len,
-	const uint8_t *data)
-{
-	struct sink *s = (struct sink *)base;
-
-	if (!s->err)
-		s->err = buf_append(s->to, data, len);
-}
-
-static int put_fields(struct buf *b, const ProtobufCMessage *m)
-{
-	struct sink s = { { sink_append }, b, 0 };
-
-	(void) protobuf_c_message_pack_to_buffer(m, &s.base);
-	return s.err;
-}
-
-/* Tag and length of a length-delimited field; `len` bytes have to follow. */
-static int put_head(struct buf *b, enum field field, uint64_t len)
-{
-	int err = buf_append_varint(b, (uint64_t)field << 3 | 2);
-
-	return err ? err : buf_append_varint(b, len);
-}
-
-static int put_message(struct buf *b, enum field field,
-	const ProtobufCMessage *m)
-{
-	int err = put_head(b, field, protobuf_c_message_get_packed_size(m));
-
-	return err ? err : put_fields(b, m);
-}
-
-static void set_attr(const struct stage_attr *a, Stage__Onnx__Attribute *ret)
-{
-	stage__onnx__attribute__init(ret);
-	ret->name = pb_str(a->name);
-	ret->has_type = 1;
-	ret->type = (int)a->kind;
-	switch (a->kind) {
-	case STAGE_ATTR_FLOAT:
-		ret->has_f = 1;
-		ret->f = a->f;
-		break;
-	case STAGE_ATTR_INT:
-		ret->has_i = 1;
-		ret->i = a->i;
-		break;
-	case STAGE_ATTR_STRING:
-		ret->has_s = 1;
-		ret->s.data = (uint8_t *)pb_str(a->s);
-		ret->s.len = strlen(a->s);
-		break;
-	case STAGE_ATTR_FLOATS:
-		ret->floats = (float *)(uintptr_t)a->floats;
-		ret->n_floats = a->n;
-		break;
-	case STAGE_ATTR_INTS:
-		ret->ints = (int64_t *)(uintptr_t)a->ints;
-		ret->n_ints = a->n;
-		break;
-	}
-}
-
-/* A node is called like its first output, which viewers and importers show. */
-static int put_node(struct buf *b, const struct stage_graph_node *n)
-{
-	cleanup_free Stage__Onnx__Attribute *v = NULL;
-	cleanup_free Stage__Onnx__Attribute **at = NULL;
-	Stage__Onnx__Node m = STAGE__ONNX__NODE__INIT;
-
-	v = calloc(n->n_attrs + 1, sizeof(*v));
-	at = calloc(n->n_attrs + 1, sizeof(*at));
-	if (!v || !at)
-		return -ENOMEM;
-	for (size_t i = 0; i < n->n_attrs; i++) {
-		set_attr(&n->attrs[i], &v[i]);
-		at[i] = &v[i];
-	}
-	m.name = n->n_outputs ? pb_str(n->outputs[0]) : pb_str("");
-	m.op_type = pb_str(n->op);
-	m.input = (char **)(uintptr_t)n->inputs;
-	m.n_input = n->n_inputs;
-	m.output = (char **)(uintptr_t)n->outputs;
-	m.n_output = n->n_outputs;
-	m.attribute = at;
-	m.n_attribute = n->n_attrs;
-	return put_message(b, GRAPH_NODE, &m.base);
-}
-
-static int put_port(struct buf *b, enum field field,
-	const struct stage_graph_port *p)
-{
-	Stage__Onnx__Dimension dim[STAGE_RANK_MAX], *at[STAGE_RANK_MAX];
-	Stage__Onnx__Shape shape = STAGE__ONNX__SHAPE__INIT;
-	Stage__Onnx__TensorType tensor = STAGE__ONNX__TENSOR_TYPE__INIT;
-	Stage__Onnx__Type type = STAGE__ONNX__TYPE__INIT;
-	Stage__Onnx__ValueInfo info = STAGE__ONNX__VALUE_INFO__INIT;
-
-	for (unsigned i = 0; i < p->rank; i++) {
-		stage__onnx__dimension__init(&dim[i]);
-		at[i] = &dim[i];
-		if (p->dims[i].symbol) {
-			dim[i].dim_param = pb_str(p->dims[i].symbol);
-		} else if (p->dims[i].size >= 0) {
-			dim[i].has_dim_value = 1;
-			dim[i].dim_value = p->dims[i].size;
-		}
-	}
-	shape.dim = at;
-	shape.n_dim = p->rank;
-	tensor.has_elem_type = 1;
-	tensor.elem_type = (int)p->dtype;
-	tensor.shape = &shape;
-	type.tensor_type = &tensor;
-	info.name = pb_str(p->name);
-	info.type = &type;
-	return put_message(b, field, &info.base);
-}
 
 /* ---- initializers ---------------------------------------------------------- */
 
 static bool is_external(const struct stage_graph_init *init,
 	const struct stage_onnx_options *o)
 {
-	return o->external && !init->data && !init->how.xform && init->len;
+	return o->external && !init->data && init->len;
 }
 
-static int put_external(struct buf *b, Stage__Onnx__Tensor *t,
-	const struct stage_graph_init *init)
-{
-	Stage__Onnx__StringStringEntry e[3], *at[3];
-	char off[24], len[24];
-	const struct {
-		const char *key, *value;
-	} pairs[3] = {
-		{ "location", path_base(init->path) },
-		{ "offset", off }, { "length", len },
-	};
-
-	snprintf(off, sizeof(off), "%llu", (unsigned long long)init->off);
-	snprintf(len, sizeof(len), "%llu", (unsigned long long)init->len);
-	for (int i = 0; i < 3; i++) {
-		stage__onnx__string_string_entry__init(&e[i]);
-		e[i].key = pb_str(pairs[i].key);
-		e[i].value = pb_str(pairs[i].value);
-		at[i] = &e[i];
-	}
-	t->external_data = at;
-	t->n_external_data = 3;
-	t->has_data_location = 1;
-	t->data_location = LOCATION_EXTERNAL;
-	return put_message(b, GRAPH_INITIALIZER, &t->base);
-}
-
-/* Everything of the initializer that stands before its payload, and how many
- * bytes of payload follow. */
 static int put_init(struct buf *b, const struct stage_graph_init *init,
 	const struct stage_onnx_options *o, uint64_t *ret_payload)
 {
-	struct buf raw_buf = BUF_INIT(32), *raw = &raw_buf;
-	Stage__Onnx__Tensor t = STAGE__ONNX__TENSOR__INIT;
-	int64_t dims[STAGE_RANK_MAX];
-	int err;
+	struct stage_onnx_outside where;
 
-	for (unsigned i = 0; i < init->rank; i++)
-		dims[i] = (int64_t)init->dim[i];
-	t.dims = dims;
-	t.n_dims = init->rank;
-	t.has_data_type = 1;
-	t.data_type = (int)init->dtype;
-	t.name = pb_str(init->value);
-	*ret_payload = 0;
-	if (is_external(init, o))
-		return put_external(b, &t, init);
-	*ret_payload = init->len;
-	err = put_head(raw, TENSOR_RAW_DATA, init->len);
-	if (!err)
-		err = put_head(b, GRAPH_INITIALIZER,
-			protobuf_c_message_get_packed_size(&t.base) +
-			raw->len + init->len);
-	if (!err)
-		err = put_fields(b, &t.base);
-	if (!err)
-		err = buf_append(b, raw->data, raw->len);
-	buf_done(raw);
-	return err;
+	if (!is_external(init, o))
+		return stage_onnx_put_init(b, init, NULL, ret_payload);
+	where = (struct stage_onnx_outside){ path_base(init->path),
+		init->off, init->len };
+	return stage_onnx_put_init(b, init, &where, ret_payload);
 }
 
 static int by_place(const void *a, const void *b)
@@ -354,15 +167,18 @@ static int pack_graph(struct model *m)
 	int err = 0;
 
 	for (size_t i = 0; !err && i < g->n_nodes; i++)
-		err = put_node(&m->nodes, &g->nodes[i]);
+		err = stage_onnx_put_node(&m->nodes, &g->nodes[i]);
 	if (!err)
-		err = put_head(&m->nodes, GRAPH_NAME, strlen(g->name));
+		err = stage_onnx_put_head(&m->nodes, ONNX_GRAPH_NAME,
+			strlen(g->name));
 	if (!err)
 		err = buf_append_str(&m->nodes, g->name);
 	for (size_t i = 0; !err && i < g->n_inputs; i++)
-		err = put_port(&m->ports, GRAPH_INPUT, &g->inputs[i]);
+		err = stage_onnx_put_port(&m->ports, ONNX_GRAPH_INPUT,
+			&g->inputs[i]);
 	for (size_t i = 0; !err && i < g->n_outputs; i++)
-		err = put_port(&m->ports, GRAPH_OUTPUT, &g->outputs[i]);
+		err = stage_onnx_put_port(&m->ports, ONNX_GRAPH_OUTPUT,
+			&g->outputs[i]);
 	return err;
 }
 
@@ -398,9 +214,9 @@ static int pack_ends(struct model *m)
 	}
 	tail.metadata_props = at;
 	tail.n_metadata_props = n;
-	err = v && at ? put_fields(&m->head, &head.base) : -ENOMEM;
+	err = v && at ? stage_onnx_put_fields(&m->head, &head.base) : -ENOMEM;
 	if (!err)
-		err = put_fields(&m->tail, &tail.base);
+		err = stage_onnx_put_fields(&m->tail, &tail.base);
 	free(v);
 	free(at);
 	return err;
@@ -442,18 +258,12 @@ static int emit_init(struct model *m, const struct stage_graph_init *init,
 	source = stage_recipe_source(r, init->path, init->file_size);
 	if (source < 0)
 		return source;
-	if (!init->how.xform)
-		return stage_recipe_copy(r, (unsigned)source, init->off,
-			payload);
-	payload += stage_recipe_size(r);
-	err = stage_recipe_xform(r, (unsigned)source, init->off, init->n,
-		&init->how);
-	return err ? err : payload == stage_recipe_size(r) ? 0 : -EINVAL;
+	return stage_recipe_copy(r, (unsigned)source, init->off, payload);
 }
 
 static int emit_model(struct model *m, struct stage_recipe *r)
 {
-	int err = put_head(&m->head, MODEL_GRAPH, m->graph_len);
+	int err = stage_onnx_put_head(&m->head, ONNX_MODEL_GRAPH, m->graph_len);
 
 	if (!err)
 		err = stage_recipe_inline(r, m->head.data, m->head.len);

@@ -4,6 +4,7 @@
  *   "omnircp\n"  u32 version  u32 sources  u64 extents  u64 pool  u64 size
  *   source:      u64 size  u32 length  path
  *   extent:      u8 kind  u32 source  u64 off  u64 len  u8 xform  u8 from
+ *                u16 group
  *   pool bytes
  *   u64 XXH3 of everything before
  *
@@ -22,8 +23,8 @@
 
 #define MAGIC "omnircp\n"
 #define MAGIC_LEN 8
-#define FORMAT_VERSION 2
-#define EXTENT_LEN 23
+#define FORMAT_VERSION 3
+#define EXTENT_LEN 25
 #define SOURCE_MIN 12
 
 /* EXTENT_LEN bytes at a time: a million extents are no million appends. */
@@ -34,6 +35,8 @@ static int write_extent(const struct stage_extent *e, struct buf *ret)
 	rec[0] = e->kind;
 	rec[21] = e->xform;
 	rec[22] = e->from;
+	rec[23] = (uint8_t)e->group;
+	rec[24] = (uint8_t)(e->group >> 8);
 	for (unsigned k = 0; k < 4; k++)
 		rec[1 + k] = (uint8_t)(e->source >> (8 * k));
 	for (unsigned k = 0; k < 8; k++) {
@@ -135,6 +138,7 @@ static int parse_extents(struct stage_recipe *r, struct bytes *b, uint64_t n)
 		e->len = bytes_le64(b);
 		e->xform = bytes_u8(b);
 		e->from = bytes_u8(b);
+		e->group = bytes_le16(b);
 	}
 	return b->bad ? -EBADMSG : 0;
 }

@@ -1,10 +1,13 @@
 /*
- * Computed extents. An element of the source becomes an element of the output
- * and depends on nothing else, so that any part can be computed from the
- * elements it touches: there is no state, and no pass over a tensor before its
- * first byte.
+ * Computed extents. A unit of the source, which is an element or a group of
+ * elements that lie together, becomes a unit of the output and depends on
+ * nothing else, so that any part can be computed from the units it touches:
+ * there is no state, and no pass over a tensor before its first byte. That is
+ * why int8 has a scale for each group and not for each row: the scales, and
+ * the numbers they scale, are each computed from the same bytes when they are
+ * read.
  *
- * A read goes through the elements in steps of some 256 KiB of the source, one
+ * A read goes through the units in steps of some 256 KiB of the source, one
  * after the other, whatever its length. Where the source answers at once the
  * steps are a loop; where it answers later, the next step starts in its
  * callback. The arithmetic there is a fraction of a millisecond a step.
@@ -75,11 +78,11 @@ static uint16_t to_f16(float f)
 	return (uint16_t)(sign | a >> 13);
 }
 
-/* ---- elements -------------------------------------------------------------- */
+/* ---- units ----------------------------------------------------------------- */
 
-uint64_t stage_xform_in(const struct stage_extent *e)
+static uint64_t element(enum stage_dtype from)
 {
-	switch ((enum stage_dtype)e->from) {
+	switch (from) {
 	case STAGE_F32:
 		return 4;
 	case STAGE_F16:
@@ -90,9 +93,37 @@ uint64_t stage_xform_in(const struct stage_extent *e)
 	}
 }
 
+/* Elements; 0: no computation we know. */
+static uint64_t unit(const struct stage_extent *e)
+{
+	switch ((enum stage_xform)e->xform) {
+	case STAGE_TO_F16:
+		return e->group ? 0 : 1;
+	case STAGE_TO_I8:
+	case STAGE_TO_SCALE:
+		return e->group <= STAGE_GROUP_MAX ? e->group : 0;
+	default:
+		return 0;
+	}
+}
+
+uint64_t stage_xform_in(const struct stage_extent *e)
+{
+	return unit(e) * element((enum stage_dtype)e->from);
+}
+
 uint64_t stage_xform_out(const struct stage_extent *e)
 {
-	return e->xform == STAGE_TO_F16 ? 2 : 0;
+	switch ((enum stage_xform)e->xform) {
+	case STAGE_TO_F16:
+		return 2;
+	case STAGE_TO_I8:
+		return e->group;
+	case STAGE_TO_SCALE:
+		return 4;
+	default:
+		return 0;
+	}
 }
 
 void stage_xform_range(const struct stage_extent *e, uint64_t off,
@@ -123,13 +154,58 @@ static void load(enum stage_dtype from, const uint8_t *in, size_t n,
 	}
 }
 
-/* `out` lies anywhere too. */
-static void compute(const float *x, size_t n, uint8_t *out)
+/* What the elements of a group are multiples of. An element that is infinite
+ * counts as the largest number: masks are made of it. */
+static float scale_of(const float *x, size_t n)
+{
+	uint32_t most = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t a = bits_of(x[i]) & 0x7fffffff;
+
+		most = a > most ? a : most;
+	}
+	if (most == 0x7f800000)
+		most = 0x7f7fffff;
+	return of_bits(most) / 127;
+}
+
+static int8_t to_i8(float x, float scale)
+{
+	float q = scale > 0 ? x / scale : 0;	/* NaN gives 0 */
+
+	q = q > 127 ? 127 : q < -127 ? -127 : q;
+	/* Adding 1.5 * 2^23 leaves no bits for a fraction. */
+	return (int8_t)((q + 0x1.8p23f) - 0x1.8p23f);
+}
+
+/* A group of n. */
+static void compute_group(const struct stage_extent *e, const float *x,
+	uint8_t *out)
+{
+	float scale = scale_of(x, e->group);
+
+	if (e->xform == STAGE_TO_SCALE) {
+		memcpy(out, &scale, sizeof(scale));
+		return;
+	}
+	for (size_t i = 0; i < e->group; i++)
+		out[i] = (uint8_t)to_i8(x[i], scale);
+}
+
+/* n units; `out` lies anywhere too. */
+static void compute(const struct stage_extent *e, const float *x, size_t n,
+	uint8_t *out)
 {
 	for (size_t i = 0; i < n; i++) {
-		uint16_t h = to_f16(x[i]);
+		if (e->xform == STAGE_TO_F16) {
+			uint16_t h = to_f16(x[i]);
 
-		memcpy(out + 2 * i, &h, 2);
+			memcpy(out + 2 * i, &h, 2);
+		} else {
+			compute_group(e, x + i * e->group,
+				out + i * stage_xform_out(e));
+		}
 	}
 }
 
@@ -140,15 +216,15 @@ struct job {
 	struct src *source;
 	struct src_read *parent;
 	struct stage_extent e;
-	uint64_t in, out;	/* bytes of an element */
-	uint64_t next, end;	/* elements; next is the first of r */
-	uint64_t step;		/* elements of one read, at most */
+	uint64_t in, out;	/* bytes of a unit */
+	uint64_t next, end;	/* units; next is the first of r */
+	uint64_t step;		/* units of one read, at most */
 	float *x;		/* the elements of one compute() */
-	uint8_t *bytes;		/* `step` elements of the source */
+	uint8_t *bytes;		/* `step` units of the source */
 };
 
-/* n elements from element i on: what the parent wants of them, which is all of
- * them or a part of one. */
+/* n units from unit i on: what the parent wants of them, which is all of them
+ * or a part of one. */
 static void put(struct job *j, uint64_t i, uint64_t n, const uint8_t *in)
 {
 	const struct src_read *p = j->parent;
@@ -156,19 +232,19 @@ static void put(struct job *j, uint64_t i, uint64_t n, const uint8_t *in)
 	uint64_t a = start > p->off ? start : p->off;
 	uint64_t b = end < p->off + p->len ? end : p->off + p->len;
 	uint8_t *to = (uint8_t *)p->buf + (a - p->off);
-	uint8_t one[2];
+	uint8_t one[STAGE_GROUP_MAX];
 
-	load((enum stage_dtype)j->e.from, in, (size_t)n, j->x);
+	load((enum stage_dtype)j->e.from, in, (size_t)(n * unit(&j->e)), j->x);
 	if (b - a == end - start) {
-		compute(j->x, (size_t)n, to);
+		compute(&j->e, j->x, (size_t)n, to);
 		return;
 	}
-	compute(j->x, 1, one);
+	compute(&j->e, j->x, 1, one);
 	memcpy(to, one + (a - start), b - a);
 }
 
-/* How many elements from element i on go into the buffer at once: all that are
- * wanted whole, or one. */
+/* How many units from unit i on go into the buffer at once: all that are wanted
+ * whole, or one. */
 static uint64_t together(const struct job *j, uint64_t i, uint64_t n)
 {
 	const struct src_read *p = j->parent;
@@ -231,14 +307,15 @@ static void step_done(struct src_read *r, int err)
 	parent->done(parent, err);
 }
 
-/* Memory for n elements, or for as many as a step has. */
+/* Memory for n units, or for as many as a step has. */
 static struct job *job_new(const struct stage_extent *e, uint64_t n)
 {
 	uint64_t in = stage_xform_in(e), step = STEP_LEN / in;
 	struct job *j;
 
 	step = n < step ? n : step;
-	j = malloc(sizeof(*j) + (size_t)step * (sizeof(*j->x) + (size_t)in));
+	j = malloc(sizeof(*j) + (size_t)step *
+		(sizeof(*j->x) * (size_t)unit(e) + (size_t)in));
 	if (!j)
 		return NULL;
 	j->e = *e;
@@ -246,7 +323,7 @@ static struct job *job_new(const struct stage_extent *e, uint64_t n)
 	j->out = stage_xform_out(e);
 	j->step = step;
 	j->x = (float *)(void *)(j + 1);
-	j->bytes = (uint8_t *)(j->x + step);
+	j->bytes = (uint8_t *)(j->x + step * unit(e));
 	return j;
 }
 

@@ -164,7 +164,7 @@ static const char *xform_fault(const struct stage_extent *e, uint64_t size)
 	if (!in || !out)
 		return "is of no computation we know";
 	if (e->len % out)
-		return "ends inside an element";
+		return "ends inside an element or group";
 	return !size_mul(e->len / out, in, &len) &&
 		size_inside(e->off, len, size) ? NULL :
 		"lies outside its source";
@@ -174,11 +174,13 @@ int stage_recipe_xform(struct stage_recipe *r, unsigned source, uint64_t off,
 	uint64_t n, const struct stage_extent *how)
 {
 	struct stage_extent e = { .off = off, .source = source,
-		.kind = STAGE_XFORM, .xform = how->xform, .from = how->from };
+		.kind = STAGE_XFORM, .xform = how->xform, .from = how->from,
+		.group = how->group };
+	uint64_t group = e.group ? e.group : 1;
 	int err;
 
-	if (source >= r->n_sources ||
-	    size_mul(n, stage_xform_out(&e), &e.len) ||
+	if (source >= r->n_sources || n % group ||
+	    size_mul(n / group, stage_xform_out(&e), &e.len) ||
 	    xform_fault(&e, r->sources[source].size))
 		return -EINVAL;
 	if (!n)
@@ -219,7 +221,7 @@ static const char *extent_fault(const struct stage_recipe *r,
 {
 	if (!e->len)
 		return "is empty";
-	if (e->kind != STAGE_XFORM && (e->xform || e->from))
+	if (e->kind != STAGE_XFORM && (e->xform || e->from || e->group))
 		return "has a computation and is none";
 	switch (e->kind) {
 	case STAGE_INLINE:

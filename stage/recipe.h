@@ -1,6 +1,5 @@
 /*
- * A recipe's inside, for recipe.c, recipe-io.c, recipe-src.c and recipe-xform.c
- * alone.
+ * A recipe's inside, for recipe.c and recipe-*.c alone.
  *
  *   extents  [INLINE off 0][REF src 0][INLINE off 40][ZERO] ...  output order
  *   pool     the bytes of all INLINE extents, one behind the other
@@ -35,8 +34,8 @@ struct stage_recipe {
 	uint64_t size;		/* sum of v[].len */
 };
 
-/* Of an XFORM extent: bytes of an element in the source, and of what becomes
- * of it. 0: the extent names no computation we know. */
+/* Of an XFORM extent: bytes of an element, or group of them, in the source, and
+ * of what becomes of it. 0: the extent names no computation we know. */
 uint64_t stage_xform_in(const struct stage_extent *e);
 uint64_t stage_xform_out(const struct stage_extent *e);
 /* The bytes of the source that [off, off+len) of a checked extent's output

@@ -14,6 +14,7 @@
 #include "stage/blueprint-ast.h"
 #include "stage/library.h"
 #include "stage/stager.h"
+#include "stage/variant.h"
 #include "stage/work.h"
 
 static const struct stage_stager *const stagers[] = {
@@ -84,6 +85,15 @@ char *stage_families_json(struct stage *s)
 
 /* ---- layout ---------------------------------------------------------------- */
 
+/* Has the repository something of its own at a path? A directory may be both
+ * its own and staged. */
+static bool is_own(const struct stage_repo *repo, const char *path,
+	enum listing_kind kind)
+{
+	return listing_find(repo->listing, path) ||
+		(kind == LISTING_FILE && listing_is_dir(repo->listing, path));
+}
+
 /* Drops what the repository has itself. */
 static int add_missing(const struct stage_repo *repo,
 	const struct listing *all, struct listing *ret)
@@ -93,7 +103,7 @@ static int add_missing(const struct stage_repo *repo,
 	for (size_t i = 0; i < all->n && !r; i++) {
 		const struct listing_entry *e = &all->v[i];
 
-		if (!listing_find(repo->listing, e->path))
+		if (!is_own(repo, e->path, e->kind))
 			r = listing_add(ret, e->path, e->kind, e->size,
 				&e->id);
 	}
@@ -109,6 +119,8 @@ int stage_layout(struct stage *s, const struct stage_repo *repo,
 	(void) s;
 	for (size_t i = 0; i < N_STAGERS && !r; i++)
 		r = stagers[i]->layout(repo, &all);
+	if (!r)
+		r = stage_variant_layout(repo, NULL, &all);
 	if (!r)
 		r = add_missing(repo, &all, ret);
 	if (!r)
@@ -187,6 +199,8 @@ int stage_names(struct stage *s, const struct stage_input *in,
 			r = add_laid_out(stagers[i], &in->repo, dir, &all);
 	}
 	if (!r)
+		r = stage_variant_layout(&in->repo, dir, &all);
+	if (!r)
 		r = add_missing(&in->repo, &all, ret);
 	if (!r)
 		listing_sort(ret);
@@ -198,6 +212,20 @@ int stage_names(struct stage *s, const struct stage_input *in,
 
 /* ---- keys and plans -------------------------------------------------------- */
 
+/* Who makes what is at a path. */
+struct maker {
+	const struct stage_stager *stager;	/* NULL: nobody, or, of a
+						 * variant, the repository */
+	enum stage_form form;	/* of base; STAGE_FORMS: no variant */
+	char *base;
+};
+
+static void maker_done(struct maker *m)
+{
+	free(m->base);
+}
+#define cleanup_maker __attribute__((cleanup(maker_done)))
+
 static const struct stage_stager *stager_of(const struct stage_repo *repo,
 	const char *path)
 {
@@ -207,14 +235,60 @@ static const struct stage_stager *stager_of(const struct stage_repo *repo,
 	return NULL;
 }
 
-/* Does what is at path depend on this file? */
-static bool depends(const struct stage_stager *stager,
-	const struct stage_repo *repo, const char *path, const char *file)
+/* A variant is one even where a stager would take its name for that of a
+ * model; weights are its own business. -ENOENT: nobody does. */
+static int maker_of(const struct stage_repo *repo, const char *path,
+	struct maker *ret)
+{
+	const struct listing_entry *own;
+	int r = 0;
+
+	*ret = (struct maker){ .form = STAGE_FORMS };
+	if (is_own(repo, path, LISTING_FILE))
+		return -ENOENT;
+	r = stage_variant_of(path, &ret->form, &ret->base);
+	if (r)
+		return r;
+	if (ret->form == STAGE_FORM_WEIGHTS) {
+		ret->stager = stager_of(repo, path);
+		if (ret->stager) {
+			ret->form = STAGE_FORMS;
+			return 0;
+		}
+	}
+	if (ret->form != STAGE_FORMS) {
+		own = listing_find(repo->listing, ret->base);
+		if (own && own->kind == LISTING_FILE)
+			return 0;
+		ret->stager = own ? NULL : stager_of(repo, ret->base);
+		if (ret->stager)
+			return 0;
+		ret->form = STAGE_FORMS;
+	}
+	ret->stager = stager_of(repo, path);
+	return ret->stager ? 0 : -ENOENT;
+}
+
+bool stage_layout_quiet(struct stage *s, const struct stage_repo *repo,
+	const char *path)
+{
+	cleanup_maker struct maker m = { 0 };
+
+	(void) s;
+	return !maker_of(repo, path, &m) && !m.stager;
+}
+
+/* Does what is at path depend on this file? m NULL: path is a directory. */
+static bool depends(const struct maker *m, const struct stage_repo *repo,
+	const char *path, const char *file)
 {
 	bool any = false;
 
-	if (stager)
-		return stager->reads(repo, path, file);
+	if (m && m->stager)
+		return m->stager->reads(repo, m->form == STAGE_FORMS ? path :
+			m->base, file);
+	if (m)
+		return stage_variant_reads(m->base, file);
 	for (size_t i = 0; i < N_STAGERS && !any; i++)
 		any = asks(stagers[i], repo, path) &&
 			stagers[i]->reads(repo, path, file);
@@ -222,7 +296,7 @@ static bool depends(const struct stage_stager *stager,
 }
 
 /* [path, size, algorithm, digest] of each; *ret_named: all have a digest. */
-static json_t *files_read(const struct stage_stager *stager,
+static json_t *files_read(const struct maker *m,
 	const struct stage_repo *repo, const char *path, bool *ret_named)
 {
 	json_t *files = json_array();
@@ -233,7 +307,7 @@ static json_t *files_read(const struct stage_stager *stager,
 		char hex[OBJID_HEX_MAX];
 
 		if (e->kind != LISTING_FILE ||
-		    !depends(stager, repo, path, e->path))
+		    !depends(m, repo, path, e->path))
 			continue;
 		objid_hex(&e->id, hex);
 		*ret_named = *ret_named && e->id.alg != OBJID_NONE;
@@ -249,23 +323,25 @@ static json_t *files_read(const struct stage_stager *stager,
 int stage_key(struct stage *s, const struct stage_repo *repo,
 	const char *revision, const char *path, char ret[65])
 {
-	const struct stage_stager *stager = stager_of(repo, path);
+	cleanup_maker struct maker m = { 0 };
 	cleanup_json json_t *files = NULL;
 	cleanup_json json_t *all = NULL;
 	cleanup_free char *text = NULL;
 	char hex[OBJID_HEX_MAX];
 	struct objid id;
 	bool named;
+	int r = maker_of(repo, path, &m);
 
-	if (!stager && !stage_asks(s, repo, path))
-		return -ENOENT;
-	files = files_read(stager, repo, path, &named);
+	if (r && (r != -ENOENT || !stage_asks(s, repo, path)))
+		return r;
+	files = files_read(r ? NULL : &m, repo, path, &named);
 	if (!files)
 		return -ENOMEM;
 	all = json_pack("{s:i, s:s, s:i, s:s, s:s, s:s, s:O}",
 		"version", STAGE_VERSION, "blueprints", s->digest,
 		"opset", (int)s->opset,
-		"stager", stager ? stager->name : "names", "path", path,
+		"stager", m.stager ? m.stager->name : r ? "names" : "variant",
+		"path", path,
 		"revision", named || !revision ? "" : revision,
 		"files", files);
 	text = all ? json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
@@ -280,15 +356,18 @@ int stage_key(struct stage *s, const struct stage_repo *repo,
 int stage_plan(struct stage *s, const struct stage_input *in,
 	const char *path, struct stage_recipe **ret, struct error *why)
 {
-	const struct stage_stager *stager = stager_of(&in->repo, path);
 	struct stage_recipe *recipe = NULL;
-	int r;
+	cleanup_maker struct maker m = { 0 };
+	int r = maker_of(&in->repo, path, &m);
 
-	if (!stager)
-		return error_set(why, -ENOENT, "%s is not staged", path);
-	if (s->workers)
+	if (r == -ENOENT)
+		return error_set(why, r, "%s is not staged", path);
+	if (!r && s->workers)
 		return stage_work_plan(s, in, path, ret, why);
-	r = stager->plan(s, in, path, &recipe, why);
+	if (!r && m.form != STAGE_FORMS)
+		r = stage_variant_plan(s, in, m.form, m.base, &recipe, why);
+	else if (!r)
+		r = m.stager->plan(s, in, path, &recipe, why);
 	if (!r)
 		r = stage_recipe_check(recipe, why);
 	if (r) {

@@ -28,11 +28,19 @@ enum stage_extent_kind {
 	STAGE_XFORM,	/* computed from a source, see enum stage_xform */
 };
 
-/* What is computed from floating-point numbers, each for itself. */
+/* What is computed from floating-point numbers: from each for itself, or from
+ * each group of as many as the extent says, which lie one behind the other. */
 enum stage_xform {
 	STAGE_TO_F16 = 1,	/* 2 bytes an element: to nearest even, finite
 				 * values at most 65504 */
+	STAGE_TO_I8 = 2,	/* 1 byte an element: divided by the scale of
+				 * its group, to nearest even, -127 to 127 */
+	STAGE_TO_SCALE = 3,	/* f32, one a group: the largest magnitude in
+				 * it, at most FLT_MAX, divided by 127; NaN
+				 * when one element is */
 };
+
+#define STAGE_GROUP_MAX 1024	/* elements */
 
 struct stage_extent {
 	uint64_t len;		/* bytes, > 0 */
@@ -43,6 +51,8 @@ struct stage_extent {
 	uint8_t xform;		/* XFORM: enum stage_xform; else 0 */
 	uint8_t from;		/* XFORM: enum stage_dtype, F32, F16 or BF16;
 				 * else 0 */
+	uint16_t group;		/* TO_I8, TO_SCALE: elements, at most
+				 * STAGE_GROUP_MAX; else 0 */
 };
 
 struct stage_recipe;
@@ -61,8 +71,9 @@ int stage_recipe_inline(struct stage_recipe *r, const void *data, size_t len);
 int stage_recipe_copy(struct stage_recipe *r, unsigned source, uint64_t off,
 	uint64_t len);
 int stage_recipe_zero(struct stage_recipe *r, uint64_t len);
-/* Computed from n elements, which lie at off; of `how`, xform and from count.
- * -EINVAL: outside the source, or what stage_recipe_check() would refuse. */
+/* Computed from n elements, which lie at off; of `how`, xform, from and group
+ * count. -EINVAL: outside the source, or what stage_recipe_check() would
+ * refuse. */
 int stage_recipe_xform(struct stage_recipe *r, unsigned source, uint64_t off,
 	uint64_t n, const struct stage_extent *how);
 
@@ -124,6 +135,12 @@ int stage_layout(struct stage *s, const struct stage_repo *repo,
  * (it is staged). */
 const char *stage_layout_original(struct stage *s,
 	const struct stage_repo *repo, const char *path);
+
+/* Is a path of the layout better not shown in a directory? So it is with what
+ * is made of the repository's own ONNX files: to tell how large it is takes
+ * reading all through them, which `ls` must not do to a tree of models. */
+bool stage_layout_quiet(struct stage *s, const struct stage_repo *repo,
+	const char *path);
 
 /* Does it take bytes of the repository to tell which staged files `dir` has?
  * Then stage_names() says so; the layout has those most of its kind have. */

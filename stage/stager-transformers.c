@@ -4,10 +4,9 @@
  * of the weights, and modules.json what stands behind the model.
  *
  *	pytorch/model.onnx		the graph with its weights; from 2 GiB
- *					on the graph alone, as below
- *	pytorch/model_fp16.onnx		the same with weights in half precision
- *	pytorch/model_skeleton.onnx	the graph; its external data are
- *	pytorch/<weights>		the weight files, shown again beside it
+ *					on the graph alone
+ *	pytorch/<weights>		the weight files, shown again beside it,
+ *					which are external data then
  *	pytorch/weights.safetensors	the weights, when they have another form
  *
  * A task that takes several graphs has those of each in place of "model":
@@ -31,19 +30,7 @@
 #define SAFETENSORS DIR_NAME "/weights.safetensors"
 #define PART_MAX 128		/* bytes of a part's name */
 
-/* What is staged of each part. */
-enum what {
-	MODEL,
-	MODEL_F16,
-	SKELETON,
-	N_WHAT,
-};
-
-static const char *const endings[N_WHAT] = {
-	[MODEL] = ".onnx",
-	[MODEL_F16] = "_fp16.onnx",
-	[SKELETON] = "_skeleton.onnx",
-};
+#define ENDING ".onnx"
 
 /* ---- which weights --------------------------------------------------------- */
 
@@ -114,14 +101,10 @@ static int add_file(struct listing *l, const char *path)
 static int add_part(struct listing *l, const char *part)
 {
 	char path[sizeof(DIR_NAME) + PART_MAX + 32];
-	int r = 0;
 
-	for (enum what w = 0; w < N_WHAT && !r; w++) {
-		(void) snprintf(path, sizeof(path), DIR_NAME "/%.*s%s",
-			PART_MAX, part, endings[w]);
-		r = add_file(l, path);
-	}
-	return r;
+	(void) snprintf(path, sizeof(path), DIR_NAME "/%.*s" ENDING, PART_MAX,
+		part);
+	return add_file(l, path);
 }
 
 /* The weights, in their form and as safetensors. */
@@ -186,28 +169,21 @@ static bool is_part(const char *name, size_t len)
 	return len > 0 && len <= PART_MAX;
 }
 
-/* pytorch/PART_fp16.onnx: which part, into ret of PART_MAX + 1 bytes. N_WHAT:
- * nothing like it. */
-static enum what what_of(const char *path, char *ret)
+/* pytorch/PART.onnx: which part, into ret of PART_MAX + 1 bytes. */
+static bool part_of(const char *path, char *ret)
 {
 	const char *base = path + strlen(DIR_NAME "/");
-	size_t len;
+	size_t len, tail = strlen(ENDING);
 
 	if (strncmp(path, DIR_NAME "/", strlen(DIR_NAME "/")) != 0)
-		return N_WHAT;
+		return false;
 	len = strlen(base);
-	for (enum what w = N_WHAT; w-- > 0;) {
-		size_t tail = strlen(endings[w]);
-
-		if (len < tail || strcmp(base + len - tail, endings[w]) != 0)
-			continue;
-		if (!is_part(base, len - tail))
-			return N_WHAT;
-		memcpy(ret, base, len - tail);
-		ret[len - tail] = '\0';
-		return w;
-	}
-	return N_WHAT;
+	if (len < tail || strcmp(base + len - tail, ENDING) != 0 ||
+	    !is_part(base, len - tail))
+		return false;
+	memcpy(ret, base, len - tail);
+	ret[len - tail] = '\0';
+	return true;
 }
 
 static bool transformers_stages(const struct stage_repo *repo,
@@ -218,7 +194,7 @@ static bool transformers_stages(const struct stage_repo *repo,
 
 	if (!f || listing_find(repo->listing, path))
 		return false;
-	return what_of(path, part) < N_WHAT ||
+	return part_of(path, part) ||
 		(!f->safetensors && !strcmp(path, SAFETENSORS));
 }
 
@@ -471,42 +447,21 @@ static int check_beside(const struct stage_input *in, const struct plan *p,
 	return 0;
 }
 
-/* The graph with its weights in another form. Computed weights lie in no file,
- * so there is no external form of it. */
-static int write_variant(const struct plan *p, enum stage_variant kind,
-	const struct stage_onnx_options *o, struct stage_recipe **ret,
-	struct error *why)
-{
-	struct stage_graph *g = NULL;
-	int r = stage_graph_variant(p->graph, kind, &g, why);
-
-	if (!r)
-		r = stage_onnx_write(g, o, ret, why);
-	stage_graph_free(g);
-	return r;
-}
-
 static int write_model(const struct stage *s, const struct stage_input *in,
-	const struct plan *p, enum what what, struct stage_recipe **ret,
-	struct error *why)
+	const struct plan *p, struct stage_recipe **ret, struct error *why)
 {
 	bool timm = !strcmp(p->library, "timm");
 	const char *metadata[] = {
 		timm ? "library" : "model_type", timm ? p->library : p->type,
 		"architecture", p->arch, "task",
-		p->sentence ? "sentence-similarity" : p->task,
-		what == MODEL_F16 ? "weights" : NULL, "float16", NULL,
+		p->sentence ? "sentence-similarity" : p->task, NULL,
 	};
 	struct stage_onnx_options o = {
-		.opset = s->opset, .external = what == SKELETON,
-		.producer_version = PACKAGE_VERSION, .metadata = metadata,
+		.opset = s->opset, .producer_version = PACKAGE_VERSION,
+		.metadata = metadata,
 	};
-	int r = -EFBIG;
+	int r = stage_onnx_write(p->graph, &o, ret, why);
 
-	if (what == MODEL_F16)
-		return write_variant(p, STAGE_VARIANT_F16, &o, ret, why);
-	if (what == MODEL)
-		r = stage_onnx_write(p->graph, &o, ret, why);
 	if (r != -EFBIG)
 		return r;
 	o.external = true;
@@ -531,15 +486,16 @@ static int transformers_plan(const struct stage *s,
 	struct stage_recipe **ret, struct error *why)
 {
 	char part[PART_MAX + 1];
-	enum what what = what_of(path, part);
 	struct plan p = { 0 };
 	int r;
 
 	if (!strcmp(path, SAFETENSORS))
 		return plan_safetensors(in, ret, why);
+	if (!part_of(path, part))
+		return error_set(why, -ENOENT, "%s is not staged", path);
 	r = make_graph(s, in, part, &p, why);
 	if (!r)
-		r = write_model(s, in, &p, what, ret, why);
+		r = write_model(s, in, &p, ret, why);
 	plan_done(&p);
 	return r;
 }

@@ -24,10 +24,26 @@ static bool holds(const struct stage_window *w, uint64_t off, size_t len)
 	return off >= w->off && size_inside(off - w->off, len, w->len);
 }
 
+/* How many bytes to read from off on. */
+static size_t amount(struct stage_window *w, uint64_t off, size_t len)
+{
+	uint64_t left = w->src->size - off;
+	size_t n = w->room;
+
+	if (w->ahead) {
+		w->ahead = off >= w->off && off <= w->off + w->len ?
+			2 * w->ahead : STAGE_WINDOW_JUMP;
+		if (w->ahead > w->room)
+			w->ahead = w->room;
+		n = w->ahead < len ? len : w->ahead;
+	}
+	return left < n ? (size_t)left : n;
+}
+
 int stage_window_get(struct stage_window *w, uint64_t off, size_t len,
 	const uint8_t **ret)
 {
-	uint64_t left;
+	size_t n;
 	int err;
 
 	if (!size_inside(off, len, w->src->size))
@@ -35,14 +51,13 @@ int stage_window_get(struct stage_window *w, uint64_t off, size_t len,
 	if (len > w->room)
 		return -EINVAL;
 	if (!holds(w, off, len)) {
-		left = w->src->size - off;
+		n = amount(w, off, len);
 		w->len = 0;
-		err = src_read_wait(w->src, off, w->buf,
-			left < w->room ? (size_t)left : w->room);
+		err = src_read_wait(w->src, off, w->buf, n);
 		if (err)
 			return err;
 		w->off = off;
-		w->len = left < w->room ? (size_t)left : w->room;
+		w->len = n;
 	}
 	*ret = w->buf + (off - w->off);
 	return 0;

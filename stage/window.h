@@ -17,9 +17,13 @@ struct stage_window {
 	size_t room;		/* bytes of buf */
 	uint64_t off;		/* of buf[0] in src */
 	size_t len;		/* bytes of buf that are filled */
+	size_t ahead;		/* bytes read at once, at least what is asked
+				 * for; 0: all of the buffer. Doubled while
+				 * reads go on where the last one ended */
 };
 
 #define STAGE_WINDOW_ROOM 65536
+#define STAGE_WINDOW_JUMP 1024	/* ahead, after a jump */
 
 int stage_window_init(struct stage_window *w, struct src *src, size_t room);
 /* len <= room bytes at off, in place until the next call. Reads ahead to fill

@@ -6,19 +6,19 @@ import struct
 import sys
 
 INLINE, REF, ZERO, XFORM = range(4)
-TO_F16 = 1
+TO_F16, TO_I8, TO_SCALE = 1, 2, 3
 F32, F16, BF16 = 1, 10, 16
 
 
-def recipe(name, sources, extents, pool=b"", size=None, version=2):
+def recipe(name, sources, extents, pool=b"", size=None, version=3):
     out = b"omnircp\n" + struct.pack(
         "<IIQQQ", version, len(sources), len(extents), len(pool),
         sum(e[3] for e in extents) if size is None else size)
     for path, n in sources:
         out += struct.pack("<QI", n, len(path)) + path
     for e in extents:
-        e = tuple(e) + (0, 0)[len(e) - 4:]
-        out += struct.pack("<BIQQBB", *e)
+        e = tuple(e) + (0, 0, 0)[len(e) - 4:]
+        out += struct.pack("<BIQQBBH", *e)
     with open(os.path.join(sys.argv[1], name), "wb") as f:
         f.write(out + pool + bytes(8))
 
@@ -41,6 +41,14 @@ recipe("bad-twice", [(b"x", 10), (b"x", 10)], [])
 recipe("good-xform", [(b"x", 4000)],
        [(XFORM, 0, 3, 200, TO_F16, F32), (XFORM, 0, 5, 14, TO_F16, BF16),
         (XFORM, 0, 7, 98, TO_F16, F16)])
+recipe("good-groups", [(b"x", 400)],
+       [(XFORM, 0, 0, 96, TO_I8, F32, 32), (XFORM, 0, 0, 12, TO_SCALE, F32, 32),
+        (XFORM, 0, 8, 9, TO_I8, BF16, 9)])
+recipe("bad-group-none", [(b"x", 400)], [(XFORM, 0, 0, 96, TO_I8, F32)])
+recipe("bad-group-part", [(b"x", 400)], [(XFORM, 0, 0, 95, TO_I8, F32, 32)])
+recipe("bad-group-long", [(b"x", 8000)],
+       [(XFORM, 0, 0, 1025, TO_I8, F32, 1025)])
+recipe("bad-group-f16", [(b"x", 400)], [(XFORM, 0, 0, 64, TO_F16, F32, 32)])
 recipe("bad-xform-inside", [(b"x", 400)], [(XFORM, 0, 0, 3, TO_F16, F32)])
 recipe("bad-xform-type", [(b"x", 400)], [(XFORM, 0, 0, 4, TO_F16, 7)])
 recipe("bad-xform-kind", [(b"x", 400)], [(XFORM, 0, 0, 4, 2, F32)])

@@ -75,7 +75,9 @@ def listings(m):
     check("pytorch" not in os.listdir(m.hf("org/data")), "no weights, yet "
           "pytorch/ is listed")
     staged = os.listdir(m.hf(MINILM, "pytorch"))
-    for n in ("model.onnx", "model_fp16.onnx", "model_skeleton.onnx",
+    for n in ("model.onnx", "model_fp16.onnx", "model_int8.onnx",
+              "model_skeleton.onnx", "model_external.onnx",
+              "model_external.onnx_data", "model_trainable.onnx",
               "model.safetensors"):
         check(n in staged, n, "is not in", staged)
     # What has been touched is listed from then on.

@@ -463,6 +463,15 @@ const char *stage_layout_original(struct stage *s,
 		"model.safetensors";
 }
 
+bool stage_layout_quiet(struct stage *s, const struct stage_repo *repo,
+	const char *path)
+{
+	(void) s;
+	(void) repo;
+	(void) path;
+	return false;
+}
+
 bool stage_asks(struct stage *s, const struct stage_repo *repo,
 	const char *dir)
 {

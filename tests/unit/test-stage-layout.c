@@ -78,7 +78,7 @@ static void listing_of(const char *text, struct listing *ret)
 static void lays_out(struct stage *s, const char *repo, const char *want)
 {
 	struct listing in, out = { 0 };
-	char text[1024] = "";
+	char text[2048] = "";
 	size_t n = 0;
 
 	listing_of(repo, &in);
@@ -99,8 +99,12 @@ static void lays_out(struct stage *s, const char *repo, const char *want)
 	listing_done(&out);
 }
 
-#define VARIANTS "pytorch/model_fp16.onnx"
-#define STAGED "pytorch/model.onnx " VARIANTS " pytorch/model_skeleton.onnx"
+#define VARIANTS_OF(x) x "_external.onnx " x "_external.onnx_data " \
+	x "_fp16.onnx " x "_int8.onnx " x "_skeleton.onnx " x "_trainable.onnx"
+#define VARIANTS VARIANTS_OF("pytorch/model")
+#define STAGED "pytorch/model.onnx " VARIANTS
+/* Of the repository's own files. */
+#define FORMS(x) x "_clean.onnx " VARIANTS_OF(x)
 
 static void test_layout(void)
 {
@@ -111,7 +115,7 @@ static void test_layout(void)
 	lays_out(s, "config.json tf_model.h5", "");
 	lays_out(s, "config.json model.safetensors:5 pytorch_model.bin:6",
 		"pytorch/ pytorch/model.onnx pytorch/model.safetensors:5 "
-		VARIANTS " pytorch/model_skeleton.onnx");
+		VARIANTS);
 	lays_out(s, "config.json pytorch_model.bin:6",
 		"pytorch/ " STAGED " pytorch/pytorch_model.bin:6 "
 		"pytorch/weights.safetensors");
@@ -130,12 +134,23 @@ static void test_layout(void)
 		" pytorch/pytorch_model.bin:6");
 	/* What the repository has itself is left out. */
 	lays_out(s, "config.json model.safetensors:5 pytorch/model.onnx:3 "
-		"onnx/model.onnx:4", "pytorch/ pytorch/model.safetensors:5 "
-		VARIANTS " pytorch/model_skeleton.onnx");
+		"onnx/model.onnx:4", FORMS("onnx/model")
+		" onnx/weights.safetensors pytorch/ "
+		"pytorch/model.safetensors:5 " FORMS("pytorch/model"));
 	lays_out(s, "config.json model.safetensors:5 "
 		"pytorch/model_fp16.onnx:3", "pytorch/ pytorch/model.onnx "
-		"pytorch/model.safetensors:5 pytorch/model_skeleton.onnx");
+		"pytorch/model.safetensors:5 pytorch/model_external.onnx "
+		"pytorch/model_external.onnx_data "
+		"pytorch/model_fp16_skeleton.onnx pytorch/model_int8.onnx "
+		"pytorch/model_skeleton.onnx pytorch/model_trainable.onnx");
 	lays_out(s, "config.json model.safetensors:5 pytorch:3", "");
+	/* ONNX files of its own, wherever they are. */
+	lays_out(s, "model.onnx:3 a/b.onnx:2 a/b_uint8.onnx:1", "a/b.safeten"
+		"sors " FORMS("a/b") " a/b_uint8_skeleton.onnx "
+		FORMS("model") " weights.safetensors");
+	lays_out(s, "x.onnx:3 y.safetensors:1 x_int8.onnx/y:1", "x_clean.onnx "
+		"x_external.onnx x_external.onnx_data x_fp16.onnx "
+		"x_skeleton.onnx x_trainable.onnx");
 	/* SavedModels, at the root and below. */
 	lays_out(s, "saved_model.pb variables/variables.index:2",
 		"tensorflow/ tensorflow/model.pb");
@@ -344,7 +359,7 @@ static void names(const char *config, const char *want)
 	struct listing in, out = { 0 };
 	struct stage_input input = { REPO(&in), open_text, files };
 	struct error why = { 0 };
-	char text[1024] = "", key[65];
+	char text[2048] = "", key[65];
 
 	listing_of("config.json pytorch_model.bin:5 pytorch/second_part.onnx",
 		&in);
@@ -365,18 +380,18 @@ static void names(const char *config, const char *want)
 
 static void test_names(void)
 {
-	static const char one[] = "model.onnx model_fp16.onnx "
-		"model_skeleton.onnx pytorch_model.bin weights.safetensors";
+	static const char one[] = "model.onnx " VARIANTS_OF("model")
+		" pytorch_model.bin " FORMS("second_part")
+		" weights.safetensors";
 
 	names("{\"model_type\": \"tiny\"}", one);
 	/* What cannot be staged has a file that says why. */
 	names("{\"model_type\": \"odd\"}", one);
 	names("{", one);
 	names("{\"model_type\": \"parts\", \"architectures\": "
-		"[\"TwoParts\"]}", "first_part.onnx first_part_fp16.onnx "
-		"first_part_skeleton.onnx pytorch_model.bin "
-		"second_part_fp16.onnx second_part_skeleton.onnx "
-		"weights.safetensors");
+		"[\"TwoParts\"]}", "first_part.onnx " VARIANTS_OF("first_part")
+		" pytorch_model.bin " FORMS("second_part")
+		" weights.safetensors");
 }
 
 /* Each part takes its own weights; together they must take all. */

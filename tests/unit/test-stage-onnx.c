@@ -131,58 +131,6 @@ static void test_external(void)
 	stage_graph_free(g);
 }
 
-/* How often the bytes stand in the file. */
-static unsigned times(struct src *s, const char *bytes, size_t len)
-{
-	char data[4096];
-	unsigned n = 0;
-
-	t_check(s->size <= sizeof(data));
-	t_int(src_read_wait(s, 0, data, s->size), 0);
-	for (size_t i = 0; i + len <= s->size; i++)
-		n += !memcmp(data + i, bytes, len);
-	return n;
-}
-
-/* The matrix in half, a vector and a constant as they are, names kept. */
-static void test_f16(void)
-{
-	/* "ab" … as f32 are 1.6e22 and the like: 65504 in f16. */
-	static const char half[] = "\377\173\377\173\377\173\377\173"
-		"\377\173\377\173";
-	struct stage_graph *g = sample(), *v = NULL;
-	struct stage_tensor vector = { .dtype = STAGE_F32, .rank = 1,
-		.dim = { 1 }, .off = 36, .len = 4 };
-	struct stage_tensor brain = { .dtype = STAGE_BF16, .rank = 1,
-		.dim = { 2 }, .off = 36, .len = 4 };
-	struct stage_recipe *r = NULL;
-	struct error why = { 0 };
-	struct src *s;
-
-	t_int(stage_graph_weight(g, "vector", &vector, "dir/w.bin", 40), 0);
-	t_int(stage_graph_weight(g, "brain", &brain, "dir/w.bin", 40), 0);
-	t_int(stage_graph_variant(g, STAGE_VARIANT_F16, &v, &why), 0);
-	t_int(stage_graph_nodes(v), 2);
-	s = written(v, false, &r);
-	t_int(times(s, half, 12), 1);
-	t_int(times(s, "J\x04""9012", 6), 0);
-	t_int(times(s, "J\x04""2345", 6), 1);	/* raw_data of vector */
-	t_int(times(s, "12345678", 8), 1);
-	t_int(times(s, "w_fp16", 6), 2);
-	t_int(times(s, "Cast", 4), 1);
-	t_int(times(s, "brain_fp16", 10), 0);
-	src_unref(s);
-	stage_recipe_unref(r);
-	stage_graph_free(v);
-	/* A graph that has the name already. */
-	t_int(stage_graph_node(g, "Relu", gemm_out, 1,
-		(const char *const[]){ "w_fp16" }, 1, NULL, 0), 0);
-	v = NULL;
-	t_int(stage_graph_variant(g, STAGE_VARIANT_F16, &v, &why), -ENOTSUP);
-	t_check(!v && strstr(why.text, "w_fp16"));
-	stage_graph_free(g);
-}
-
 /* The weights stand in the order of their bytes, whatever order they came. */
 static void test_order(void)
 {
@@ -324,7 +272,6 @@ int main(void)
 {
 	test_inline();
 	test_external();
-	test_f16();
 	test_order();
 	test_refuses();
 	test_cut();
