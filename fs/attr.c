@@ -85,7 +85,7 @@ int fs_attr_now(struct fs *fs, struct fs_node *n, struct fs_attr *ret)
 		break;
 	case FS_FILE:
 		a.size = fs_measured(n->snap, n->entry)->size;
-		if (a.size == LISTING_SIZE_UNKNOWN)
+		if (fs_measure_due(n->snap, n->entry))
 			r = -EAGAIN;
 		break;
 	case FS_STAGED:

@@ -229,6 +229,28 @@ size_t fs_inodes_paged(struct fs_inodes *t, uint64_t **ret)
 	return n;
 }
 
+static bool is_measured(struct fs_node *n, const struct fs_node *repo)
+{
+	return n->kind == FS_FILE && n->lookups &&
+		n->entry->size == LISTING_SIZE_UNKNOWN &&
+		fs_node_repo(n) == repo;
+}
+
+size_t fs_inodes_measured(struct fs_inodes *t, const struct fs_node *repo,
+	uint64_t **ret)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&t->lock);
+	*ret = t->n ? calloc(t->n, sizeof(**ret)) : NULL;
+	for (size_t i = 0; i < t->room && *ret; i++)
+		for (struct fs_node *f = t->slots[i]; f; f = f->chain)
+			if (is_measured(f, repo))
+				(*ret)[n++] = f->ino;
+	pthread_mutex_unlock(&t->lock);
+	return n;
+}
+
 int fs_inodes_children(struct fs_inodes *t, const struct fs_node *dir,
 	struct buf *ret)
 {

@@ -37,6 +37,11 @@ void fs_inodes_forget_all(struct fs_inodes *t);
  * *ret is the caller's to free (NULL when there are none). */
 size_t fs_inodes_paged(struct fs_inodes *t, uint64_t **ret);
 
+/* The same of the files of `repo` that the kernel knows and whose size no
+ * listing tells. */
+size_t fs_inodes_measured(struct fs_inodes *t, const struct fs_node *repo,
+	uint64_t **ret);
+
 /* Names that the kernel knows of children of `dir`, NUL-terminated one after
  * the other. Appends. */
 int fs_inodes_children(struct fs_inodes *t, const struct fs_node *dir,

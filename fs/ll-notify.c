@@ -74,6 +74,17 @@ static void expire_names(struct ll *ll, struct fs_node *dir)
 	(void) fuse_lowlevel_notify_inval_inode(ll->se, dir->ino, -1, 0);
 }
 
+/* Sizes that were asked for are so again. */
+static void expire_sizes(struct ll *ll, const struct fs_node *repo)
+{
+	uint64_t *ino;
+	size_t n = fs_inodes_measured(&ll->fs->inodes, repo, &ino);
+
+	for (size_t i = 0; i < n; i++)
+		(void) fuse_lowlevel_notify_inval_inode(ll->se, ino[i], -1, 0);
+	free(ino);
+}
+
 static void refresh(struct ll_refresh *k)
 {
 	static const char said[] = "asked again at the next look-up";
@@ -81,6 +92,8 @@ static void refresh(struct ll_refresh *k)
 	struct fs_node *repo = fs_node_repo(k->op.node);
 
 	expire_names(ll, repo ? repo : k->op.node);
+	if (repo)
+		expire_sizes(ll, repo);
 	if (!ll_op_claim(&k->op))
 		;
 	else if (!k->size)

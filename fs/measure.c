@@ -12,9 +12,13 @@
 #define FACT_MAX 16384		/* bytes of an index entry */
 
 struct fact {
+	struct fact *older;		/* what was found before; or NULL */
 	struct listing_entry entry;	/* constant once measured */
+	struct objid listed;		/* constant; may be none */
 	bool measured;			/* resolver lock; for good */
 	bool looked;			/* resolver lock; the index has none */
+	unsigned asked;			/* resolver lock; the snapshot's
+					 * `doubts` when the hub said so */
 	bool busy;			/* resolver lock; a job is under way */
 	int err;			/* resolver lock; of the last asking */
 	uint64_t err_at;		/* resolver lock; clock_ms */
@@ -26,6 +30,7 @@ struct asking {
 	struct pool_job job;
 	struct fs_snap *snap;		/* a reference */
 	struct fact *fact;		/* the snapshot's */
+	bool again;			/* the index knows only what is doubted */
 	int err;
 	struct error why;
 	struct fetch_fact got;
@@ -33,12 +38,15 @@ struct asking {
 
 static int free_each(void *arg, const char *key, void *value)
 {
-	struct fact *f = value;
+	struct fact *f = value, *older;
 
 	(void) arg;
 	(void) key;
-	free(f->entry.path);
-	free(f);
+	for (; f; f = older) {
+		older = f->older;
+		free(f->entry.path);
+		free(f);
+	}
 	return 0;
 }
 
@@ -48,13 +56,15 @@ void fs_facts_free(struct fs_snap *s)
 	map_done(&s->facts);
 }
 
-/* Under the lock. */
-static struct fact *fact_of(struct fs_snap *s, const struct listing_entry *e)
+/* Under the lock. In front of what there is. */
+static struct fact *fact_new(struct fs_snap *s, const struct listing_entry *e)
 {
-	struct fact *f = map_get(&s->facts, e->path);
+	struct fact *f = calloc(1, sizeof(*f));
 
-	if (f || !(f = calloc(1, sizeof(*f))))
-		return f;
+	if (!f)
+		return NULL;
+	f->older = map_get(&s->facts, e->path);
+	f->listed = f->older ? f->older->listed : e->id;
 	f->entry = *e;
 	f->entry.path = strdup(e->path);
 	if (!f->entry.path || map_put(&s->facts, e->path, f, NULL)) {
@@ -66,11 +76,48 @@ static struct fact *fact_of(struct fs_snap *s, const struct listing_entry *e)
 }
 
 /* Under the lock. */
+static struct fact *fact_of(struct fs_snap *s, const struct listing_entry *e)
+{
+	struct fact *f = map_get(&s->facts, e->path);
+
+	return f ? f : fact_new(s, e);
+}
+
+/* Under the lock. Is what was found to be asked for again? */
+static bool due(const struct fs_snap *s, const struct fact *f)
+{
+	return f->asked != s->doubts && !s->resolver->offline;
+}
+
+/* Under the lock. */
 static void found(struct fact *f, const struct fetch_fact *got)
 {
 	f->entry.size = got->size;
 	f->entry.id = got->id;
 	f->measured = true;
+}
+
+/* Under the lock: the hub says now what it is. Entries of before stay, for
+ * there are nodes and readers that mean them. */
+static int told_now(struct fs_snap *s, struct fact **f,
+	const struct fetch_fact *got)
+{
+	struct fact *now = *f;
+
+	if (!now->measured) {
+		found(now, got);
+	} else if (now->entry.size != got->size ||
+			(now->entry.id.alg == got->id.alg &&
+			 got->id.alg != OBJID_NONE &&
+			 !objid_match(&now->entry.id, &got->id))) {
+		now = fact_new(s, &(*f)->entry);
+		if (!now)
+			return -ENOMEM;
+		found(now, got);
+	}
+	now->asked = s->doubts;
+	*f = now;
+	return 0;
 }
 
 /* ---- the index ----------------------------------------------------------------- */
@@ -155,22 +202,40 @@ const struct listing_entry *fs_measured(struct fs_snap *s,
 	return e;
 }
 
+bool fs_measure_due(struct fs_snap *s, const struct listing_entry *e)
+{
+	pthread_mutex_t *lock = &s->resolver->lock;
+	const struct fact *f;
+	bool r;
+
+	if (e->size != LISTING_SIZE_UNKNOWN)
+		return false;
+	pthread_mutex_lock(lock);
+	f = map_get(&s->facts, e->path);
+	r = !f || !f->measured || due(s, f);
+	pthread_mutex_unlock(lock);
+	return r;
+}
+
 /* ---- asking --------------------------------------------------------------------- */
 
 static void settle(struct asking *k)
 {
-	struct fact *f = k->fact;
+	struct fact *f = k->fact, *asked = f;
 	struct fs_waiter *list, *w;
 
 	pthread_mutex_lock(&k->snap->resolver->lock);
-	if (!k->err && !f->measured)
-		found(f, &k->got);
-	f->busy = false;
-	f->err = k->err;
-	f->err_at = clock_ms();
-	f->why = k->why;
-	list = f->waiters;
-	f->waiters = NULL;
+	if (!k->err)
+		k->err = told_now(k->snap, &f, &k->got);
+	asked->busy = false;
+	asked->err = k->err;
+	asked->err_at = clock_ms();
+	asked->why = k->why;
+	list = asked->waiters;
+	asked->waiters = NULL;
+	/* Who cannot be asked does not take back what was said before. */
+	if (k->err && f->measured && fs_unreachable(k->err))
+		k->err = 0;
 	pthread_mutex_unlock(&k->snap->resolver->lock);
 	while ((w = list)) {
 		list = w->next;
@@ -215,7 +280,7 @@ static int foreign(struct asking *k)
 	struct cache_name name = fs_stack_name(k->snap, e);
 
 	name.size = CACHE_SIZE_ANY;
-	k->got.id = e->id;
+	k->got.id = k->fact->listed;
 	return cache_foreign_check(k->snap->resolver->cache, &name,
 		&k->got.size) == 1 ? 0 : -ENOENT;
 }
@@ -227,7 +292,7 @@ static void look(struct pool_job *job)
 	struct fs_snap *s = k->snap;
 	const struct listing_entry *e = &k->fact->entry;
 
-	if (!recall(s, e->path, &k->got)) {
+	if (!k->again && !recall(s, e->path, &k->got)) {
 		settle(k);
 	} else if (s->resolver->offline && !foreign(k)) {
 		take_answer(job);
@@ -238,7 +303,7 @@ static void look(struct pool_job *job)
 		settle(k);
 	} else {
 		fetch_measure(s->hub->fetch, s->repo, s->revision, e->path,
-			&e->id, told, k);
+			&k->fact->listed, told, k);
 	}
 }
 
@@ -247,12 +312,13 @@ static int join(struct asking *k, fs_measure_cb *cb, void *arg)
 {
 	struct fact *f = k->fact;
 
-	if (f->measured)
+	if (f->measured && !due(k->snap, f))
 		return 0;
 	if (!f->busy && f->err && clock_ms() - f->err_at < FS_NEGATIVE_MS) {
 		k->why = f->why;
-		return f->err;
+		return f->measured && fs_unreachable(f->err) ? 0 : f->err;
 	}
+	k->again = due(k->snap, f);
 	if (fs_waiter_add(&f->waiters, (void (*)(void))cb, arg))
 		return -ENOMEM;
 	if (f->busy)

@@ -1,8 +1,10 @@
 /*
  * Sizes that no listing tells: asked for when somebody wants one, one question
- * for all who wait, and kept for good with the snapshot and in the index, for
- * the bytes of a revision do not change. A listing is never changed: what was
- * found is an entry of its own, which stands in for the listing's.
+ * for all who wait, and kept with the snapshot and in the index. A listing is
+ * never changed: what was found is an entry of its own, which stands in for the
+ * listing's. Hubs without revisions can put another file where one was: when a
+ * user wants such a hub asked again, what was found is doubted, and asked for
+ * again by the next who wants to know. Nobody loses the entry he has.
  */
 #ifndef FS_MEASURE_H
 #define FS_MEASURE_H
@@ -15,6 +17,9 @@
  * as memory and index know it. Good as long as s is. */
 const struct listing_entry *fs_measured(struct fs_snap *s,
 	const struct listing_entry *e);
+
+/* Does the hub have to say (again) what size e has? */
+bool fs_measure_due(struct fs_snap *s, const struct listing_entry *e);
 
 /* err 0: what stands in for the entry; otherwise why says it in words. */
 typedef void fs_measure_cb(void *arg, int err, const struct error *why,

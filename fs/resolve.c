@@ -29,6 +29,7 @@ struct asked_name {
 					 * may be used meanwhile */
 	bool failing;			/* resolver lock; so did the last one */
 	bool must;			/* resolver lock; only the hub's word */
+	bool doubted;			/* resolver lock; and not only this */
 	struct fs_waiter *waiters;	/* resolver lock */
 	struct fs_snap *snap;		/* resolver lock; a reference, or NULL */
 	int err;			/* resolver lock; 0 when snap is right */
@@ -237,6 +238,7 @@ void fs_resolve_expire(struct fs_resolver *r, const struct fs_hub *hub,
 	if (n) {
 		n->until = 0;
 		n->must |= must;
+		n->doubted = true;
 	}
 	pthread_mutex_unlock(&r->lock);
 	free(key);
@@ -286,6 +288,9 @@ static void settle(struct asked_name *n, int err, struct fs_snap *snap,
 	n->err = snap ? 0 : err;
 	n->until = clock_ms() + believe_ms;
 	n->asking = n->late = n->must = false;
+	if (snap && n->doubted)
+		snap->doubts++;
+	n->doubted = false;
 	n->failing = err && snap;
 	list = take_waiters(n, refuse ? NULL : snap);
 	pthread_mutex_unlock(&r->lock);

@@ -58,6 +58,8 @@ struct fs_snap {
 	int64_t mtime;			/* seconds since 1970 */
 	struct listing_entry whole;	/* FETCH_ARCHIVE_PATH */
 	struct map facts;		/* resolver lock; measure.c */
+	unsigned doubts;		/* resolver lock; how often the hub was
+					 * to be asked again */
 
 	atomic_bool listed;		/* own and layout are there, for good */
 	struct listing own;		/* the repository's files */

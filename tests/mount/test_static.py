@@ -261,6 +261,27 @@ def more_rows(rig, hub, files, p, cache):
     m.stop()
 
 
+def replaced(rig, hub, files, p):
+    """Another file lies at the address now: bytes of two files are never
+    mixed, and asking the hub again mends it, for who is mounted, too."""
+    m = rig.mount(hub)
+    old, at = files.data[p["keras", "large"]], p["keras", "large"]
+    new = lib.noise("replaced", len(old) + 12345)
+    equal(os.stat(m.path(at)).st_size, len(old))
+    other = files.add("keras", "net", "d/large.keras", new)
+    equal(other, at)
+    hub.fill(files.disk)
+    hub.ctl(reload=True, reset=True)
+    with raises(errno.EIO):
+        read(m.path(at))
+    equal(os.stat(m.path(at)).st_size, len(old), "as it was measured")
+    rig.run(lib.OMNIHUB, "ls", "--refresh", os.path.dirname(m.path(at)))
+    equal(os.stat(m.path(at)).st_size, len(new), "measured again")
+    equal(read(m.path(at)) == new, True)
+    equal(os.stat(m.path(p["keras", "small"])).st_size, 5000)
+    m.stop()
+
+
 def everything(rig):
     """Each entry of the shipped catalogues is there, under its real
     address."""
@@ -316,6 +337,7 @@ def run(rig):
     wrong(rig, hub, files, p)
     servers(rig, hub, files, p)
     killed(rig, hub, files, p)
+    replaced(rig, hub, files, p)
 
 
 lib.main(run, 75)

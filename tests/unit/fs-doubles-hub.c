@@ -327,7 +327,8 @@ static void answer_measure(struct pool_job *job)
 {
 	struct question *q = (struct question *)job;
 	fetch_measure_cb *cb = (fetch_measure_cb *)q->cb;
-	struct fetch_fact fact = { strlen(q->path) + strlen(q->rev),
+	struct fetch_fact fact = {
+		strlen(q->path) + strlen(q->rev) + double_hub.grown,
 		{ .alg = OBJID_NONE } };
 	struct error why = { 0 };
 

@@ -50,6 +50,7 @@ struct double_hub {
 	unsigned opened, measured, puts;
 	int room;		/* of every put, 0 or -ENOSPC */
 	bool whole;		/* that hub lists nothing */
+	unsigned grown;		/* bytes that late.bin has more than before */
 };
 extern struct double_hub double_hub;
 /* A tree over them, with one more "KEY=VALUE" or NULL; the hub is as new. */

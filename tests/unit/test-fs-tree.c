@@ -466,6 +466,40 @@ static void owners(void)
 	double_fs_free(fs);
 }
 
+/* Another file lies there now: seen when the hub is asked again; who has the old
+ * one keeps it. */
+static void measured_again(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct fs_node *n = NULL;
+	struct fs_handle *h = NULL;
+	struct fs_attr a;
+
+	t_int(fs_walk_wait(fs, late, &n, &a), 0);
+	t_int(fs_open_wait(fs, n, &h), 0);
+	double_hub.grown = 5;
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(a.size, 8 + 40);
+	t_int(fs_refresh_wait(fs, "pytorch/torchvision"), 0);
+	t_int(double_hub.measured, 1);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(a.size, 8 + 40 + 5);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(double_hub.measured, 2);
+	t_int(fs_handle_src(h)->size, 8 + 40);
+	fs_close(h);
+	fs_node_unref(n);
+
+	/* No answer takes nothing back, and is not waited for at each step. */
+	t_int(fs_refresh_wait(fs, "pytorch/torchvision"), 0);
+	double_hub.err = -ETIMEDOUT;
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(a.size, 8 + 40 + 5);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(double_hub.measured, 3);
+	double_fs_free(fs);
+}
+
 int main(void)
 {
 	names();
@@ -476,6 +510,7 @@ int main(void)
 	version_listings();
 	measured();
 	not_measured();
+	measured_again();
 	owners();
 	return 0;
 }
