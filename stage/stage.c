@@ -21,6 +21,7 @@ static const struct stage_stager *const stagers[] = {
 	&stage_stager_transformers,
 	&stage_stager_savedmodel,
 	&stage_stager_torchvision,
+	&stage_stager_script,
 };
 #define N_STAGERS (sizeof(stagers) / sizeof(stagers[0]))
 

@@ -55,6 +55,7 @@ struct stage_stager {
 extern const struct stage_stager stage_stager_transformers;
 extern const struct stage_stager stage_stager_savedmodel;
 extern const struct stage_stager stage_stager_torchvision;
+extern const struct stage_stager stage_stager_script;
 
 /* The blueprint for a library's name of a model, or NULL. */
 const struct stage_blueprint *stage_find_blueprint(const struct stage *s,

@@ -287,10 +287,14 @@ static int tensor_dtype(struct stage_torch *t, const struct rebuild_call *c,
 		v && v->kind == STAGE_PY_GLOBAL ? v->u.str.s : "?");
 }
 
-static int add_tensor(struct stage_torch *t, const char *name,
-	const struct stage_py *v)
+bool stage_torch_is_tensor(const struct stage_py *v)
 {
-	/* The name is copied by stage_weights_add(). */
+	return v && rebuild_of(v).kind != REBUILD_NOT;
+}
+
+int stage_torch_tensor(struct stage_torch *t, const char *name,
+	const struct stage_py *v, struct stage_tensor *to)
+{
 	struct stage_tensor ret = { .name = (char *)(uintptr_t)name,
 		.file = t->file };
 	struct rebuild_call c = rebuild_of(v);
@@ -329,7 +333,18 @@ static int add_tensor(struct stage_torch *t, const char *name,
 			return err;
 		ret.off += s.view_off + off;
 	}
-	return stage_weights_add(t->w, &ret, t->why);
+	*to = ret;
+	return 0;
+}
+
+static int add_tensor(struct stage_torch *t, const char *name,
+	const struct stage_py *v)
+{
+	struct stage_tensor ret;
+	int err = stage_torch_tensor(t, name, v, &ret);
+
+	/* The name is copied. */
+	return err ? err : stage_weights_add(t->w, &ret, t->why);
 }
 
 /* ---- the state_dict -------------------------------------------------------- */

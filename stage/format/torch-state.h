@@ -32,6 +32,13 @@ struct stage_torch_storage {
 int stage_torch_storage(const struct stage_py *persid,
 	struct stage_torch_storage *ret, struct error *why);
 
+/* Is it a call that makes a tensor? NULL is fine. */
+bool stage_torch_is_tensor(const struct stage_py *v);
+/* What such a call makes, and where it lies; ret->name is `name` itself. Of t
+ * only file, why and place count. -ENOTSUP, -EBADMSG, what place gave. */
+int stage_torch_tensor(struct stage_torch *t, const char *name,
+	const struct stage_py *v, struct stage_tensor *ret);
+
 /* Finds the state_dict below root and adds its tensors to t->w. */
 int stage_torch_state(struct stage_torch *t, struct stage_py *root);
 

@@ -19,7 +19,7 @@
 
 #include "base/bytes.h"
 #include "stage/format/torch-state.h"
-#include "stage/format/zipdir.h"
+#include "stage/format/torch-zip.h"
 
 #define ALIGNMENT 64		/* bytes, where the archive names none */
 #define ALIGNMENT_MAX 65536
@@ -35,10 +35,7 @@ static const uint8_t legacy_magic[] = { 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46,
 
 struct torch_zip {
 	struct stage_torch t;		/* must be first */
-	struct stage_window w;
-	struct stage_zip zip;
-	char *root;			/* "archive/" */
-	uint64_t alignment;		/* bytes, a power of two */
+	struct stage_torch_zip zip;
 };
 
 static bool is_legacy(const void *head, size_t n)
@@ -60,7 +57,7 @@ int stage_torch_probe(const void *head, size_t n, uint64_t size)
 /* ---- storages -------------------------------------------------------------- */
 
 /* Two answers of the directory to one question; false: they differ. */
-static bool place_by_rule(const struct torch_zip *z,
+static bool place_by_rule(const struct stage_torch_zip *z,
 	const struct stage_zip_member *m, uint64_t *ret)
 {
 	bool wide = m->size >= UINT32_MAX || m->header >= UINT32_MAX;
@@ -82,36 +79,43 @@ static bool place_by_rule(const struct torch_zip *z,
 	return end == m->end;
 }
 
-static int place(struct stage_torch *t, const char *key, uint64_t len,
-	uint64_t *ret_off)
+int stage_torch_zip_place(struct stage_torch_zip *z, const char *dir,
+	const char *key, uint64_t len, uint64_t *ret_off)
 {
-	struct torch_zip *z = (struct torch_zip *)t;
 	const struct stage_zip_member *m;
 	char *name;
 
-	if (asprintf(&name, "%sdata/%s", z->root, key) < 0)
+	if (asprintf(&name, "%s%s%s", z->root, dir, key) < 0)
 		return -ENOMEM;
 	m = stage_zip_find(&z->zip, name);
 	free(name);
 	if (!m)
-		return error_set(t->why, -EBADMSG,
+		return error_set(z->why, -EBADMSG,
 			"the archive has no storage %s", key);
 	if (m->method != STAGE_ZIP_STORED || (m->flags & FLAG_ENCRYPTED))
-		return error_set(t->why, -ENOTSUP,
+		return error_set(z->why, -ENOTSUP,
 			"storage %s is compressed or encrypted", key);
 	if (m->size != len)
-		return error_set(t->why, -EBADMSG,
+		return error_set(z->why, -EBADMSG,
 			"storage %s has %llu bytes, not %llu", key,
 			(unsigned long long)m->size, (unsigned long long)len);
 	if (place_by_rule(z, m, ret_off))
 		return 0;
-	return stage_zip_data(&z->w, m, ret_off, t->why);
+	return stage_zip_data(&z->w, m, ret_off, z->why);
+}
+
+static int place(struct stage_torch *t, const char *key, uint64_t len,
+	uint64_t *ret_off)
+{
+	struct torch_zip *z = (struct torch_zip *)t;
+
+	return stage_torch_zip_place(&z->zip, "data/", key, len, ret_off);
 }
 
 /* ---- the archive ----------------------------------------------------------- */
 
-static const struct stage_zip_member *find(struct torch_zip *z,
-	const char *name)
+const struct stage_zip_member *stage_torch_zip_find(
+	const struct stage_torch_zip *z, const char *name)
 {
 	char *path;
 	const struct stage_zip_member *m;
@@ -123,38 +127,38 @@ static const struct stage_zip_member *find(struct torch_zip *z,
 	return m;
 }
 
-/* ROOT/ of the one ROOT/data.pkl. */
-static int find_root(struct torch_zip *z)
+/* ROOT/ of the one ROOT/MARK. */
+static int find_root(struct stage_torch_zip *z, const char *mark)
 {
 	for (size_t i = 0; i < z->zip.n; i++) {
 		const char *name = z->zip.v[i].name;
 		const char *slash = strchr(name, '/');
 
-		if (!slash || strcmp(slash, "/data.pkl"))
+		if (!slash || strcmp(slash + 1, mark) != 0)
 			continue;
 		if (z->root)
-			return error_set(z->t.why, -EBADMSG,
-				"two data.pkl in one archive");
+			return error_set(z->why, -EBADMSG,
+				"two %s in one archive", mark);
 		z->root = strndup(name, (size_t)(slash - name) + 1);
 		if (!z->root)
 			return -ENOMEM;
 	}
-	return z->root ? 0 : error_set(z->t.why, -ENOTSUP,
-		"a zip archive, but not of torch.save (no data.pkl)");
+	return z->root ? 0 : error_set(z->why, -ENOTSUP,
+		"a zip archive, but not of torch.save (no %s)", mark);
 }
 
 /* A member of one word; "" when there is none. */
-static int read_word(struct torch_zip *z, const char *name,
+static int read_word(struct stage_torch_zip *z, const char *name,
 	char ret[SMALL_MAX + 1])
 {
-	const struct stage_zip_member *m = find(z, name);
+	const struct stage_zip_member *m = stage_torch_zip_find(z, name);
 	uint8_t *data;
 	int err;
 
 	ret[0] = 0;
 	if (!m)
 		return 0;
-	err = stage_zip_member_read(&z->w, m, SMALL_MAX, &data, z->t.why);
+	err = stage_zip_member_read(&z->w, m, SMALL_MAX, &data, z->why);
 	if (err)
 		return err;
 	snprintf(ret, SMALL_MAX + 1, "%s", (const char *)data);
@@ -162,20 +166,17 @@ static int read_word(struct torch_zip *z, const char *name,
 	return 0;
 }
 
-static int read_properties(struct torch_zip *z)
+int stage_torch_zip_properties(struct stage_torch_zip *z)
 {
 	char word[SMALL_MAX + 1];
 	unsigned long n;
 	int err;
 
-	if (find(z, "constants.pkl"))
-		return error_set(z->t.why, -ENOTSUP,
-			"a TorchScript archive, not a checkpoint");
 	err = read_word(z, "byteorder", word);
 	if (err)
 		return err;
 	if (*word && strcmp(word, "little"))
-		return error_set(z->t.why, -ENOTSUP,
+		return error_set(z->why, -ENOTSUP,
 			"storages in %s-endian order", word);
 	err = read_word(z, ".storage_alignment", word);
 	if (err)
@@ -186,50 +187,70 @@ static int read_properties(struct torch_zip *z)
 	return 0;
 }
 
-static int read_archive(struct torch_zip *z, struct src *s)
+int stage_torch_zip_pickle(struct stage_torch_zip *z, const char *name,
+	struct stage_pickle **ret)
 {
-	const struct stage_zip_member *m;
-	struct stage_pickle *pickle = NULL;
-	uint8_t *data = NULL;
+	const struct stage_zip_member *m = stage_torch_zip_find(z, name);
+	uint8_t *data;
 	int err;
 
-	err = stage_zip_read(s, &z->zip, z->t.why);
-	if (!err)
-		err = find_root(z);
+	if (!m)
+		return -ENOENT;
+	err = stage_zip_member_read(&z->w, m, STAGE_PICKLE_MAX, &data,
+		z->why);
 	if (err)
 		return err;
-	m = find(z, "data.pkl");
-	if (!m)
-		return -ENOMEM;
-	/* First, as it fills the window with what stands behind it. */
-	err = stage_zip_member_read(&z->w, m, STAGE_PICKLE_MAX, &data,
-		z->t.why);
-	if (!err)
-		err = read_properties(z);
-	if (!err)
-		err = stage_pickle_parse(data, (size_t)m->size, &pickle, NULL,
-			z->t.why);
-	if (err == -ENODATA)
-		err = error_set(z->t.why, -EBADMSG, "data.pkl is cut short");
+	err = stage_pickle_parse(data, (size_t)m->size, ret, NULL, z->why);
 	free(data);
+	return err != -ENODATA ? err : error_set(z->why, -EBADMSG,
+		"%s is cut short", name);
+}
+
+int stage_torch_zip_open(struct stage_torch_zip *z, struct src *s,
+	const char *mark)
+{
+	int err = stage_window_init(&z->w, s, STAGE_WINDOW_ROOM);
+
+	z->alignment = ALIGNMENT;
+	if (!err)
+		err = stage_zip_read(s, &z->zip, z->why);
+	return err ? err : find_root(z, mark);
+}
+
+void stage_torch_zip_done(struct stage_torch_zip *z)
+{
+	stage_zip_done(&z->zip);
+	stage_window_done(&z->w);
+	free(z->root);
+}
+
+static int read_archive(struct torch_zip *z, struct src *s)
+{
+	struct stage_pickle *pickle = NULL;
+	int err = stage_torch_zip_open(&z->zip, s, "data.pkl");
+
+	if (!err && stage_torch_zip_find(&z->zip, "constants.pkl"))
+		err = error_set(z->t.why, -ENOTSUP,
+			"a TorchScript archive, not a checkpoint");
+	/* First, as it fills the window with what stands behind it. */
+	if (!err)
+		err = stage_torch_zip_pickle(&z->zip, "data.pkl", &pickle);
+	if (!err)
+		err = stage_torch_zip_properties(&z->zip);
 	if (!err)
 		err = stage_torch_state(&z->t, stage_pickle_root(pickle));
 	stage_pickle_free(pickle);
-	return err;
+	return err == -ENOENT ? -ENOMEM : err;
 }
 
 static int read_zip(struct src *s, unsigned file, struct stage_weights *w,
 	struct error *why)
 {
 	struct torch_zip z = { .t = { .file = file, .w = w, .why = why,
-		.place = place } };
-	int err = stage_window_init(&z.w, s, STAGE_WINDOW_ROOM);
+		.place = place }, .zip = { .why = why } };
+	int err = read_archive(&z, s);
 
-	if (!err)
-		err = read_archive(&z, s);
-	stage_zip_done(&z.zip);
-	stage_window_done(&z.w);
-	free(z.root);
+	stage_torch_zip_done(&z.zip);
 	return err;
 }
 

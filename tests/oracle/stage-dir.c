@@ -122,6 +122,22 @@ static int open_staged(struct stage *s, const struct stage_input *in,
 	return r;
 }
 
+static int ask(struct stage *s, const struct stage_input *in, const char *dir,
+	struct listing *ret, struct error *why)
+{
+	struct listing names = { 0 };
+	int r = 0;
+
+	if (!stage_asks(s, &in->repo, dir))
+		return 0;
+	r = stage_names(s, in, dir, &names, why);
+	for (size_t k = 0; k < names.n && !r; k++)
+		r = listing_add(ret, names.v[k].path, LISTING_FILE,
+			names.v[k].size, &names.v[k].id);
+	listing_done(&names);
+	return r;
+}
+
 /* The layout, with the names for certain where directories ask. */
 static int all_names(struct stage *s, const struct stage_input *in,
 	struct listing *ret, struct error *why)
@@ -129,23 +145,16 @@ static int all_names(struct stage *s, const struct stage_input *in,
 	struct listing layout = { 0 };
 	int r = stage_layout(s, &in->repo, &layout);
 
+	if (!r)
+		r = ask(s, in, "", ret, why);
 	for (size_t i = 0; i < layout.n && !r; i++) {
 		const struct listing_entry *e = &layout.v[i];
 		cleanup_free char *dir = strdup(e->path);
 
 		if (e->kind == LISTING_DIR)
 			r = listing_add(ret, e->path, e->kind, 0, &e->id);
-		if (e->kind == LISTING_DIR && !r &&
-		    stage_asks(s, &in->repo, e->path)) {
-			struct listing names = { 0 };
-
-			r = stage_names(s, in, e->path, &names, why);
-			for (size_t k = 0; k < names.n && !r; k++)
-				r = listing_add(ret, names.v[k].path,
-					LISTING_FILE, names.v[k].size,
-					&names.v[k].id);
-			listing_done(&names);
-		}
+		if (e->kind == LISTING_DIR && !r)
+			r = ask(s, in, e->path, ret, why);
 		if (e->kind == LISTING_DIR)
 			continue;
 		dir[path_base(dir) - dir - (path_base(dir) > dir)] = '\0';

@@ -1,0 +1,294 @@
+/*
+ * TorchScript archives and torch.export programs to an operator stream, by
+ * abstract interpretation: tensors are symbols with a type, all else (numbers,
+ * lists, strings, modules) is computed as torch would. Nothing is executed:
+ * the language is small, every function a program may call stands in a table
+ * here.
+ *
+ *	script-lex.c script-parse.c	code/ to trees
+ *	script-archive.c	the archive: code, pickles, storages
+ *	script-value.c		values
+ *	script-sym.c		sizes that are not numbers
+ *	script-emit.c		operators
+ *	script-eval.c script-call.c	the walk
+ *	script-builtin.c	functions of numbers, lists and strings
+ *	script-ops.c		which operator a call means
+ *	script-op-*.c		the operators
+ *	script-pt2.c		torch.export's JSON
+ *	script-graph.c		what is needed of it, as struct stage_graph
+ *
+ * A size of an input is a symbol until the program needs it to be a number
+ * (or the same as another): then it is bound and the walk starts again.
+ */
+#ifndef STAGE_SCRIPT_H
+#define STAGE_SCRIPT_H
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "stage/arena.h"
+#include "stage/format/torch-state.h"
+#include "stage/format/torch-zip.h"
+#include "stage/graph.h"
+#include "stage/script-ast.h"
+#include "stage/stage.h"
+
+#define TS_ARENA_MAX (256u << 20)	/* bytes of a run; of the parsed code */
+#define TS_CODE_MAX (64u << 20)		/* bytes of all code */
+#define TS_STEPS_MAX 5000000		/* expressions and statements */
+#define TS_NODES_MAX 200000
+#define TS_DEPTH_MAX 1200		/* of the interpreter itself */
+#define TS_RUNS_MAX 64
+#define TS_ITEMS_MAX 100000		/* of one list */
+#define TS_DATA_MAX 1048576		/* bytes of a constant that is read */
+#define TS_RESTART (-EAGAIN)		/* a size was bound: begin again */
+
+/* ---- sizes ----------------------------------------------------------------- */
+
+#define TS_DEGREE_MAX 4
+#define TS_TERMS_MAX 12
+#define TS_ATOMS_MAX 4096
+
+struct ts_term {
+	int64_t coef;
+	unsigned n;			/* of atoms; 0: the constant */
+	uint16_t atom[TS_DEGREE_MAX];	/* sorted */
+};
+
+/* A polynomial: terms sorted by their atoms, none with coef 0, not a number
+ * alone. */
+struct ts_sym {
+	unsigned n;
+	struct ts_term t[];
+};
+
+struct ts_dim {
+	int64_t n;
+	const struct ts_sym *sym;	/* NULL: n */
+};
+
+struct ts_atom {
+	unsigned input, axis;		/* a size of an input, or */
+	const struct ts_sym *of;	/* floor(of / by) */
+	int64_t by;
+	const char *text;
+	struct ts_val *val;		/* i64[1], when it was needed */
+};
+
+/* ---- tensors --------------------------------------------------------------- */
+
+struct ts_type {
+	enum stage_dtype dtype;		/* 0: not known yet (an input) */
+	unsigned rank;
+	struct ts_dim dim[STAGE_RANK_MAX];
+};
+
+enum ts_origin { TS_INPUT, TS_WEIGHT, TS_CONST, TS_RESULT };
+
+/* A tensor that does not change: what operators read and give. */
+struct ts_val {
+	enum ts_origin origin;
+	struct ts_type t;
+	const char *name;		/* in the graph */
+	struct ts_node *node;		/* RESULT */
+	unsigned input;			/* INPUT: index */
+	struct stage_tensor weight;	/* WEIGHT: where */
+	const uint8_t *data;		/* CONST: little-endian, row-major */
+	size_t len;
+	bool wanted;
+};
+
+struct ts_node {
+	const char *op;
+	struct ts_val **in, **out;	/* in: NULL is left out */
+	size_t n_in, n_out;
+	struct stage_attr *attrs;
+	size_t n_attrs;
+	struct ts_node *next, *before;
+};
+
+/* Memory several tensors look at. */
+struct ts_base {
+	unsigned version;
+	bool fixed;			/* a parameter: not to be written */
+};
+
+/* What the program calls a tensor: can be written in place. */
+struct ts_tensor {
+	struct ts_val *val;
+	struct ts_base *base;
+	unsigned version;		/* of base, when it was right */
+};
+
+/* ---- values ---------------------------------------------------------------- */
+
+enum ts_kind {
+	TS_NONE, TS_BOOL, TS_INT, TS_FLOAT, TS_STR, TS_SYM,
+	TS_UNSURE,		/* sym REL 0, not known */
+	TS_LIST, TS_TUPLE, TS_DICT, TS_TENSOR, TS_OBJECT,
+	TS_PATH,		/* torch.add, __torch__.m.f */
+	TS_UNSET,
+};
+
+enum ts_rel { TS_EQ, TS_NE, TS_LT, TS_LE, TS_GT, TS_GE };
+
+struct ts_value {
+	enum ts_kind kind;
+	enum ts_rel rel;	/* UNSURE */
+	union {
+		bool b;
+		int64_t i;
+		double f;
+		const char *s;		/* STR, PATH */
+		const struct ts_sym *sym;
+		struct ts_list *list;	/* LIST, TUPLE; DICT: k, v, k, v */
+		struct ts_tensor *tensor;
+		struct ts_object *object;
+	} u;
+};
+
+struct ts_list {
+	struct ts_value *v;
+	size_t n, room;
+};
+
+struct ts_object {
+	const char *module, *name;	/* "__torch__.m", "C" */
+	const char *path;		/* in the tree of modules: "layer1.0" */
+	const struct ts_class *cls;	/* NULL: not looked for yet */
+	const struct stage_py *state;	/* of the pickle, or NULL */
+	struct map attrs;		/* -> struct ts_slot */
+};
+
+struct ts_slot {
+	struct ts_value v;
+	bool written, read_first;	/* by the program */
+};
+
+/* ---- the program ----------------------------------------------------------- */
+
+/* An input of the program, through all runs. */
+struct ts_port {
+	const char *name;
+	enum stage_dtype dtype;		/* 0: not known */
+	unsigned rank;
+	bool ranked;			/* rank is known */
+	int64_t size[STAGE_RANK_MAX];	/* of an example; 0: not known */
+	struct ts_bind {
+		enum { TS_FREE, TS_FIXED, TS_SAME } how;
+		int64_t n;		/* FIXED */
+		unsigned input, axis;	/* SAME: as this one's */
+		const char *symbol;	/* FREE: its name, or NULL */
+	} bind[STAGE_RANK_MAX];
+};
+
+/* What stays through all runs of one archive. */
+struct ts_archive {
+	struct stage_torch t;		/* must be first */
+	struct stage_torch_zip zip;
+	struct src *src;
+	const char *dir;		/* storages: "data/" or "constants/" */
+	struct stage_arena arena;
+	struct map files;		/* module -> struct ts_file */
+	size_t code;			/* bytes read of it */
+	struct stage_pickle *data, *constants, *traced;
+	const char *path;		/* of the archive, in the repository */
+	struct ts_port *ports;
+	size_t n_ports;
+	unsigned guess;			/* the rank of inputs nobody says */
+	bool guessed;			/* it was needed */
+	struct error *why;
+};
+
+/* One run. */
+struct ts {
+	struct ts_archive *a;
+	unsigned opset;
+	struct stage_arena arena;
+	struct map names, objects, consts, atoms_by_text, weights;
+	struct ts_object *first_object;
+	struct ts_object **all_objects;
+	size_t n_objects, room_objects;
+	struct ts_value *constants;	/* CONSTANTS.c0 … */
+	size_t n_constants;
+	struct ts_tensor **inputs;	/* by port */
+	struct ts_atom *atoms;
+	size_t n_atoms;
+	struct ts_node *first, *last;
+	size_t n_nodes, n_names;
+	uint64_t steps;
+	unsigned depth;
+	const char *path;		/* of the module that runs */
+	const char *file;		/* for messages */
+	unsigned line;
+	const char *called;		/* the operator, or NULL */
+	int err;			/* sticky: 0, or negative errno */
+	struct error *why;
+};
+
+/* Sets c->err (the first stays), with file, line and operator. */
+int stage_ts_fail(struct ts *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+int stage_ts_error(struct ts *c, int err);
+
+/* script-archive.c */
+int stage_ts_open(struct ts_archive *a, struct src *s, const char *path,
+	struct error *why);
+void stage_ts_close(struct ts_archive *a);
+int stage_ts_file(struct ts_archive *a, const char *module,
+	const struct ts_file **ret);
+/* "data/" and the like, for what stage_torch_tensor() reads next. */
+int stage_ts_place_tensor(struct ts_archive *a, const char *dir,
+	const char *name, const struct stage_py *v, struct stage_tensor *ret);
+
+/* script-value.c */
+struct ts_value stage_ts_of_py(struct ts *c, const struct stage_py *v,
+	const char *dir, const char *path, unsigned depth);
+struct ts_list *stage_ts_list(struct ts *c, size_t n);
+int stage_ts_push(struct ts *c, struct ts_list *l, struct ts_value v);
+const char *stage_ts_kind(const struct ts_value *v);
+struct ts_slot *stage_ts_attr(struct ts *c, struct ts_object *o,
+	const char *name);
+int stage_ts_set_attr(struct ts *c, struct ts_object *o, const char *name,
+	struct ts_value v);
+struct ts_value stage_ts_tensor(struct ts *c, struct ts_val *v);
+struct ts_value stage_ts_of_dim(struct ts_dim d);
+/* INT or SYM, and numbers in a tensor that is constant. */
+bool stage_ts_to_dim(const struct ts_value *v, struct ts_dim *ret);
+
+/* script-call.c: the whole program. */
+int stage_ts_script(struct ts *c, struct ts_value *ret);
+/* Walks until nothing has to be bound any more. */
+int stage_ts_runs(struct ts_archive *a, unsigned opset,
+	int (*walk)(struct ts *c, struct ts_value *ret),
+	struct stage_graph **ret);
+/* script-eval.c */
+int stage_ts_eval(struct ts *c, const struct ts_expr *e, struct map *env,
+	struct ts_value *ret);
+int stage_ts_invoke(struct ts *c, const struct ts_def *d,
+	const struct ts_value *args, size_t n, const char *const *keys,
+	struct ts_value *ret);
+int stage_ts_truth(struct ts *c, const struct ts_value *v, bool *ret,
+	bool *ret_sure);
+
+/* script-builtin.c: 1: this is none of them. */
+int stage_ts_builtin(struct ts *c, const char *name,
+	const struct ts_value *args, size_t n, const char *const *keys,
+	struct ts_value *ret);
+/* script-ops.c: a call of torch.name or ops.aten.name. */
+int stage_ts_aten(struct ts *c, const char *name, const struct ts_value *args,
+	size_t n, const char *const *keys, struct ts_value *ret);
+
+/* script-graph.c */
+int stage_ts_graph(struct ts *c, const struct ts_value *result,
+	struct stage_graph **ret);
+
+/* ---- the door for the stager ------------------------------------------------ */
+
+/* An archive of TorchScript or torch.export. -ENOTSUP with file, line and
+ * operator. Waits. */
+int stage_script_run(struct src *s, const char *path, unsigned opset,
+	struct stage_graph **ret, struct error *why);
+/* "script", "export", or NULL: neither, from the archive's directory. */
+int stage_script_probe(struct src *s, const char **ret, struct error *why);
+
+#endif
