@@ -65,6 +65,7 @@ const struct conf_key conf_table[] = {
 	{ KEY("stage.opset", CHOICE, "13"), .choices = "13 17" },
 	{ KEY("mount.passthrough", FLAG, "1") },
 	{ KEY("sandbox", CHOICE, "auto"), .choices = "auto require off" },
+	{ KEY("plugins", PLACE, NULL) },
 	{ KEY("lock", PLACE, NULL) },
 	{ KEY("lock.strict", FLAG, "0") },
 	{ KEY("offline", FLAG, "0"), .foreign = { "HF_HUB_OFFLINE" } },

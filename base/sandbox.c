@@ -258,7 +258,7 @@ static int limit_all(const struct sandbox_limits *l)
 		r = limit(RLIMIT_AS, l->memory);
 	if (!r && !SANDBOX_LENIENT)
 		r = limit(RLIMIT_NOFILE, l->files);
-	if (!r)
+	if (!r && !SANDBOX_LENIENT)
 		r = limit(RLIMIT_FSIZE, l->file_bytes);
 	if (!r && l->cpu_s)
 		r = limit(RLIMIT_CPU, l->cpu_s);

@@ -19,7 +19,7 @@
 
 #include "base/error.h"
 
-/* Under the sanitizers address space is not counted, and what is forbidden
+/* Under the sanitizers memory and files are not limited, and what is forbidden
  * fails instead of killing: their run time has to be able to report. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANDBOX_LENIENT 1

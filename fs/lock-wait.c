@@ -142,6 +142,7 @@ static int add_staged(struct fs *fs, struct fs_lock_model *m,
 	const struct fs_snap *s)
 {
 	const struct stage_repo repo = fs_snap_repo(s);
+	const struct fs_plugin *plugin;
 	char key[65];
 	int r = 0;
 
@@ -151,7 +152,8 @@ static int add_staged(struct fs *fs, struct fs_lock_model *m,
 		if (e->kind != LISTING_FILE ||
 			stage_layout_original(fs->stage, &repo, e->path))
 			continue;
-		r = stage_key(fs->stage, &repo, s->revision, e->path, key);
+		r = fs_plan_key(&fs->plans, &repo, s->revision, e->path, key,
+			&plugin);
 		if (!r)
 			r = fs_lock_staged_add(m, e->path, key);
 	}
@@ -362,13 +364,15 @@ static int check_staged(struct fs *fs, const struct fs_lock_model *m,
 	const struct fs_snap *s, struct error *why)
 {
 	const struct stage_repo repo = fs_snap_repo(s);
+	const struct fs_plugin *plugin;
 	char key[65];
 	int r = 0;
 
 	for (size_t i = 0; i < m->n_staged && !r; i++) {
 		const char *path = m->staged[i].path;
 
-		r = stage_key(fs->stage, &repo, s->revision, path, key);
+		r = fs_plan_key(&fs->plans, &repo, s->revision, path, key,
+			&plugin);
 		r = r ? error_set(why, r, "%s: line %u: %.200s: is no longer "
 				"made", m->lock->file, m->line, path) :
 			fs_lock_staged_check(m, path, key, why);

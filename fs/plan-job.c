@@ -7,10 +7,12 @@
 #include "fs/plan-own.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/path.h"
 
 static void remember(struct fs_plan *p, int err, uint64_t size,
 	const struct error *why)
@@ -88,7 +90,7 @@ static bool settle(struct fs_plan_job *j, int err)
 	struct fs_plan_waiter *list, *w;
 	struct fs_plan *forgotten = NULL;
 	struct src *unused = NULL;
-	uint64_t size = j->recipe ? stage_recipe_size(j->recipe) : 0;
+	uint64_t size = j->recipe ? stage_recipe_size(j->recipe) : j->size;
 
 	pthread_mutex_lock(&plans->lock);
 	if (source_missing(j, err)) {
@@ -100,9 +102,10 @@ static bool settle(struct fs_plan_job *j, int err)
 	p->err = err;
 	p->err_at = clock_ms();
 	fs_plan_set_why(p, err ? error_text(&j->why, err) : NULL);
-	if (j->recipe) {
+	if (size) {
 		p->state = FS_PLAN_OK;
 		p->size = size;
+		p->made = j->made;
 		plans->planned++;
 	} else if (err) {
 		plans->failed++;
@@ -133,7 +136,7 @@ static bool settle(struct fs_plan_job *j, int err)
 		if (w->open)
 			((fs_plan_open_cb *)w->cb)(w->arg, err, j->src);
 		else
-			((fs_plan_cb *)w->cb)(w->arg, j->recipe ? 0 : err, size);
+			((fs_plan_cb *)w->cb)(w->arg, size ? 0 : err, size);
 		free(w);
 	}
 	return true;
@@ -147,6 +150,101 @@ void fs_plan_job_free(struct fs_plan_job *j)
 	free(j->inner);
 	free(j->path);
 	free(j);
+}
+
+/* ---- plug-ins ------------------------------------------------------------------- */
+
+static int open_made(struct fs_plan_job *j)
+{
+	struct cache_name name = fs_plan_made(j->plan, j->size);
+
+	name.id = j->made;
+	return cache_whole_open(j->plan->plans->cache, &name, &j->src);
+}
+
+/* One run says something of every output: what it made, or why not. */
+static void remember_output(struct fs_plan_job *j, const char *name,
+	const struct fs_plugin_made *made, int err)
+{
+	const struct fs_plugin *p = j->plan->plugin;
+	const struct stage_repo repo = fs_snap_repo(j->snap);
+	char key[65], hex[OBJID_HEX_MAX];
+	char *path = path_join(p->name, name);
+	struct buf b = BUF_INIT(FS_OUTCOME_MAX);
+	int r = path ? fs_plugin_key(p, &repo, j->snap->scope, path, key) :
+		-ENOMEM;
+
+	if (made) {
+		objid_hex(&made->id, hex);
+		r = r ? r : buf_printf(&b, "ok %" PRIu64 " %s", made->size,
+			hex);
+	} else if (err) {
+		r = r ? r : buf_printf(&b, "no %d %s", -err, j->why.text);
+	} else {
+		r = r ? r : buf_printf(&b, "no %d plug-in %s did not write %s",
+			ENOTSUP, p->name, name);
+	}
+	if (!r)
+		(void) cache_index_put(j->plan->plans->cache, CACHE_KIND_PLAN,
+			key, b.data, b.len);
+	buf_done(&b);
+	free(path);
+}
+
+static const struct fs_plugin_made *find_made(const struct fs_plugin_made *v,
+	size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(v[i].name, name))
+			return &v[i];
+	return NULL;
+}
+
+static int run_plugin(struct fs_plan_job *j)
+{
+	struct fs_plans *plans = j->plan->plans;
+	const struct fs_plugin *p = j->plan->plugin;
+	struct fs_plugin_made made[FS_PLUGIN_WORDS];
+	const struct fs_plugin_made *own;
+	size_t n = 0;
+	int r = fs_plugin_run(plans->plugins, p, &plans->stack, j->snap, made,
+		&n, &j->why);
+
+	if (!r || for_good(r))
+		for (char *const *o = p->outputs; *o; o++)
+			remember_output(j, *o, find_made(made, n, *o), r);
+	own = find_made(made, n, path_base(j->inner));
+	if (own) {
+		j->made = own->id;
+		j->size = own->size;
+	} else if (!r) {
+		r = error_set(&j->why, -ENOTSUP, "plug-in %s did not write %s",
+			p->name, path_base(j->inner));
+	}
+	for (size_t i = 0; i < n; i++)
+		free(made[i].name);
+	j->refused = for_good(r);
+	return r;
+}
+
+/* What another run left behind, of this or of another of its outputs. */
+static bool is_made(struct fs_plan_job *j)
+{
+	uint64_t size;
+	struct src *here;
+
+	if (fs_plan_known(j->plan, &size))
+		return false;
+	j->made = fs_plan_made(j->plan, size).id;
+	j->size = size;
+	if (!open_made(j)) {
+		here = j->src;
+		j->src = NULL;
+		src_unref(here);
+		return true;
+	}
+	j->size = 0;
+	return false;
 }
 
 /* For the list of errors; the errno users see. */
@@ -168,8 +266,9 @@ static void finish(struct fs_plan_job *j, int r)
 
 	r = note(j, r);
 	while (!settle(j, r))
-		r = note(j, fs_stack_staged(&p->plans->stack, j->snap,
-			j->recipe, &j->src, &j->why));
+		r = note(j, p->plugin ? open_made(j) :
+			fs_stack_staged(&p->plans->stack, j->snap, j->recipe,
+				&j->src, &j->why));
 	fs_plan_job_free(j);
 }
 
@@ -185,11 +284,41 @@ static void run_planning(struct pool_job *job)
 	finish(j, make(j));
 }
 
+static void run_made(struct pool_job *job)
+{
+	struct fs_plan_job *j = (struct fs_plan_job *)job;
+
+	struct buf why = BUF_INIT(ERROR_TEXT_MAX);
+	uint64_t size;
+	int r;
+
+	if (is_made(j)) {
+		finish(j, 0);
+		return;
+	}
+	/* Another run may have said no meanwhile. */
+	r = fs_plan_known(j->plan, &size);
+	j->refused = for_good(r);
+	if (j->refused && !fs_plan_why(j->plan, &why))
+		(void) error_set(&j->why, r, "%s", (char *)why.data);
+	buf_done(&why);
+	finish(j, j->refused ? r : run_plugin(j));
+}
+
 static void run(struct pool_job *job)
 {
 	struct fs_plan_job *j = (struct fs_plan_job *)job;
 	uint64_t size;
 
+	if (j->plan->plugin) {
+		if (is_made(j)) {
+			finish(j, 0);
+			return;
+		}
+		j->job.run = run_made;
+		pool_add(j->plan->plans->plugins->pool, &j->job);
+		return;
+	}
 	if (!fs_plan_known(j->plan, &size) &&
 		!fs_plan_recipe(j->plan, &j->recipe)) {
 		/* Sources that have to be unpacked first take time. */

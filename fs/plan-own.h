@@ -19,7 +19,9 @@ struct fs_plan_job {
 	struct fs_plan *plan;		/* a reference */
 	struct fs_snap *snap;		/* a reference */
 	char *inner, *path;
-	struct stage_recipe *recipe;	/* the outcome */
+	struct stage_recipe *recipe;	/* the outcome, or */
+	struct objid made;		/* what a plug-in made; */
+	uint64_t size;			/* bytes; 0: neither */
 	struct src *src;		/* the outcome, when somebody opens */
 	struct error why;
 	bool refused;			/* for good */

@@ -67,7 +67,8 @@ void fs_plan_unref(struct fs_plan *p)
 }
 
 /* Under the lock. */
-static struct fs_plan *plan_new(struct fs_plans *plans, const char *key)
+static struct fs_plan *plan_new(struct fs_plans *plans, const char *key,
+	const struct fs_plugin *plugin)
 {
 	struct fs_plan *p = calloc(1, sizeof(*p));
 
@@ -75,6 +76,7 @@ static struct fs_plan *plan_new(struct fs_plans *plans, const char *key)
 		return NULL;
 	p->plans = plans;
 	p->refs = 1;
+	p->plugin = plugin;
 	memcpy(p->key, key, sizeof p->key);
 	if (map_put(&plans->by_key, key, p, NULL)) {
 		free(p);
@@ -103,13 +105,26 @@ static int check_locked(struct fs_plans *plans, const struct fs_snap *s,
 	return r;
 }
 
+int fs_plan_key(const struct fs_plans *p, const struct stage_repo *repo,
+	const char *revision, const char *path, char ret[65],
+	const struct fs_plugin **ret_plugin)
+{
+	int r = stage_key(p->stage, repo, revision, path, ret);
+
+	*ret_plugin = r == -ENOENT ? fs_plugin_of(p->plugins, repo, path) :
+		NULL;
+	return *ret_plugin ? fs_plugin_key(*ret_plugin, repo, revision, path,
+		ret) : r;
+}
+
 int fs_plan_get(struct fs_plans *plans, const struct fs_snap *s,
 	const char *inner, struct fs_plan **ret)
 {
 	const struct stage_repo repo = fs_snap_repo(s);
+	const struct fs_plugin *plugin = NULL;
 	char key[65];
 	struct fs_plan *p;
-	int r = stage_key(plans->stage, &repo, s->scope, inner, key);
+	int r = fs_plan_key(plans, &repo, s->scope, inner, key, &plugin);
 
 	if (!r && s->locked)
 		r = check_locked(plans, s, inner, key);
@@ -120,7 +135,7 @@ int fs_plan_get(struct fs_plans *plans, const struct fs_snap *s,
 	if (p)
 		p->refs++;
 	else
-		p = plan_new(plans, key);
+		p = plan_new(plans, key, plugin);
 	pthread_mutex_unlock(&plans->lock);
 	if (!p)
 		return -ENOMEM;
@@ -206,6 +221,8 @@ static bool recall(struct fs_plan *p)
 	struct fs_plans *plans = p->plans;
 	struct buf b = BUF_INIT(FS_OUTCOME_MAX);
 	int64_t age = 0;
+	char hex[OBJID_HEX_MAX] = "";
+	struct objid made = { .alg = OBJID_NONE };
 	uint64_t n;
 	int at = 0;
 	bool known = false;
@@ -214,9 +231,12 @@ static bool recall(struct fs_plan *p)
 		const char *s = (const char *)b.data;
 
 		pthread_mutex_lock(&plans->lock);
-		if (sscanf(s, "ok %" SCNu64, &n) == 1) {
+		if (sscanf(s, "ok %" SCNu64 " %64s", &n, hex) >= 1 &&
+			(!p->plugin || !objid_parse(OBJID_SHA256, hex,
+				&made))) {
 			p->state = FS_PLAN_OK;
 			p->size = n;
+			p->made = made;
 			known = true;
 		} else if (sscanf(s, "no %" SCNu64 " %n", &n, &at) == 1 &&
 			n && n < 4096 && age < BAD_KEPT_S) {
@@ -229,6 +249,17 @@ static bool recall(struct fs_plan *p)
 	}
 	buf_done(&b);
 	return known;
+}
+
+struct cache_name fs_plan_made(struct fs_plan *p, uint64_t size)
+{
+	struct cache_name n = { .hub = "plug-in", .repo = p->plugin->name,
+		.revision = p->key, .path = "output", .size = size };
+
+	pthread_mutex_lock(&p->plans->lock);
+	n.id = p->made;
+	pthread_mutex_unlock(&p->plans->lock);
+	return n;
 }
 
 int fs_plan_recipe(struct fs_plan *p, struct stage_recipe **ret)

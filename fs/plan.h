@@ -20,6 +20,7 @@
 #include "base/src.h"
 #include "cache/cache.h"
 #include "fs/errors.h"
+#include "fs/plugin.h"
 #include "fs/resolve.h"
 #include "fs/stack.h"
 #include "stage/stage.h"
@@ -31,6 +32,7 @@ struct fs_plans {
 	struct stage *stage;
 	struct pool *work;		/* for recipes that are on the disk */
 	struct pool *planners;		/* its threads may wait for the network */
+	struct fs_plugins *plugins;
 	struct fs_errors *errors;
 	struct fs_stack stack;
 	pthread_mutex_t lock;
@@ -49,6 +51,8 @@ enum fs_plan_state { FS_PLAN_UNKNOWN, FS_PLAN_OK, FS_PLAN_BAD };
 struct fs_plan {
 	struct fs_plans *plans;
 	char key[65];
+	const struct fs_plugin *plugin;	/* that makes it; NULL: a recipe does */
+	struct objid made;		/* plans lock; by it, when OK */
 	unsigned refs;			/* plans lock */
 	enum fs_plan_state state;	/* plans lock */
 	uint64_t size;			/* plans lock; bytes, when OK */
@@ -67,6 +71,11 @@ void fs_plans_init(struct fs_plans *p);	/* the fields above lock stay */
 void fs_plans_done(struct fs_plans *p);
 /* Bytes plans may have been made from were wrong: plan again. */
 void fs_plans_expire(struct fs_plans *p);
+
+/* As stage_key(), of what plug-ins make, too; *ret_plugin is it, or NULL. */
+int fs_plan_key(const struct fs_plans *p, const struct stage_repo *repo,
+	const char *revision, const char *path, char ret[65],
+	const struct fs_plugin **ret_plugin);
 
 /* The plan of snapshot s's staged file `inner`. A reference. */
 int fs_plan_get(struct fs_plans *p, const struct fs_snap *s,
@@ -98,6 +107,10 @@ typedef void fs_plan_open_cb(void *arg, int err, struct src *src);
 void fs_plan_open(struct fs_plan *p, const struct fs_plan_for *whom,
 	fs_plan_open_cb *cb, void *arg);
 void fs_plan_close(struct fs_plan *p, struct src *src);
+
+/* What its plug-in made, as the cache knows it; the strings are the plan's. The
+ * size is that of fs_plan_known(). */
+struct cache_name fs_plan_made(struct fs_plan *p, uint64_t size);
 
 /* The recipe as stored, for who looks without waiting. -ENOENT. */
 int fs_plan_recipe(struct fs_plan *p, struct stage_recipe **ret);

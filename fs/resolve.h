@@ -96,6 +96,7 @@ struct fs_resolver {
 	struct pool *work;
 	struct fs_errors *errors;
 	struct fs_archives *archives;
+	const struct fs_plugins *plugins;
 	bool offline;
 	const struct fs_lock *lock_file;	/* NULL: none is in force */
 	bool lock_strict;			/* and no other names are */

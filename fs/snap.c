@@ -228,6 +228,9 @@ static void lay_out(struct loading *l)
 		note_locked(s, err, &l->why);
 	else
 		err = stage_layout(s->resolver->stage, &repo, &s->layout);
+	if (!err)
+		err = fs_plugins_layout(s->resolver->plugins, &repo,
+			&s->layout);
 	if (err) {
 		listing_done(&l->got);
 		loaded(l, err);

@@ -151,12 +151,27 @@ static int open_lock(struct fs *fs, struct error *why)
 	return r;
 }
 
+static int open_plugins(struct fs *fs, struct error *why)
+{
+	int r = fs_plugins_read(&fs->plugins, conf_get(fs->conf, "plugins"),
+		why);
+
+	if (r || !fs->plugins.n)
+		return r;
+	fs->plugins.tmp = path_join(fs->cache_dir, "tmp");
+	fs->plugins.pool = pool_new(1, "plug-in");
+	return fs->plugins.tmp && fs->plugins.pool ? 0 :
+		error_set(why, -ENOMEM, "out of memory");
+}
+
 static void start_tables(struct fs *fs)
 {
 	fs->resolver.cache = fs->plans.cache = fs->cache;
 	fs->resolver.stage = fs->plans.stage = fs->stage;
 	fs->resolver.work = fs->plans.work = fs->work;
 	fs->plans.planners = fs->planners;
+	fs->plans.plugins = &fs->plugins;
+	fs->resolver.plugins = &fs->plugins;
 	fs->resolver.errors = fs->plans.errors = &fs->errors;
 	fs->resolver.archives = &fs->archives;
 	fs->resolver.offline = fs->offline;
@@ -199,6 +214,8 @@ int fs_new(const struct conf *conf, struct fs **ret, struct error *why)
 	if (!r)
 		r = open_sandbox(fs, why);
 	if (!r)
+		r = open_plugins(fs, why);
+	if (!r)
 		r = fs_hubs_open(fs, why);
 	if (r) {
 		fs_free(fs);
@@ -218,6 +235,8 @@ void fs_free(struct fs *fs)
 	pthread_mutex_lock(&fs->closing_lock);
 	fs->closing = true;
 	pthread_mutex_unlock(&fs->closing_lock);
+	atomic_store(&fs->plugins.closing, true);
+	pool_free(fs->plugins.pool);
 	pool_free(fs->archives.pool);
 	pool_free(fs->planners);
 	fetch_free(fs->fetch);
@@ -229,6 +248,7 @@ void fs_free(struct fs *fs)
 	fs_inodes_done(&fs->inodes);
 	fs_errors_done(&fs->errors);
 	fs_notes_done(&fs->notes);
+	fs_plugins_done(&fs->plugins);
 	fs_lock_free(fs->lock);
 	stage_free(fs->stage);
 	cache_close(fs->cache);

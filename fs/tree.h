@@ -12,6 +12,7 @@
 #include "fs/names.h"
 #include "fs/node.h"
 #include "fs/plan.h"
+#include "fs/plugin.h"
 #include "fs/resolve.h"
 
 #define FS_HUBS_MAX 16
@@ -34,6 +35,7 @@ struct fs {
 	struct pool *planners;		/* jobs that wait for bytes */
 	struct fs_lock *lock;		/* what resolver.lock_file is; or NULL */
 	struct fs_archives archives;
+	struct fs_plugins plugins;
 	bool offline;
 	int64_t started;		/* seconds since 1970 */
 	struct fs_hub hubs[FS_HUBS_MAX];

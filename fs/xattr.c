@@ -33,6 +33,11 @@ static int stat_staged(struct fs *fs, struct fs_node *n, struct src_stat *ret)
 	uint64_t size;
 	int r = fs_plan_known(n->plan, &size);
 
+	if (!r && n->plan->plugin) {
+		struct cache_name made = fs_plan_made(n->plan, size);
+
+		return cache_name_stat(fs->cache, &made, ret);
+	}
 	if (!r)
 		r = fs_plan_recipe(n->plan, &recipe);
 	if (!r)
@@ -153,7 +158,15 @@ static int show_sha256(struct fs *fs, struct fs_node *n, struct buf *ret)
 	char hex[OBJID_HEX_MAX];
 	struct src_stat st;
 	const struct objid *id;
+	uint64_t size;
 
+	if (n->kind == FS_STAGED && n->plan->plugin &&
+		!fs_plan_known(n->plan, &size)) {
+		struct cache_name made = fs_plan_made(n->plan, size);
+
+		objid_hex(&made.id, hex);
+		return buf_append_str(ret, hex);
+	}
 	if (n->kind != FS_FILE)
 		return -ENODATA;
 	id = &fs_measured(n->snap, n->entry)->id;
@@ -167,6 +180,34 @@ static int show_sha256(struct fs *fs, struct fs_node *n, struct buf *ret)
 	return buf_append_str(ret, hex);
 }
 
+static int show_inputs(const struct fs_node *n, struct buf *ret)
+{
+	const struct listing *l = &n->snap->own;
+	int r = 0;
+	bool any = false;
+
+	for (size_t i = 0; i < l->n && !r; i++) {
+		if (!fs_plugin_takes(n->plan->plugin, &l->v[i]))
+			continue;
+		r = buf_printf(ret, "%s%s", any ? "\n" : "", l->v[i].path);
+		any = true;
+	}
+	return r;
+}
+
+/* Of what a plug-in makes: all of it at once, and by which. */
+static int show_made_by(struct fs *fs, struct fs_node *n, struct buf *ret)
+{
+	const struct fs_plugin *p;
+
+	(void) fs;
+	if (n->kind != FS_STAGED || !n->plan->plugin)
+		return -ENODATA;
+	p = n->plan->plugin;
+	return buf_printf(ret, "plug-in %s %s (sha256:%s), materialized",
+		p->name, p->version, p->digest);
+}
+
 /* One source a line; of a member, the archive. */
 static int show_sources(struct fs *fs, struct fs_node *n, struct buf *ret)
 {
@@ -177,6 +218,8 @@ static int show_sources(struct fs *fs, struct fs_node *n, struct buf *ret)
 	(void) fs;
 	if (n->kind == FS_FILE && fs_archive_of(n->snap, n->entry))
 		return buf_append_str(ret, fs_archive_path(n->snap->archive));
+	if (n->kind == FS_STAGED && n->plan->plugin)
+		return show_inputs(n, ret);
 	if (n->kind != FS_STAGED || fs_plan_known(n->plan, &size) ||
 		fs_plan_recipe(n->plan, &recipe))
 		return -ENODATA;
@@ -229,6 +272,7 @@ static const struct {
 	{ "sha256", show_sha256 },
 	{ "cached_bytes", show_cached_bytes },
 	{ "sources", show_sources },
+	{ "made_by", show_made_by },
 	{ "error", show_error },
 };
 
