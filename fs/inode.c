@@ -251,21 +251,6 @@ size_t fs_inodes_measured(struct fs_inodes *t, const struct fs_node *repo,
 	return n;
 }
 
-int fs_inodes_children(struct fs_inodes *t, const struct fs_node *dir,
-	struct buf *ret)
-{
-	int r = 0;
-
-	pthread_mutex_lock(&t->lock);
-	for (size_t i = 0; i < t->room && !r; i++)
-		for (struct fs_node *n = t->slots[i]; n && !r; n = n->chain)
-			if (n->parent == dir && n->lookups)
-				r = buf_append(ret, n->name,
-					strlen(n->name) + 1);
-	pthread_mutex_unlock(&t->lock);
-	return r;
-}
-
 /* ---- making nodes ----------------------------------------------------------- */
 
 static uint64_t key_of(const struct fs_node *parent, enum fs_kind kind,

@@ -42,9 +42,4 @@ size_t fs_inodes_paged(struct fs_inodes *t, uint64_t **ret);
 size_t fs_inodes_measured(struct fs_inodes *t, const struct fs_node *repo,
 	uint64_t **ret);
 
-/* Names that the kernel knows of children of `dir`, NUL-terminated one after
- * the other. Appends. */
-int fs_inodes_children(struct fs_inodes *t, const struct fs_node *dir,
-	struct buf *ret);
-
 #endif

@@ -71,11 +71,11 @@ static void reply_entry(struct ll_op *op, int err, struct fs_node *n,
 	}
 	if (!err) {
 		ll_fill_entry(op->ll, a, &e);
-		fs_inode_looked_up(n);
+		ll_known(op->ll, n);
 	}
 	/* The kernel that did not get the answer does not count it. */
 	if (fuse_reply_entry(op->req, &e) && !err)
-		fs_inode_forget(op->ll->inodes, e.ino, 1);
+		ll_forget(op->ll, e.ino, 1);
 }
 
 static void found(void *arg, int err, struct fs_node *n,
@@ -110,7 +110,7 @@ void ll_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 void ll_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
 {
-	fs_inode_forget(ll_of(req)->inodes, ino, n);
+	ll_forget(ll_of(req), ino, n);
 	fuse_reply_none(req);
 }
 
@@ -118,7 +118,7 @@ void ll_op_forget_multi(fuse_req_t req, size_t count,
 	struct fuse_forget_data *v)
 {
 	for (size_t i = 0; i < count; i++)
-		fs_inode_forget(ll_of(req)->inodes, v[i].ino, v[i].nlookup);
+		ll_forget(ll_of(req), v[i].ino, v[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -138,7 +138,7 @@ static void opened(void *arg, int err, struct fs_dir *d)
 	} else if (err) {
 		ll_reply_err(o->op.req, err);
 	} else {
-		o->fi.fh = (uintptr_t)d;
+		o->fi.fh = ll_handle_out(o->op.ll, d);
 		o->fi.cache_readdir = fs_dir_fixed(d);
 		o->fi.keep_cache = fs_dir_fixed(d);
 		atomic_fetch_add(&o->op.ll->dirs, 1);
@@ -202,7 +202,7 @@ static bool add_full(struct listing_page *p, size_t i, const char *name,
 	*ret = fuse_add_direntry_plus(p->req, p->buf + p->used,
 		p->size - p->used, name, &e, next);
 	if (*ret <= p->size - p->used)
-		fs_inode_looked_up(n);
+		ll_known(ll_of(p->req), n);
 	fs_node_unref(n);
 	return true;
 }
@@ -236,7 +236,11 @@ static void read_page(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		.size = size };
 	size_t at = off > 0 ? (size_t)off : 0, n;
 
-	p.dir = (struct fs_dir *)(uintptr_t)fi->fh;
+	p.dir = ll_handle_in(ll_of(req), fi->fh);
+	if (!p.dir) {
+		ll_reply_err(req, -ESTALE);
+		return;
+	}
 	p.buf = malloc(size);
 	if (!p.buf) {
 		ll_reply_err(req, -ENOMEM);
@@ -264,8 +268,12 @@ void ll_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 void ll_op_releasedir(fuse_req_t req, fuse_ino_t ino,
 	struct fuse_file_info *fi)
 {
+	struct fs_dir *d = ll_handle_last(ll_of(req), fi->fh);
+
 	(void) ino;
-	fs_dir_free((struct fs_dir *)(uintptr_t)fi->fh);
-	atomic_fetch_sub(&ll_of(req)->dirs, 1);
+	if (d) {
+		fs_dir_free(d);
+		atomic_fetch_sub(&ll_of(req)->dirs, 1);
+	}
 	ll_reply_err(req, 0);
 }

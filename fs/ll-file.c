@@ -25,6 +25,7 @@
 
 #include "fs/errors.h"
 #include "fs/handle.h"
+#include "fs/handover.h"
 #include "fs/inode.h"
 #include "fs/ll.h"
 
@@ -63,11 +64,6 @@ struct read_op {
 	char buf[];
 };
 
-static struct ll_file *file_of(const struct fuse_file_info *fi)
-{
-	return (struct ll_file *)(uintptr_t)fi->fh;
-}
-
 /* ---- open --------------------------------------------------------------------- */
 
 /* Under the lock: the backing id to open through, or 0. */
@@ -96,6 +92,31 @@ static int choose_backing(struct ll *ll, struct fs_node *n, struct src *src)
 	return 0;
 }
 
+/* Under the lock: a server before us may have left it open. */
+static void be_seated(struct ll *ll, struct fs_node *n)
+{
+	struct fs_seat seat;
+
+	if (n->shell.seated)
+		return;
+	n->shell.seated = true;
+	if (!ll->resume || fs_handover_find(ll->handover, n->ino, &seat, NULL))
+		return;
+	n->shell.opens = seat.opens;
+	n->shell.backing = seat.backing;
+	n->shell.drop = !seat.sure;
+	n->shell.epochs = cache_epochs(fs_cache(ll->fs));
+	atomic_store(&n->shell.sure, seat.sure);
+	atomic_store(&n->shell.paged, true);
+}
+
+/* The next server has to know before the kernel does. */
+static void note_opens(struct ll *ll, const struct fs_node *n)
+{
+	fs_handover_opened(ll->handover, n->ino, n->shell.opens,
+		n->shell.backing);
+}
+
 static void begin(struct ll *ll, struct ll_file *f, int *ret_backing,
 	bool *ret_keep)
 {
@@ -103,9 +124,11 @@ static void begin(struct ll *ll, struct ll_file *f, int *ret_backing,
 	struct fs_node *n = f->node;
 
 	pthread_mutex_lock(&ll->open_lock);
+	be_seated(ll, n);
 	*ret_backing = choose_backing(ll, n, fs_handle_src(f->handle));
 	n->shell.backing = *ret_backing;
 	n->shell.opens++;
+	note_opens(ll, n);
 	*ret_keep = !n->shell.drop && n->shell.epochs == epochs;
 	n->shell.drop = false;
 	n->shell.epochs = epochs;
@@ -115,7 +138,7 @@ static void begin(struct ll *ll, struct ll_file *f, int *ret_backing,
 }
 
 /* Will the bytes that were handed out stay right? */
-static bool is_sure(struct ll_file *f)
+static bool is_sure(struct ll *ll, struct ll_file *f)
 {
 	struct fs_node_shell *shell = &f->node->shell;
 	struct src_stat st;
@@ -125,37 +148,65 @@ static bool is_sure(struct ll_file *f)
 	src_stat(fs_handle_src(f->handle), &st);
 	/* A file the hub tells no digest of has nothing to be compared with. */
 	if (st.state == SRC_VERIFIED || (st.state == SRC_CACHED &&
-			!f->handle->plan && st.id.alg == OBJID_NONE))
+			!f->handle->plan && st.id.alg == OBJID_NONE)) {
 		atomic_store(&shell->sure, true);
+		fs_handover_sure(ll->handover, f->node->ino);
+	}
 	return atomic_load(&shell->sure);
+}
+
+/* One open less of n. */
+static void close_one(struct ll *ll, struct fs_node *n, bool sure)
+{
+	int id = 0;
+
+	pthread_mutex_lock(&ll->open_lock);
+	be_seated(ll, n);
+	if (n->shell.opens && --n->shell.opens == 0) {
+		id = n->shell.backing;
+		n->shell.backing = 0;
+		n->shell.drop |= !sure;
+	}
+	note_opens(ll, n);
+	pthread_mutex_unlock(&ll->open_lock);
+	if (id)
+		ll_backing_close(ll, id);
 }
 
 static void end(struct ll *ll, struct ll_file *f)
 {
 	struct fs_node *n = f->node;
-	bool sure = f->direct || is_sure(f);
-	int id = 0;
 
-	if (!f->direct) {
-		pthread_mutex_lock(&ll->open_lock);
-		if (--n->shell.opens == 0) {
-			id = n->shell.backing;
-			n->shell.backing = 0;
-			n->shell.drop |= !sure;
-		}
-		pthread_mutex_unlock(&ll->open_lock);
-	}
-	if (id)
-		ll_backing_close(ll, id);
+	if (!f->direct)
+		close_one(ll, n, is_sure(ll, f));
 	fs_close(f->handle);
 	fs_node_unref(n);
 	free(f);
 }
 
+/* RELEASE of a handle that no server after the one that made it has used. */
+static void end_unused(struct ll *ll, fuse_ino_t ino)
+{
+	struct fs_node *n = fs_inode_find(ll->inodes, ino);
+	struct fs_seat seat;
+
+	if (n) {
+		if (n->kind != FS_CTL)
+			close_one(ll, n, atomic_load(&n->shell.sure));
+		fs_node_unref(n);
+	} else if (!fs_handover_find(ll->handover, ino, &seat, NULL) &&
+		seat.opens) {
+		if (--seat.opens == 0 && seat.backing)
+			ll_backing_close(ll, seat.backing);
+		fs_handover_opened(ll->handover, ino, seat.opens,
+			seat.opens ? seat.backing : 0);
+	}
+}
+
 static int reply_passthrough(fuse_req_t req, struct ll_file *f, int id)
 {
 	struct px_open_out o = {
-		.fh = (uintptr_t)f,
+		.fh = ll_handle_out(ll_of(req), f),
 		.open_flags = FOPEN_PASSTHROUGH | FOPEN_NOFLUSH,
 		.backing_id = id,
 	};
@@ -174,7 +225,7 @@ static void reply_open(struct open_op *o, struct ll_file *f)
 	if (id) {
 		r = reply_passthrough(o->op.req, f, id);
 	} else {
-		o->fi.fh = (uintptr_t)f;
+		o->fi.fh = ll_handle_out(ll, f);
 		o->fi.direct_io = f->direct;
 		o->fi.keep_cache = keep;
 		o->fi.noflush = 1;
@@ -231,9 +282,71 @@ void ll_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void ll_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void) ino;
-	end(ll_of(req), file_of(fi));
+	struct ll *ll = ll_of(req);
+	struct ll_file *f = ll_handle_last(ll, fi->fh);
+
+	/* Answered first: who is killed in between leaves the file open for
+	 * the next server, not closed though it is open. */
 	ll_reply_err(req, 0);
+	if (f)
+		end(ll, f);
+	else
+		end_unused(ll, ino);
+}
+
+/* ---- what a server before us had open ----------------------------------------- */
+
+struct again {
+	struct ll *ll;
+	struct fs_node *node;	/* a reference */
+	ll_file_cb *cb;
+	void *arg;
+};
+
+static void opened_again(void *arg, int err, struct fs_handle *h)
+{
+	struct again *a = arg;
+	struct fs_seat seat = { 0 };
+	struct ll_file *f = NULL;
+
+	(void) fs_handover_find(a->ll->handover, a->node->ino, &seat, NULL);
+	if (!err)
+		f = calloc(1, sizeof(*f));
+	if (f) {
+		f->handle = h;
+		f->node = a->node;
+		f->direct = a->node->kind == FS_CTL;
+		/* It goes on failing: see fs_handle_touch(). */
+		h->epoch -= seat.doubt;
+		pthread_mutex_lock(&a->ll->open_lock);
+		be_seated(a->ll, f->node);
+		pthread_mutex_unlock(&a->ll->open_lock);
+	} else {
+		fs_close(h);
+		fs_node_unref(a->node);
+	}
+	a->cb(a->arg, f);
+	free(a);
+}
+
+/* It stays open in the kernel. */
+void ll_file_drop(struct ll_file *f)
+{
+	fs_close(f->handle);
+	fs_node_unref(f->node);
+	free(f);
+}
+
+void ll_file_again(struct ll *ll, struct fs_node *n, ll_file_cb *cb, void *arg)
+{
+	struct again *a = calloc(1, sizeof(*a));
+
+	if (!a) {
+		cb(arg, NULL);
+		return;
+	}
+	*a = (struct again){ ll, fs_node_ref(n), cb, arg };
+	fs_open(ll->fs, n, opened_again, a);
 }
 
 /* ---- read --------------------------------------------------------------------- */
@@ -290,13 +403,18 @@ static void read_wait(fuse_req_t req, struct ll_file *f, uint64_t off,
 void ll_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fuse_file_info *fi)
 {
-	struct ll_file *f = file_of(fi);
-	struct src *src = fs_handle_src(f->handle);
+	struct ll_file *f = ll_handle_in(ll_of(req), fi->fh);
 	struct iovec iov[PEEK_MAX];
 	uint64_t at = off < 0 ? UINT64_MAX : (uint64_t)off;
+	struct src *src;
 	int n;
 
 	(void) ino;
+	if (!f) {
+		ll_reply_err(req, -ESTALE);
+		return;
+	}
+	src = fs_handle_src(f->handle);
 	if (at >= src->size || !size) {
 		(void) fuse_reply_buf(req, NULL, 0);
 		return;
@@ -319,10 +437,23 @@ void ll_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	(void) src_unref(src);
 }
 
+/* Files that no server after the one before us has looked at. */
+static void drop_unseen(struct ll *ll)
+{
+	uint64_t *ino = NULL;
+	size_t n = fs_handover_doubt(ll->handover, &ino);
+
+	for (size_t i = 0; ll->resume && i < n; i++)
+		(void) fuse_lowlevel_notify_inval_inode(ll->se, ino[i], 0, 0);
+	free(ino);
+}
+
 void ll_files_drop(struct ll *ll)
 {
 	uint64_t *ino = NULL;
 	size_t n = fs_inodes_paged(ll->inodes, &ino);
+
+	drop_unseen(ll);
 
 	for (size_t i = 0; i < n; i++) {
 		struct fs_node *node = fs_inode_find(ll->inodes, ino[i]);

@@ -20,8 +20,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "fs/handover.h"
 #include "fs/ll.h"
 
+#define PX_HAS_RESEND (1ULL << 39)
+#define PX_NOTIFY_RESEND 7
 #define PX_PASSTHROUGH (1ULL << 37)
 #define PX_DIRECT_IO_ALLOW_MMAP (1ULL << 36)
 
@@ -60,21 +63,31 @@ static void see_init(struct ll *ll, const char *buf, size_t len)
 	memcpy(&h, buf, sizeof(h));
 	if (h.opcode != FUSE_INIT)
 		return;
+	if (!ll->init_known && len <= FS_HANDOVER_INIT_MAX) {
+		memcpy(fs_handover_head(ll->handover)->init, buf, len);
+		atomic_store(&fs_handover_head(ll->handover)->init_len,
+			(uint32_t)len);
+	}
 	body = len - sizeof(h) < sizeof(in) ? len - sizeof(h) : sizeof(in);
 	memcpy(&in, buf + sizeof(h), body);
 	ll->kernel_minor = in.minor;
 	ll->kernel_flags = in.flags;
 	if (in.flags & FUSE_INIT_EXT)
 		ll->kernel_flags |= (uint64_t)in.flags2 << 32;
+	atomic_store(&fs_handover_head(ll->handover)->resends,
+		(ll->kernel_flags & PX_HAS_RESEND) != 0);
 	atomic_store(&ll->init_unique, h.unique);
 }
 
 static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 {
 	struct ll *ll = userdata;
-	ssize_t n = read(ll->device, buf, len);
+	ssize_t n;
 
 	(void) fd;
+	do
+		n = read(ll->device, buf, len);
+	while (n > 0 && ll->resume && ll_resume_take(ll, buf, (size_t)n));
 	if (n > 0 && !atomic_load(&ll->init_unique))
 		see_init(ll, buf, (size_t)n);
 	return n;
@@ -125,15 +138,24 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	struct ll *ll = userdata;
 	const struct fuse_out_header *h = iov[0].iov_base;
+	bool init = false;
+	ssize_t n;
 
+	(void) fd;
 	if (!atomic_load(&ll->init_done) && count == 2 && h->error == 0 &&
 		h->unique == atomic_load(&ll->init_unique) &&
 		iov[1].iov_len == sizeof(struct px_init_out)) {
 		atomic_store(&ll->init_done, true);
 		complete_init(ll, iov[1].iov_base);
+		init = true;
 	}
-	(void) fd;
-	return writev(ll->device, iov, count);
+	if (init && ll->init_known)
+		return (ssize_t)h->len;
+	n = writev(ll->device, iov, count);
+	if (init && n > 0)
+		atomic_store(&fs_handover_head(ll->handover)->init_answered,
+			true);
+	return n;
 }
 
 int ll_custom_io(struct ll *ll)
@@ -149,6 +171,26 @@ int ll_custom_io(struct ll *ll)
 	if (ll->device < 0 || fcntl(ll->device, F_SETFD, FD_CLOEXEC))
 		return -errno;
 	return fuse_session_custom_io(ll->se, &io, fuse_session_fd(ll->se));
+}
+
+int ll_init_again(struct ll *ll)
+{
+	struct fs_handover_head *head = fs_handover_head(ll->handover);
+	struct fuse_out_header resend = { .len = sizeof(resend),
+		.error = PX_NOTIFY_RESEND };
+	uint8_t request[FS_HANDOVER_INIT_MAX];
+	struct fuse_buf buf = { .mem = request };
+
+	if (atomic_load(&head->init_answered)) {
+		buf.size = atomic_load(&head->init_len);
+		memcpy(request, head->init, sizeof(request));
+		ll->init_known = true;
+		see_init(ll, (const char *)request, buf.size);
+		fuse_session_process_buf(ll->se, &buf);
+		if (!atomic_load(&ll->init_done))
+			return -EPROTO;
+	}
+	return write(ll->device, &resend, sizeof(resend)) < 0 ? -errno : 0;
 }
 
 void ll_op_init(void *userdata, struct fuse_conn_info *conn)

@@ -58,7 +58,7 @@ static void expire_names(struct ll *ll, struct fs_node *dir)
 {
 	struct buf names = BUF_INIT(64 << 20);
 
-	(void) fs_inodes_children(&ll->fs->inodes, dir, &names);
+	ll_known_names(ll, dir, &names);
 	missing_names(ll, dir->ino, &names);
 	for (size_t at = 0; at < names.len;) {
 		const char *name = (const char *)names.data + at;

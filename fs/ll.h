@@ -29,6 +29,8 @@
 #define LL_BLOCK (128 * 1024)	/* bytes; what cp reads at once */
 
 struct fs_inodes;
+struct fs_handover;
+struct ll_resume;
 
 struct ll {
 	struct fs *fs;
@@ -45,6 +47,7 @@ struct ll {
 	/* From the INIT exchange (ll-init.c); constant afterwards. */
 	_Atomic uint64_t init_unique;	/* 0: not seen */
 	atomic_bool init_done;
+	bool init_known;		/* by the kernel: our answer is dropped */
 	uint64_t kernel_flags;
 	uint32_t kernel_minor;		/* of its protocol */
 	bool no_passthrough;		/* constant; not wanted */
@@ -65,6 +68,11 @@ struct ll {
 	} missing[LL_MISSING];		/* notify_lock */
 	unsigned next_missing;		/* notify_lock */
 	bool stopping;			/* notify_lock */
+
+	/* What the next server needs to go on (ll-resume.c). */
+	struct fs_handover *handover;
+	uint16_t generation;		/* of this server; marks its handles */
+	struct ll_resume *resume;	/* NULL: the first server of a mount */
 };
 
 extern const struct fuse_lowlevel_ops fs_ll_ops;
@@ -104,6 +112,29 @@ double ll_entry_timeout(const struct fs_attr *a);
 void ll_fill_entry(const struct ll *ll, const struct fs_attr *a,
 	struct fuse_entry_param *ret);
 
+/* ---- ll-resume.c ------------------------------------------------------------ */
+
+/* The kernel is told of n: instead of fs_inode_looked_up(). */
+void ll_known(struct ll *ll, struct fs_node *n);
+void ll_forget(struct ll *ll, fuse_ino_t ino, uint64_t times);
+
+/* Names the kernel knows in a directory, each with its NUL. Appends. */
+void ll_known_names(struct ll *ll, const struct fs_node *dir, struct buf *ret);
+
+/* A handle as the kernel holds it, and back: NULL, it is of a server before us
+ * and was never made again here. */
+uint64_t ll_handle_out(const struct ll *ll, void *p);
+void *ll_handle_in(struct ll *ll, uint64_t fh);
+/* The same for RELEASE: the kernel will not ask with it again. */
+void *ll_handle_last(struct ll *ll, uint64_t fh);
+
+/* Before the first request, in a server that follows another one. */
+int ll_resume_start(struct ll *ll);
+void ll_resume_stop(struct ll *ll);
+/* A request as it came. True: it is about what a server before us told the
+ * kernel, and comes again through libfuse when that is made again here. */
+bool ll_resume_take(struct ll *ll, const void *buf, size_t len);
+
 /* ---- ll-dir.c --------------------------------------------------------------- */
 
 void ll_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
@@ -124,6 +155,12 @@ void ll_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ll_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fuse_file_info *fi);
 void ll_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+/* A file that was opened by a server before us, made again; f is what its
+ * handle stands for. */
+struct ll_file;
+typedef void ll_file_cb(void *arg, struct ll_file *f);
+void ll_file_again(struct ll *ll, struct fs_node *n, ll_file_cb *cb, void *arg);
+void ll_file_drop(struct ll_file *f);	/* nobody needs it */
 /* Every open from now on of a file the kernel may hold pages of drops them. */
 void ll_files_drop(struct ll *ll);
 
@@ -140,6 +177,9 @@ void ll_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void ll_op_init(void *userdata, struct fuse_conn_info *conn);
 /* After fuse_session_mount(): put ourselves between libfuse and the device. */
 int ll_custom_io(struct ll *ll);
+/* What the kernel said to the first server of this mount is told to libfuse
+ * again; then the kernel repeats what nobody has answered. */
+int ll_init_again(struct ll *ll);
 /* The kernel's number for `fd`, > 0; or negative errno. */
 int ll_backing_open(struct ll *ll, int fd);
 void ll_backing_close(struct ll *ll, int id);

@@ -234,14 +234,21 @@ static char *resolve_mountpoint(const char *path)
 static void tell_ready(void *arg)
 {
 	int *pipe_fd = arg;
+
+	if (write(*pipe_fd, "k", 1) == 1)
+		(void) close(*pipe_fd);
+}
+
+/* What goes wrong until the mount answers goes through the pipe. */
+static void leave_terminal(void)
+{
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	for (int fd = 0; fd <= 2 && null >= 0; fd++)
 		(void) dup2(null, fd);
 	if (null > 2)
 		(void) close(null);
-	if (write(*pipe_fd, "k", 1) == 1)
-		(void) close(*pipe_fd);
+	(void) setsid();
 }
 
 static int child(const struct session_conf *s, int pipe_fd)
@@ -249,7 +256,7 @@ static int child(const struct session_conf *s, int pipe_fd)
 	struct error why = { 0 };
 	int r;
 
-	(void) setsid();
+	leave_terminal();
 	if (chdir("/"))
 		return 1;
 	r = fs_session_run(s, tell_ready, &pipe_fd, &why);
@@ -331,13 +338,41 @@ static int go_to_background(const struct session_conf *s)
 	return r;
 }
 
+/* Another program of ours had this mount, and we are in its place. */
+static bool was_handed_over(struct session_conf *s)
+{
+	const char *text = getenv(FS_HANDOVER_ENV);
+	bool well = text && sscanf(text, "%d %d", &s->device, &s->handover) ==
+		2 && s->device > 2 && s->handover > 2;
+
+	(void) unsetenv(FS_HANDOVER_ENV);
+	if (!well)
+		s->device = s->handover = -1;
+	return well;
+}
+
+/* Of a mount that is there already. */
+static int go_on(const struct command *c, const struct session_conf *s)
+{
+	struct error why = { 0 };
+	int r;
+
+	if (!c->foreground && chdir("/"))
+		return 1;
+	r = fs_session_run(s, NULL, NULL, &why);
+	if (r)
+		log_at(LOG_LEVEL_ERROR, "%s", error_text(&why, r));
+	return r ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct command c = { 0 };
 	struct session_conf s = { 0 };
 	struct error why = { 0 };
-	cleanup_free char *point = NULL;
+	cleanup_free char *point = NULL, *cwd = getcwd(NULL, 0);
 	int r = read_arguments(&c, argc, argv);
+	bool handed = was_handed_over(&s);
 
 	if (r)
 		return r == 1 ? 0 : 2;
@@ -346,12 +381,17 @@ int main(int argc, char **argv)
 	if (!r && !point)
 		r = error_set(&why, -errno, "%s: %s", argv[optind] ?
 			argv[optind] : "mountpoint", strerror(errno));
-	s = (struct session_conf){ c.conf, point, c.options, c.nonempty };
+	s = (struct session_conf){ c.conf, point, c.options, c.nonempty, argv,
+		c.foreground ? NULL : cwd, s.device, s.handover };
 	log_setup(c.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, !c.foreground);
-	if (!r)
+	if (!r && !handed)
 		r = fs_session_prepare(&s, &why);
+	if (r && handed)	/* nobody would answer it */
+		(void) fs_mount_detach(point);
 	if (r)
 		r = fail(&why, r);
+	else if (handed)
+		r = go_on(&c, &s);
 	else if (!c.foreground)
 		r = go_to_background(&s);
 	else if ((r = fs_session_run(&s, NULL, NULL, &why)))

@@ -61,6 +61,8 @@ struct fs_node_shell {
 	bool drop;		/* ll open state lock; next open drops pages */
 	uint64_t epochs;	/* ll open state lock; cache_epochs() when
 				 * pages were last dropped or there were none */
+	bool seated;		/* ll open state lock; what a server before us
+				 * left of it was looked at */
 	atomic_bool paged;	/* the kernel may hold pages of it */
 	atomic_bool sure;	/* its bytes are known to be right */
 };

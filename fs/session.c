@@ -1,5 +1,5 @@
 /*
- * One session is one mount. Signals are taken by a thread of their own: a
+ * The process that serves a mount. Signals are taken by a thread of their own: a
  * handler could only set a flag, and libfuse's loop looks at its flag before
  * it sleeps, not while. So that thread sets libfuse's flag and then wakes the
  * loop, again and again until it has seen it.
@@ -30,8 +30,10 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "fs/handover.h"
 #include "fs/inode.h"
 #include "fs/ll.h"
+#include "fs/serve.h"
 #include "fs/tree.h"
 
 #define WORKERS 10	/* none waits for anything but the disk */
@@ -40,12 +42,13 @@
 
 struct session {
 	const struct session_conf *conf;
-	struct ll ll;
+	struct ll *ll;
 	pthread_t main;
 	pthread_t signals, greeter;
 	sigset_t ending;	/* SIGTERM, SIGINT, SIGHUP, WAKE */
 	atomic_bool done;	/* the loop has returned */
 	atomic_bool greeted;	/* the greeter will not wait any more */
+	bool greets;		/* there is one */
 	void (*ready)(void *arg);
 	void *ready_arg;
 };
@@ -183,7 +186,7 @@ static void *wait_for_signal(void *arg)
 	while (sigwait(&s->ending, &sig) == 0 && sig == WAKE &&
 		!atomic_load(&s->done))
 		continue;
-	fuse_session_exit(s->ll.se);
+	fuse_session_exit(s->ll->se);
 	while (!atomic_load(&s->done)) {
 		(void) pthread_kill(s->main, WAKE);
 		(void) nanosleep(&nap, NULL);
@@ -200,7 +203,7 @@ static void note_read_ahead(struct session *s)
 		return;
 	(void) snprintf(text, sizeof(text), "%u KiB%s", kb,
 		geteuid() ? " (more needs root)" : "");
-	fs_status_note(s->ll.fs, "kernel read-ahead", text);
+	fs_status_note(s->ll->fs, "kernel read-ahead", text);
 }
 
 /* The mount answers as soon as INIT is done; an operation that reaches the
@@ -215,8 +218,7 @@ static void *greet(void *arg)
 		FS_CTL_DIR_NAME);
 	if (!stat(path, &st)) {
 		note_read_ahead(s);
-		if (s->ready)
-			s->ready(s->ready_arg);
+		s->ready(s->ready_arg);
 	}
 	atomic_store(&s->greeted, true);
 	return NULL;
@@ -257,93 +259,6 @@ static void bound_the_end(void)
 	(void) alarm(LAST_WORK_S);
 }
 
-/* ---- libfuse ------------------------------------------------------------------------- */
-
-/* libfuse says why it cannot mount, in pieces; kept for our one line. */
-static char fuse_said[256];
-
-static void __attribute__((format(printf, 2, 0)))
-hear_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
-{
-	size_t used = strlen(fuse_said);
-
-	if (level > FUSE_LOG_ERR || strchr(fuse_said, '\n'))
-		return;
-	(void) vsnprintf(fuse_said + used, sizeof(fuse_said) - used, fmt, ap);
-}
-
-/* The first line, without its end. */
-static const char *what_fuse_said(const char *otherwise)
-{
-	fuse_said[strcspn(fuse_said, "\n")] = '\0';
-	return fuse_said[0] ? fuse_said : otherwise;
-}
-
-/* fusermount3 says why on its standard error, which is ours: listen. */
-static int mount_and_listen(struct fuse_session *se, const char *point)
-{
-	int fds[2], mine = dup(STDERR_FILENO), r;
-	ssize_t n;
-
-	if (mine < 0 || pipe2(fds, O_CLOEXEC | O_NONBLOCK)) {
-		if (mine >= 0)
-			(void) close(mine);
-		return fuse_session_mount(se, point);
-	}
-	(void) dup2(fds[1], STDERR_FILENO);
-	r = fuse_session_mount(se, point);
-	(void) dup2(mine, STDERR_FILENO);
-	(void) close(mine);
-	(void) close(fds[1]);
-	n = read(fds[0], fuse_said, sizeof(fuse_said) - 1);
-	if (n > 0)
-		fuse_said[n] = '\0';
-	(void) close(fds[0]);
-	return r;
-}
-
-static int make_session(struct session *s, struct error *why)
-{
-	/* No default_permissions: everybody may read what is there, and the
-	 * kernel would ask for attributes at every step of a path. */
-	static const char own[] = "fsname=omnihub,subtype=omnihub,ro";
-	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	const char *options = s->conf->options;
-	int r = fuse_opt_add_arg(&args, "omnihub-mount");
-
-	if (!r)
-		r = fuse_opt_add_arg(&args, "-o") ||
-			fuse_opt_add_arg(&args, own);
-	if (!r && options && *options)
-		r = fuse_opt_add_arg(&args, "-o") ||
-			fuse_opt_add_arg(&args, options);
-	if (!r)
-		s->ll.se = fuse_session_new(&args, &fs_ll_ops,
-			sizeof(fs_ll_ops), &s->ll);
-	fuse_opt_free_args(&args);
-	if (s->ll.se)
-		return 0;
-	return error_set(why, -EINVAL, "%s",
-		what_fuse_said("libfuse refuses the mount options"));
-}
-
-static int mount_it(struct session *s, struct error *why)
-{
-	int r = mount_and_listen(s->ll.se, s->conf->mountpoint);
-
-	if (r)
-		return error_set(why, -EPERM, "cannot mount at %s: %s%s",
-			s->conf->mountpoint, what_fuse_said("mount failed"),
-			geteuid() == 0 ? " (a container needs --cap-add"
-			" SYS_ADMIN)" : "");
-	r = ll_custom_io(&s->ll);
-	if (r) {
-		fuse_session_unmount(s->ll.se);
-		return error_set(why, r, "libfuse: %s", strerror(-r));
-	}
-	return 0;
-}
-
 static int loop(struct session *s)
 {
 	struct fuse_loop_config *c = fuse_loop_cfg_create();
@@ -353,9 +268,41 @@ static int loop(struct session *s)
 		return -ENOMEM;
 	fuse_loop_cfg_set_max_threads(c, WORKERS);
 	fuse_loop_cfg_set_idle_threads(c, WORKERS);
-	r = fuse_session_loop_mt(s->ll.se, c);
+	r = fuse_session_loop_mt(s->ll->se, c);
 	fuse_loop_cfg_destroy(c);
 	return r < 0 ? r : 0;
+}
+
+static int start_threads(struct session *s)
+{
+	bool first = !atomic_load(&fs_handover_head(s->ll->handover)->greeted);
+	int r;
+
+	s->main = pthread_self();
+	r = ll_notify_start(s->ll);
+	if (!r)
+		r = -pthread_create(&s->signals, NULL, wait_for_signal, s);
+	/* Until it is ready nobody but the supervisor knows of the mount. */
+	atomic_store(&s->greeted, !first);
+	if (!r && first)
+		r = -pthread_create(&s->greeter, NULL, greet, s);
+	s->greets = first;
+	return r;
+}
+
+static int go_on(struct session *s, struct error *why)
+{
+	bool first = s->ll->generation == 1;
+	int r = fs_handover_resume(s->ll->handover);
+
+	if (!r && !first)
+		r = ll_resume_start(s->ll);
+	if (!r && !first)
+		r = ll_init_again(s->ll);
+	if (!r && !first)
+		note_read_ahead(s);
+	return r ? error_set(why, r, "cannot go on with the mount: %s",
+		strerror(-r)) : 0;
 }
 
 /* Threads that serve, from here to the end of the mount. */
@@ -364,28 +311,23 @@ static int serve(struct session *s, struct error *why)
 	bool greeted;
 	int r;
 
-	s->main = pthread_self();
-	r = ll_notify_start(&s->ll);
-	if (!r)
-		r = -pthread_create(&s->signals, NULL, wait_for_signal, s);
-	if (!r)
-		r = -pthread_create(&s->greeter, NULL, greet, s);
+	r = start_threads(s);
 	if (r)
 		return error_set(why, r, "cannot start a thread: %s",
 			strerror(-r));
 	r = loop(s);
 	atomic_store(&s->done, true);
-	fuse_session_unmount(s->ll.se);
+	fs_mount_end(s->conf, s->ll);
 	(void) pthread_kill(s->signals, SIGTERM);
 	pthread_join(s->signals, NULL);
 	greeted = atomic_load(&s->greeted);
-	if (greeted)
+	if (greeted && s->greets)
 		pthread_join(s->greeter, NULL);
-	if (!greeted || atomic_load(&s->ll.ops) ||
-		atomic_load(&s->ll.dirs) ||
-		atomic_load(&s->ll.fs->open_files))
+	if (!greeted || atomic_load(&s->ll->ops) ||
+		atomic_load(&s->ll->dirs) ||
+		atomic_load(&s->ll->fs->open_files))
 		_exit(r ? 1 : 0);
-	ll_notify_stop(&s->ll);
+	ll_notify_stop(s->ll);
 	return r ? error_set(why, r, "the session ended: %s", strerror(-r)) : 0;
 }
 
@@ -409,38 +351,37 @@ static void raise_files(void)
 	(void) setrlimit(RLIMIT_NOFILE, &l);
 }
 
-int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
-	void *arg, struct error *why)
+int fs_serve(const struct session_conf *c, struct ll *ll,
+	void (*ready)(void *arg), void *arg, struct error *why)
 {
 	struct session s = { .conf = c, .ready = ready, .ready_arg = arg,
-		.ll = { .uid = getuid(), .gid = getgid(),
-			.open_lock = PTHREAD_MUTEX_INITIALIZER,
-			.asked_lock = PTHREAD_MUTEX_INITIALIZER } };
+		.ll = ll };
 	int r;
 
 	tune_malloc();
 	raise_files();
 	take_signals(&s);
-	fuse_set_log_func(hear_fuse);
-	r = fs_new(c->conf, &s.ll.fs, why);
+	r = fs_new(c->conf, &ll->fs, why);
 	if (r)
 		return r;
-	s.ll.inodes = &s.ll.fs->inodes;
-	s.ll.no_passthrough = !conf_flag(c->conf, "mount.passthrough");
-	fs_status_note(s.ll.fs, "mountpoint", c->mountpoint);
-	r = make_session(&s, why);
+	ll->inodes = &ll->fs->inodes;
+	ll->no_passthrough = !conf_flag(c->conf, "mount.passthrough");
+	fs_status_note(ll->fs, "mountpoint", c->mountpoint);
+	r = ll_custom_io(ll);
+	if (r)
+		(void) error_set(why, r, "libfuse: %s", strerror(-r));
 	if (!r)
-		r = mount_it(&s, why);
+		r = go_on(&s, why);
 	if (!r)
 		r = serve(&s, why);
 	if (!r)
 		bound_the_end();
-	fs_inodes_forget_all(s.ll.inodes);
-	fs_free(s.ll.fs);
-	if (s.ll.device > 0)
-		(void) close(s.ll.device);
-	if (s.ll.se)
-		fuse_session_destroy(s.ll.se);
+	ll_resume_stop(ll);
+	fs_inodes_forget_all(ll->inodes);
+	fs_free(ll->fs);
+	if (ll->device > 0)
+		(void) close(ll->device);
+	fuse_session_destroy(ll->se);
 	(void) alarm(0);
 	return r;
 }

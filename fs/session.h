@@ -15,14 +15,25 @@ struct session_conf {
 	const char *mountpoint;		/* absolute */
 	const char *options;		/* of -o, comma-separated; may be NULL */
 	bool nonempty;			/* a directory with files in it is fine */
+
+	/* For a new program in the place of this one. */
+	char *const *argv;
+	const char *cwd;		/* argv's paths are meant from here; or
+					 * NULL: as they are */
+	/* A mount and what its servers left, from the program before; or -1. */
+	int device, handover;
 };
+
+/* The name of the variable in which it comes: "DEVICE HANDOVER". */
+#define FS_HANDOVER_ENV "OMNIHUB_HANDOVER"
 
 /* Make the directory if it is missing, detach a dead mount, refuse a live one
  * and a directory that is not empty. */
 int fs_session_prepare(const struct session_conf *c, struct error *why);
 
 /* Mount, call ready(arg) once the mount answers, serve until a signal or
- * umount ends it. Returns after the mount is gone. */
+ * umount ends it. Returns after the mount is gone. SIGUSR2 starts the program
+ * that is in our place by now; nobody who reads the mount sees it. */
 int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
 	void *arg, struct error *why);
 

@@ -316,20 +316,42 @@ class Mount:
               read(self.log)[-3000:])
         check(not os.path.ismount(self.at), "still mounted")
 
+    def server(self):
+        """The process that serves, which the supervisor has started; None:
+        there is none at this moment."""
+        pid = self.proc.pid
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+            found = f.read().split()
+        return int(found[0]) if found else None
+
     def kill(self):
+        """Both at once, as when the machine kills a whole group."""
+        os.kill(self.proc.pid, signal.SIGSTOP)
+        server = self.server()
+        if server:
+            os.kill(server, signal.SIGKILL)
         self.proc.kill()
         self.proc.wait()
+        until(lambda: not (server and os.path.exists(f"/proc/{server}")), 10,
+              "the server's end")
+
+    def kill_server(self):
+        """What nobody is to notice. Returns who it was."""
+        server = self.server()
+        if server:
+            os.kill(server, signal.SIGKILL)
+        return server
 
     def rss(self):
         """Resident bytes that are the process's own: pages of mapped cache
         files are the kernel's to drop."""
-        with open(f"/proc/{self.proc.pid}/status", encoding="ascii") as f:
+        with open(f"/proc/{self.server()}/status", encoding="ascii") as f:
             rows = dict(line.split(":", 1) for line in f)
         return {k: int(rows[k].split()[0]) * 1024
                 for k in ("VmRSS", "RssAnon", "RssFile", "VmHWM")}
 
     def fds(self):
-        return len(os.listdir(f"/proc/{self.proc.pid}/fd"))
+        return len(os.listdir(f"/proc/{self.server()}/fd"))
 
 
 class Rig:

@@ -1,0 +1,203 @@
+"""kill -9 of the process that serves: nobody who reads the mount may see it,
+whatever is open, cold or warm, passed through or staged; and a new program
+takes the old one's place in the same way."""
+import hashlib
+import json
+import mmap
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import lib
+from lib import MIB, check, equal, figure, read, until
+
+KILLS = 20
+SIZE = 24 * MIB
+LARGE = lib.noise("large", SIZE)
+SMALL = {f"f{i:03}.txt": b"%d\n" % i for i in range(300)}
+BERT = "org/bert"
+
+
+class Killer:
+    """Kills the server again and again, `times`, while a block runs."""
+
+    def __init__(self, m, times, pause=(0.02, 0.3)):
+        self.m, self.times, self.pause = m, times, pause
+        self.done, self.stop = 0, False
+        self.rnd = random.Random(1)
+
+    def run(self):
+        while not self.stop and self.done < self.times:
+            time.sleep(self.rnd.uniform(*self.pause))
+            self.done += self.m.kill_server() is not None
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.stop = True
+        self.thread.join()
+
+
+def sums(m, hub):
+    """sha256sum of a cold file that comes slowly, then warm, KILLS times."""
+    p, want = m.hf("org/large/w.bin"), hashlib.sha256(LARGE).hexdigest()
+    hub.spoil("drip", rate=8 * MIB, host="cdn", match="w.bin")
+    with Killer(m, KILLS // 2) as k:
+        out = m.rig.run("sha256sum", p)
+        equal(out.split()[0], want, "cold")
+    figure("kills of the cold one", k.done)
+    check(k.done >= 3, "the kills came too late")
+    hub.clear()
+    with Killer(m, KILLS - k.done, (0.05, 0.2)) as k:
+        n = 0
+        while k.done < k.times:
+            out = m.rig.run("sha256sum", p)
+            equal(out.split()[0], want, "warm")
+            n += 1
+    figure("warm sums meanwhile", n)
+
+
+def handles(m):
+    """What was open stays open, in every way."""
+    p = m.hf("org/large/w.bin")
+    with open(p, "rb", buffering=0) as f, \
+            open(m.hf("org/tree/d/f007.txt"), "rb", buffering=0) as g, \
+            open(m.path(".omnihub/status"), "rb", buffering=0) as c:
+        area = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
+        equal(os.pread(g.fileno(), 100, 0), b"7\n")
+        where = os.fstat(f.fileno()).st_ino
+        for _ in range(3):
+            check(m.kill_server(), "no server")
+            equal(os.pread(f.fileno(), 9, 12345678), LARGE[12345678:12345687])
+            equal(area[MIB:MIB + 9], LARGE[MIB:MIB + 9])
+            equal(os.pread(g.fileno(), 100, 0), b"7\n")
+            check(b"cached" in os.pread(c.fileno(), 4000, 0), "status")
+            equal(os.fstat(f.fileno()).st_ino, where)
+            # The way it is open in binds the next server, too.
+            equal(read(p, 9, 99), LARGE[99:108])
+        area.close()
+    equal(lib.xattr(p, "state"), "verified")
+    equal(read(p, 9, 99), LARGE[99:108])
+
+
+def directories(m):
+    top = m.hf("org/tree/d")
+    with os.scandir(top) as it:
+        names = [next(it).name]
+        check(m.kill_server(), "no server")
+        names += [e.name for e in it]
+    equal(sorted(names), sorted(SMALL), "names in two servers' time")
+    fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    check(m.kill_server(), "no server")
+    f = os.open("f123.txt", os.O_RDONLY, dir_fd=fd)
+    equal(os.read(f, 10), b"123\n", "below a directory that stays open")
+    os.close(f)
+    os.close(fd)
+    before = os.getcwd()
+    os.chdir(top)
+    check(m.kill_server(), "no server")
+    equal(read("f045.txt"), b"45\n", "from inside")
+    os.chdir(before)
+
+
+def staged(m, hub):
+    p = m.hf(BERT, "pytorch/model.onnx")
+    with open(p, "rb", buffering=0) as f:
+        first = os.pread(f.fileno(), 5000, 0)
+        check(m.kill_server(), "no server")
+        rest = os.pread(f.fileno(), 1 << 30, 5000)
+    hub.stop()      # nothing of it may need the hub
+    check(m.kill_server(), "no server")
+    equal(read(p) == first + rest, True, "a staged file")
+    hub.start(int(hub.url.rpartition(":")[2]))
+
+
+def moved(m, hub):
+    """An open file keeps its revision, though the branch moves meanwhile."""
+    p = m.hf("org/moves/a/x.txt")
+    with open(p, "rb", buffering=0) as f:
+        equal(os.pread(f.fileno(), 10, 0), b"old\n")
+        was = os.fstat(f.fileno()).st_ino
+        hub.put("org/moves", "new", {"a/x.txt": b"new!\n"})
+        with open(os.path.join(hub.root, "org/moves/hub.json"), "w",
+                  encoding="ascii") as j:
+            json.dump({"refs": {"main": "new"}}, j)
+        hub.ctl(reload=True)
+        check(m.kill_server(), "no server")
+        os.getxattr(m.hf("org/moves"), "user.omnihub.refresh")
+        until(lambda: read(p) == b"new!\n", 20, "the new bytes")
+        check(m.kill_server(), "no server")
+        equal(os.pread(f.fileno(), 10, 0), b"old\n", "of the open file")
+        equal(os.fstat(f.fileno()).st_ino, was)
+        equal(read(p), b"new!\n")
+
+
+def upgraded(m):
+    """SIGUSR2: the program that stands there now, in the same process."""
+    p, want = m.hf("org/large/w.bin"), hashlib.sha256(LARGE).hexdigest()
+    for _ in range(3):
+        old, start = m.server(), None
+        with open(p, "rb", buffering=0) as f:
+            equal(os.pread(f.fileno(), 9, 5), LARGE[5:14])
+            m.proc.send_signal(signal.SIGUSR2)
+            until(lambda: m.server() not in (None, old), 10, "the new one")
+            equal(os.pread(f.fileno(), 9, 5 * MIB), LARGE[5 * MIB:5 * MIB + 9])
+        equal(lib.digest(p), want, "after an upgrade")
+        check(m.proc.poll() is None, start)
+
+
+def hopeless(rig, hub):
+    """A server that dies at once, again and again: the end, in words."""
+    m = rig.mount(hub)
+    equal(read(m.hf("org/tree/d/f001.txt")), b"1\n")
+    end = time.monotonic() + 30
+    while m.proc.poll() is None:
+        check(time.monotonic() < end, "it goes on for ever")
+        try:
+            m.kill_server()
+        except (ProcessLookupError, FileNotFoundError):
+            pass
+        time.sleep(0.005)
+    equal(m.proc.returncode, 1, "exit")
+    check(not os.path.ismount(m.at), "still mounted")
+    said = read(m.log).decode().splitlines()[-1]
+    check("died" in said and "the mount ends" in said, said)
+
+
+def supervisor_gone(rig, hub):
+    """Without its supervisor the server ends the mount."""
+    m = rig.mount(hub)
+    equal(read(m.hf("org/tree/d/f001.txt")), b"1\n")
+    m.proc.kill()
+    m.proc.wait()
+    until(lambda: not os.path.ismount(m.at), 10, "the end of the mount")
+
+
+def run(rig):
+    hub = rig.hub({"org/large": {"main": {"w.bin": LARGE}},
+                   "org/tree": {"main": {"d/" + n: d
+                                         for n, d in SMALL.items()}},
+                   "org/moves": {"main": {"a/x.txt": b"old\n"}},
+                   BERT: {"main": lib.bulky_bert(9)}})
+    m = rig.mount(hub)
+    sums(m, hub)
+    handles(m)
+    directories(m)
+    staged(m, hub)
+    moved(m, hub)
+    upgraded(m)
+    pid = m.server()
+    m.stop()
+    check(not os.path.exists(f"/proc/{pid}"), "the server is still there")
+    hopeless(rig, hub)
+    supervisor_gone(rig, hub)
+    rig.run(lib.OMNIHUB, "cache", "verify", "--cache", m.cache)
+
+
+lib.main(run, 150)
