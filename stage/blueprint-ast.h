@@ -199,6 +199,7 @@ struct bp_builtin {
 	unsigned n_args;
 	int (*fn)(struct bp_run *r, const struct bp_expr *at,
 		const struct bp_value *args, struct bp_value *ret);
+	bool acts;		/* may stand as a statement */
 };
 
 const struct bp_builtin *stage_bp_builtin(const char *name);

@@ -44,7 +44,7 @@ static int parse_words(struct bp_parser *p, const char ***ret, size_t *ret_n)
 static int parse_library(struct bp_parser *p, const char **ret)
 {
 	static const char *const libraries[] = {
-		"transformers", "timm", "torchvision",
+		"transformers", "keras", "timm", "torchvision",
 	};
 
 	*ret = libraries[0];

@@ -10,6 +10,9 @@
  *   Reshape         0 is no dimension: -1, or what Shape says
  *   MatMul          by a matrix wants both of the same rank: Gemm of rows
  *   others          see blueprint-lower-ops.c
+ *
+ * At every opset two Transposes of which the second undoes the first are left
+ * out, so that what keeps channels last costs nothing between convolutions.
  */
 #include "config.h"
 
@@ -334,6 +337,23 @@ static int lower_shapes(struct bp_run *r, const struct bp_place *at,
 	return LOWER_AS_IT_IS;
 }
 
+/* Does it undo the Transpose that gives its input? */
+static bool undone(const struct stage_op *op, const struct bp_tensor *x,
+	const struct stage_attr *attrs, size_t n_attrs)
+{
+	const struct bp_node *n = x ? x->node : NULL;
+
+	if (!n || strcmp(op->name, "Transpose") != 0 ||
+	    strcmp(n->op->name, "Transpose") != 0 || n_attrs != 1 ||
+	    attrs->n != x->type.rank)
+		return false;
+	for (size_t i = 0; i < attrs->n; i++)
+		if (attrs->ints[i] < 0 || attrs->ints[i] >= (int64_t)attrs->n ||
+		    n->attrs->ints[attrs->ints[i]] != (int64_t)i)
+			return false;
+	return true;
+}
+
 int stage_bp_emit(struct bp_run *r, const struct bp_place *at,
 	const struct stage_op *op, struct bp_tensor *const *in, size_t n_in,
 	struct stage_attr *attrs, size_t n_attrs, struct bp_tensor **ret,
@@ -343,6 +363,10 @@ int stage_bp_emit(struct bp_run *r, const struct bp_place *at,
 	bool reduce = !strncmp(op->name, "Reduce", 6);
 	int err = LOWER_AS_IT_IS;
 
+	if (n_in == 1 && undone(op, in[0], attrs, n_attrs)) {
+		*ret = in[0]->node->in[0];
+		return 0;
+	}
 	if (r->args->opset >= PORTABLE_BELOW || n_in > STAGE_OP_INPUTS_MAX)
 		return stage_bp_append(r, at, op, in, n_in, attrs, n_attrs,
 			ret, n_out);

@@ -365,7 +365,8 @@ static int parse_call_stmt(struct bp_parser *p, struct bp_stmt *s)
 
 	s->kind = BP_S_CALL;
 	r = stage_bp_parse_expr(p, &s->a);
-	if (!r && s->a->kind != BP_E_CALL)
+	if (!r && s->a->kind != BP_E_CALL &&
+	    !(s->a->kind == BP_E_BUILTIN && s->a->builtin->acts))
 		return error_set(p->why, -EINVAL, "%s:%u:%u: a statement "
 			"expected, not a value", s->at.file, s->at.line,
 			s->at.col);

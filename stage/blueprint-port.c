@@ -80,8 +80,30 @@ static void append(struct bp_tensor **list, struct bp_tensor *t)
 	*list = t;
 }
 
+int stage_bp_add_input(struct bp_run *r, const struct bp_place *at,
+	const char *name, const struct stage_type *type,
+	struct bp_tensor **ret)
+{
+	struct bp_tensor *t;
+
+	if (map_get(&r->names, name))
+		return stage_bp_fail(r, at, "%s is taken already", name);
+	t = stage_arena_alloc(&r->arena, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->kind = BP_INPUT;
+	t->type = *type;
+	t->name = stage_bp_unique(r, name);
+	if (!t->name)
+		return -ENOMEM;
+	append(&r->inputs, t);
+	*ret = t;
+	return 0;
+}
+
 int stage_bp_input(struct bp_run *r, const struct bp_stmt *s)
 {
+	struct stage_type type;
 	struct bp_tensor *t;
 	struct bp_value v;
 	const char *name;
@@ -89,19 +111,13 @@ int stage_bp_input(struct bp_run *r, const struct bp_stmt *s)
 
 	if (err)
 		return err;
-	if (map_get(&r->names, name) || stage_bp_find(r, name))
+	if (stage_bp_find(r, name))
 		return stage_bp_fail(r, &s->at, "%s is taken already", name);
-	t = stage_arena_alloc(&r->arena, sizeof(*t));
-	if (!t)
-		return -ENOMEM;
-	t->kind = BP_INPUT;
-	err = port_type(r, s, &t->type);
+	err = port_type(r, s, &type);
+	if (!err)
+		err = stage_bp_add_input(r, &s->at, name, &type, &t);
 	if (err)
 		return err;
-	t->name = stage_bp_unique(r, name);
-	if (!t->name)
-		return -ENOMEM;
-	append(&r->inputs, t);
 	v = stage_bp_tensor(t);
 	return stage_bp_set_global(r, &s->at, t->name, &v);
 }
@@ -123,10 +139,28 @@ static int check_type(struct bp_run *r, const struct bp_stmt *s,
 		a);
 }
 
+int stage_bp_add_output(struct bp_run *r, const struct bp_place *at,
+	const char *name, struct bp_tensor *t)
+{
+	int err;
+
+	if (map_get(&r->names, name))
+		return stage_bp_fail(r, at, "%s is taken already", name);
+	if (t->kind != BP_RESULT || t->is_output) {
+		err = stage_bp_emit(r, at, stage_op_find("Identity"), &t, 1,
+			NULL, 0, &t, 1);
+		if (err)
+			return err;
+	}
+	t->name = stage_bp_unique(r, name);
+	t->is_output = true;
+	append(&r->outputs, t);
+	return t->name ? 0 : -ENOMEM;
+}
+
 int stage_bp_output(struct bp_run *r, const struct bp_stmt *s)
 {
 	struct stage_type want;
-	struct bp_tensor *t;
 	struct bp_value v;
 	const char *name;
 	int err = port_name(r, s, &name);
@@ -140,21 +174,7 @@ int stage_bp_output(struct bp_run *r, const struct bp_stmt *s)
 		err = port_type(r, s, &want);
 	if (!err)
 		err = check_type(r, s, name, &want, &v.tensor->type);
-	if (err)
-		return err;
-	if (map_get(&r->names, name))
-		return stage_bp_fail(r, &s->at, "%s is taken already", name);
-	t = v.tensor;
-	if (t->kind != BP_RESULT || t->is_output) {
-		err = stage_bp_emit(r, &s->at, stage_op_find("Identity"),
-			&v.tensor, 1, NULL, 0, &t, 1);
-		if (err)
-			return err;
-	}
-	t->name = stage_bp_unique(r, name);
-	t->is_output = true;
-	append(&r->outputs, t);
-	return t->name ? 0 : -ENOMEM;
+	return err ? err : stage_bp_add_output(r, &s->at, name, v.tensor);
 }
 
 /* ---- writing --------------------------------------------------------------- */

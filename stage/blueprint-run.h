@@ -80,6 +80,7 @@ struct bp_run {
 	/* Names of graph values taken, constants by content, weights by where
 	 * their bytes lie. */
 	struct map names, constants, ranges;
+	struct map kept;	/* values, by keep()'s names */
 	struct map shapes;	/* tensors of blueprint-lower.c, by content */
 	/* Of all parts of the task together. */
 	struct map *keys;	/* of the config, that were looked at */
@@ -140,6 +141,12 @@ int stage_bp_append(struct bp_run *r, const struct bp_place *at,
 	size_t n_out);
 int stage_bp_input(struct bp_run *r, const struct bp_stmt *s);
 int stage_bp_output(struct bp_run *r, const struct bp_stmt *s);
+/* Ports of a type that is known already. */
+int stage_bp_add_input(struct bp_run *r, const struct bp_place *at,
+	const char *name, const struct stage_type *type,
+	struct bp_tensor **ret);
+int stage_bp_add_output(struct bp_run *r, const struct bp_place *at,
+	const char *name, struct bp_tensor *t);
 /* A name no value of the graph has yet. */
 const char *stage_bp_unique(struct bp_run *r, const char *base);
 /* Writes what the outputs need into a graph. */
@@ -169,6 +176,22 @@ int stage_bp_sinusoid_frequencies(struct bp_run *r, const struct bp_expr *e,
 /* relative_buckets(n, far): the bucket of distances 0 to far. */
 int stage_bp_relative_buckets(struct bp_run *r, const struct bp_expr *e,
 	const struct bp_value *args, struct bp_value *ret);
+
+/* ---- blueprint-layers.c ---------------------------------------------------- */
+
+#define BP_BUILTIN(name) \
+	int name(struct bp_run *r, const struct bp_expr *e, \
+		const struct bp_value *args, struct bp_value *ret)
+BP_BUILTIN(stage_bp_unknown);
+BP_BUILTIN(stage_bp_number);
+BP_BUILTIN(stage_bp_single);
+BP_BUILTIN(stage_bp_keep);
+BP_BUILTIN(stage_bp_kept);
+BP_BUILTIN(stage_bp_dims);
+BP_BUILTIN(stage_bp_placeholder);
+BP_BUILTIN(stage_bp_result);
+BP_BUILTIN(stage_bp_layer);
+BP_BUILTIN(stage_bp_model);
 
 /* ---- blueprint-guard.c ----------------------------------------------------- */
 

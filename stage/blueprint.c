@@ -189,6 +189,7 @@ static int run_part(const struct stage_blueprint *bp,
 	map_done(&r.constants);
 	map_done(&r.ranges);
 	map_done(&r.shapes);
+	map_done(&r.kept);
 	stage_arena_done(&r.arena);
 	return err;
 }
@@ -218,7 +219,8 @@ int stage_blueprint_run(const struct stage_blueprint *bp,
 		err = error_set(why, -ENOENT, "%s: %s is not made of %s",
 			bp->file, args->part, args->task);
 	if (!err)
-		err = run_part(bp, args, mine, &seen, ret, why);
+		err = run_part(bp, args, mine, &seen, args->layers ? NULL :
+			ret, why);
 	map_done(&seen.keys);
 	free(seen.used);
 	return err;

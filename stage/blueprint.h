@@ -21,6 +21,7 @@
 #define BP_RUN_ARENA_MAX (256u << 20)	/* bytes of one run */
 #define BP_DEPTH_MAX 200		/* expressions within each other */
 #define BP_LIST_MAX 65536		/* items of one list or range */
+#define STAGE_LAYERS_MAX 20000		/* layers of one model */
 #define BP_NODES_MAX 200000		/* operators of one graph */
 
 struct stage_blueprint;
@@ -59,6 +60,9 @@ struct stage_blueprint_args {
 	const char *task;		/* of stage_blueprint_task */
 	const char *part;		/* of its parts; NULL: the first */
 	unsigned opset;			/* 13 or 17 */
+	/* Not NULL: the run makes no graph, but puts into "layers" and
+	 * "outputs" of this object what layer() and model() say. */
+	json_t *layers;
 };
 
 /* A graph of this checkpoint. The others of its task are gone through too: a

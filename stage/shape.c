@@ -41,12 +41,22 @@ static const struct stage_op_attr conv_attrs[] = {
 	OPTION("auto_pad", S), OPTION("dilations", IS), DEFAULT("group", I, 1),
 	OPTION("kernel_shape", IS), OPTION("pads", IS), OPTION("strides", IS),
 	{ .name = NULL } };
+static const struct stage_op_attr conv_transpose_attrs[] = {
+	OPTION("kernel_shape", IS), OPTION("output_padding", IS),
+	OPTION("pads", IS), OPTION("strides", IS), { .name = NULL } };
+static const struct stage_op_attr rnn_attrs[] = {
+	OPTION("direction", S), NEEDED("hidden_size", I),
+	{ .name = NULL } };
+static const struct stage_op_attr gru_attrs[] = {
+	OPTION("direction", S), NEEDED("hidden_size", I),
+	DEFAULT("linear_before_reset", I, 0), { .name = NULL } };
 static const struct stage_op_attr pool_attrs[] = {
-	DEFAULT("ceil_mode", I, 0), NEEDED("kernel_shape", IS),
+	OPTION("auto_pad", S), DEFAULT("ceil_mode", I, 0),
+	NEEDED("kernel_shape", IS),
 	OPTION("pads", IS), OPTION("strides", IS), { .name = NULL } };
 static const struct stage_op_attr average_attrs[] = {
-	DEFAULT("ceil_mode", I, 0), DEFAULT("count_include_pad", I, 0),
-	NEEDED("kernel_shape", IS), OPTION("pads", IS),
+	OPTION("auto_pad", S), DEFAULT("ceil_mode", I, 0),
+	DEFAULT("count_include_pad", I, 0), NEEDED("kernel_shape", IS), OPTION("pads", IS),
 	OPTION("strides", IS), { .name = NULL } };
 static const struct stage_op_attr batch_norm_attrs[] = {
 	DEFAULT("epsilon", F, 1e-5), { .name = NULL } };
@@ -69,7 +79,7 @@ static const struct stage_op_attr pad_attrs[] = {
 	OPTION("mode", S), { .name = NULL } };
 static const struct stage_op_attr resize_attrs[] = {
 	NEEDED("coordinate_transformation_mode", S), NEEDED("mode", S),
-	{ .name = NULL } };
+	OPTION("nearest_mode", S), { .name = NULL } };
 static const struct stage_op_attr perm_attrs[] = {
 	NEEDED("perm", IS), { .name = NULL } };
 
@@ -96,6 +106,8 @@ static const struct stage_op ops[] = {
 	{ "Clip", 1, 1, 3, no_attrs, stage_rule_clip, 0 },
 	{ "Concat", 1, 1, 16, concat_attrs, stage_rule_concat, 0 },
 	{ "Conv", 11, 2, 3, conv_attrs, stage_rule_conv, 0 },
+	{ "ConvTranspose", 11, 2, 3, conv_transpose_attrs,
+		stage_rule_conv_transpose, 0 },
 	SAME("Cos", STAGE_TYPES_FLOAT),
 	{ "CumSum", 11, 2, 2, cumsum_attrs, stage_rule_cumsum, 0 },
 	BINARY("Div"),
@@ -105,6 +117,7 @@ static const struct stage_op ops[] = {
 	SAME("Exp", STAGE_TYPES_FLOAT),
 	{ "Expand", 8, 2, 2, no_attrs, stage_rule_expand, 0 },
 	SAME("Floor", STAGE_TYPES_FLOAT),
+	{ "GRU", 7, 3, 6, gru_attrs, stage_rule_recurrent, 3 },
 	{ "Gather", 1, 2, 2, first_axis_attrs, stage_rule_gather, 0 },
 	{ "Gemm", 1, 2, 3, gemm_attrs, stage_rule_gemm, 0 },
 	{ "GlobalAveragePool", 1, 1, 1, no_attrs, stage_rule_global_pool, 0 },
@@ -115,6 +128,7 @@ static const struct stage_op ops[] = {
 	{ "HardSwish", 14, 1, 1, no_attrs, stage_rule_same,
 		STAGE_TYPES_FLOAT },
 	SAME("Identity", STAGE_TYPES_ANY),
+	{ "LSTM", 7, 3, 7, rnn_attrs, stage_rule_recurrent, 4 },
 	{ "LayerNormalization", 17, 2, 3, norm_attrs, stage_rule_layer_norm,
 		0 },
 	{ "LeakyRelu", 1, 1, 1, leaky_attrs, stage_rule_same,
@@ -133,6 +147,7 @@ static const struct stage_op ops[] = {
 	COMPARE("Or", STAGE_TYPES_BOOL),
 	{ "Pad", 13, 2, 2, pad_attrs, stage_rule_pad, 0 },
 	BINARY("Pow"),
+	{ "RNN", 7, 3, 6, rnn_attrs, stage_rule_recurrent, 1 },
 	{ "Range", 11, 3, 3, no_attrs, stage_rule_range, 0 },
 	REDUCE("ReduceL2"),
 	REDUCE("ReduceMax"),
@@ -142,12 +157,14 @@ static const struct stage_op ops[] = {
 	SAME("Relu", STAGE_TYPES_FLOAT),
 	{ "Reshape", 5, 2, 2, no_attrs, stage_rule_reshape, 0 },
 	{ "Resize", 13, 4, 4, resize_attrs, stage_rule_resize, 0 },
+	SAME("Selu", STAGE_TYPES_FLOAT),
 	{ "Shape", 1, 1, 1, no_attrs, stage_rule_shape, 0 },
 	SAME("Sigmoid", STAGE_TYPES_FLOAT),
 	SAME("Sin", STAGE_TYPES_FLOAT),
 	{ "Slice", 10, 4, 5, no_attrs, stage_rule_slice, 0 },
 	{ "Softmax", 13, 1, 1, axis_attrs, stage_rule_axis, 0 },
 	SAME("Softplus", STAGE_TYPES_FLOAT),
+	SAME("Softsign", STAGE_TYPES_FLOAT),
 	{ "Split", 13, 2, 2, first_axis_attrs, stage_rule_split, 0 },
 	SAME("Sqrt", STAGE_TYPES_FLOAT),
 	{ "Squeeze", 13, 2, 2, no_attrs, stage_rule_squeeze, 0 },
@@ -232,7 +249,8 @@ int stage_op_infer(struct stage_infer *x)
 		if (!x->in[i] && x->op->infer != stage_rule_resize)
 			return stage_infer_fail(x, "input %zu must be given",
 				i + 1);
-	if (x->n_out != 1 && x->op->infer != stage_rule_split)
+	if (x->n_out != 1 && x->op->infer != stage_rule_split &&
+	    x->op->infer != stage_rule_recurrent)
 		return stage_infer_fail(x, "has one output");
 	r = check_attrs(x);
 	return r ? r : x->op->infer(x);

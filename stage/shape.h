@@ -119,11 +119,13 @@ int stage_rule_expand(struct stage_infer *x);
 int stage_rule_shape(struct stage_infer *x);
 int stage_rule_range(struct stage_infer *x);
 int stage_rule_conv(struct stage_infer *x);
+int stage_rule_conv_transpose(struct stage_infer *x);
 int stage_rule_pool(struct stage_infer *x);
 int stage_rule_global_pool(struct stage_infer *x);
 int stage_rule_batch_norm(struct stage_infer *x);
 int stage_rule_pad(struct stage_infer *x);
 int stage_rule_resize(struct stage_infer *x);
+int stage_rule_recurrent(struct stage_infer *x);	/* arg: gates */
 int stage_rule_arg(struct stage_infer *x);
 
 /* What stage_rule_same and _compare take. */

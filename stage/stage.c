@@ -22,6 +22,7 @@ static const struct stage_stager *const stagers[] = {
 	&stage_stager_savedmodel,
 	&stage_stager_torchvision,
 	&stage_stager_script,
+	&stage_stager_keras,
 };
 #define N_STAGERS (sizeof(stagers) / sizeof(stagers[0]))
 

@@ -56,6 +56,7 @@ extern const struct stage_stager stage_stager_transformers;
 extern const struct stage_stager stage_stager_savedmodel;
 extern const struct stage_stager stage_stager_torchvision;
 extern const struct stage_stager stage_stager_script;
+extern const struct stage_stager stage_stager_keras;
 
 /* The blueprint for a library's name of a model, or NULL. */
 const struct stage_blueprint *stage_find_blueprint(const struct stage *s,

@@ -59,7 +59,8 @@ static const struct {
 	{ "x = Relu(1, axis=1)", "Relu has no attribute axis" },
 	{ "family \"a\"", "for expected, not the end" },
 	{ "family \"a\", \"b\" for \"c\"", "one title expected" },
-	{ "family \"a\" for keras \"b\"", "a string expected, not 'keras'" },
+	{ "family \"a\" for mxnet \"b\"", "a string expected, not 'mxnet'" },
+	{ "has(\"a\")", "b.bp:1:1: a statement expected, not a value" },
 	{ "task \"a\" for b { }", "a string expected, not 'b'" },
 	{ "x = 1\n(2)", "b.bp:2:1: a statement expected, not a value" },
 };
