@@ -166,7 +166,6 @@ static int conv(const struct lower *l, struct bp_tensor *const *in, size_t n,
 	int64_t pads[4], strides[2], dilations[2];
 	size_t skip = n == 1;	/* the dimension of size 1 is before it */
 	struct stage_attr own[4];
-	size_t n_own = 0;
 
 	for (size_t i = 0; i < 2; i++) {
 		bool fill = i < skip;
@@ -176,15 +175,14 @@ static int conv(const struct lower *l, struct bp_tensor *const *in, size_t n,
 		strides[i] = fill ? 1 : attr_at(l, "strides", i - skip, 1);
 		dilations[i] = fill ? 1 : attr_at(l, "dilations", i - skip, 1);
 	}
-	own[n_own++] = ints(l, "kernel_shape", kernel, 2);
-	if (!attr(l, "auto_pad"))
-		own[n_own++] = ints(l, "pads", pads, 4);
-	own[n_own++] = ints(l, "strides", strides, 2);
-	own[n_own++] = ints(l, "dilations", dilations, 2);
-	for (size_t i = 0; i < n_own; i++)
+	own[0] = ints(l, "kernel_shape", kernel, 2);
+	own[1] = ints(l, "pads", pads, 4);
+	own[2] = ints(l, "strides", strides, 2);
+	own[3] = ints(l, "dilations", dilations, 2);
+	for (size_t i = 0; i < 4; i++)
 		if (!own[i].name)
 			return -ENOMEM;
-	return again(l, in, own, n_own, ret);
+	return again(l, in, own, 4, ret);
 }
 
 static int lower_conv(const struct lower *l, struct bp_tensor **ret)
