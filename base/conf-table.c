@@ -63,6 +63,8 @@ const struct conf_key conf_table[] = {
 	{ KEY("fetch.retries", COUNT, "5"), .max = 100 },
 	{ KEY("fetch.timeout", COUNT, "30"), .min = 1, .max = 3600 },
 	{ KEY("stage.opset", CHOICE, "13"), .choices = "13 17" },
+	{ KEY("stage.materialize", CHOICE, "hot"),
+		.choices = "never hot always" },
 	{ KEY("mount.passthrough", FLAG, "1") },
 	{ KEY("sandbox", CHOICE, "auto"), .choices = "auto require off" },
 	{ KEY("plugins", PLACE, NULL) },

@@ -166,7 +166,7 @@ static int step(struct blob *b, struct src *up, uint64_t off, size_t len,
 		return r;
 	if (!holds(b)) {
 		r = want_span(b, up, span_of(b->part, off, len), todo);
-	} else if (b->size <= FILL_PULL_MAX) {
+	} else if (b->size <= FILL_SMALL) {
 		r = want_span(b, up, span_of(b->part, 0, b->size), todo);
 	} else if (up || b->part->n_busy) {
 		b->want_all = true;
@@ -413,6 +413,20 @@ static bool take_slot(struct blob *b)
 	return got;
 }
 
+/* What is wanted is shared by the connections that are free, in pieces worth a
+ * round trip. */
+static uint64_t share_of(const struct blob *b, const struct blob_range *r)
+{
+	uint64_t left = (r->end - r->at) * b->part->chunk;
+	unsigned slots = b->c->connections > b->hint_pulls ?
+		b->c->connections - b->hint_pulls : 1;
+
+	left /= slots;
+	if (left < FILL_PULL_MIN)
+		return FILL_PULL_MIN;
+	return left < FILL_PULL_MAX ? left : FILL_PULL_MAX;
+}
+
 /* Start one pull for chunks of r from r->at on; r->at moves. 1: started. */
 static int pump_range(struct blob *b, struct blob_range *r,
 	struct fill_todo *todo)
@@ -420,6 +434,7 @@ static int pump_range(struct blob *b, struct blob_range *r,
 	struct partial *p = b->part;
 
 	while (r->at < r->end) {
+		uint64_t share = share_of(b, r);
 		int err;
 
 		if (cache_bitmap_get(p->busy, r->at) ||
@@ -430,7 +445,7 @@ static int pump_range(struct blob *b, struct blob_range *r,
 		if (!take_slot(b))
 			return 0;
 		err = cache_pull_start(b, b->up, &r->at, r->end,
-			FILL_PULL_MAX, true, todo);
+			share, true, todo);
 		if (!err)
 			return 1;
 		atomic_fetch_sub(&b->c->hint_pulls, 1);

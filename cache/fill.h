@@ -15,7 +15,8 @@
 
 #include "cache/blob.h"
 
-#define FILL_PULL_MAX (4UL << 20)	/* bytes in one pull for hints */
+#define FILL_PULL_MIN (1UL << 20)	/* bytes in one pull for hints */
+#define FILL_PULL_MAX (8UL << 20)
 #define FILL_HINT_PULLS 48		/* of all blobs, at once */
 #define FILL_SMALL (4UL << 20)		/* bytes; one request, then verdict */
 

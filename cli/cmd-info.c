@@ -17,7 +17,7 @@
 /* The attributes shown, in order. */
 static const char *const attrs[] = {
 	"state", "cached_bytes", "hub", "repo", "revision", "url", "what",
-	"sha256", "sources", "made_by", "error",
+	"sha256", "sources", "made_by", "materialized", "error",
 };
 
 static void line(const char *name, const char *value)

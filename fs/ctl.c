@@ -72,3 +72,9 @@ void fs_errors(struct fs *fs, size_t max, struct buf *ret)
 {
 	(void) fs_errors_show(&fs->errors, max, ret);
 }
+
+void fs_note_passthrough(struct fs *fs, bool yes, const char *words)
+{
+	atomic_store(&fs->plans.passthrough, yes);
+	fs_status_note(fs, "passthrough", words);
+}

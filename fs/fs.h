@@ -215,5 +215,7 @@ bool fs_sandbox(struct fs *fs, struct workers_report *ret);
 void fs_sandbox_expect(struct fs *fs);
 /* Lines the FUSE shell adds to status ("passthrough: yes"). Copied. */
 void fs_status_note(struct fs *fs, const char *key, const char *value);
+/* Whether the kernel reads whole objects by itself. */
+void fs_note_passthrough(struct fs *fs, bool yes, const char *words);
 
 #endif

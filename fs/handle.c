@@ -3,10 +3,36 @@
 #include "fs/handle.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "fs/lock.h"
 #include "fs/node.h"
 #include "fs/tree.h"
+
+/* Is it of interest whether all of it is read? */
+static void watch_parts(struct fs_handle *h)
+{
+	size_t n = (size_t)((h->src->size + FS_PART - 1) / FS_PART);
+
+	if (!h->plan || !n ||
+	    h->plan->plans->materialize == FS_MATERIALIZE_NEVER)
+		return;
+	h->unread = malloc(n);
+	if (h->unread) {
+		memset(h->unread, 1, n);
+		h->n_unread = n;
+	}
+}
+
+/* Under the lock. */
+static void note_parts(struct fs_handle *h, uint64_t off, size_t len)
+{
+	for (uint64_t i = off / FS_PART; h->unread && len &&
+	     i <= (off + len - 1) / FS_PART; i++) {
+		h->n_unread -= h->unread[i];
+		h->unread[i] = 0;
+	}
+}
 
 struct fs_handle *fs_handle_new(struct fs *fs, struct fs_node *n,
 	struct src *src, struct fs_plan *plan)
@@ -20,6 +46,7 @@ struct fs_handle *fs_handle_new(struct fs *fs, struct fs_node *n,
 	h->src = src;
 	h->plan = plan ? fs_plan_ref(plan) : NULL;
 	h->epoch = src_epoch(src);
+	watch_parts(h);
 	pthread_mutex_init(&h->lock, NULL);
 	atomic_fetch_add(&fs->open_files, 1);
 	return h;
@@ -29,6 +56,9 @@ void fs_close(struct fs_handle *h)
 {
 	if (!h)
 		return;
+	if (h->unread && !h->n_unread)
+		fs_plan_was_read(h->plan, h->src, h->epoch);
+	free(h->unread);
 	if (h->plan)
 		fs_plan_close(h->plan, h->src);
 	else
@@ -53,6 +83,7 @@ int fs_handle_touch(struct fs_handle *h, uint64_t off, size_t len)
 	if (src_epoch(h->src) != h->epoch)
 		return -EIO;
 	pthread_mutex_lock(&h->lock);
+	note_parts(h, off, len);
 	want = fs_ra_touch(&h->ra, off, len, h->src->size, &hint);
 	pthread_mutex_unlock(&h->lock);
 	if (want)

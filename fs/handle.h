@@ -17,7 +17,12 @@ struct fs_handle {
 	unsigned epoch;		/* of src, when it was opened */
 	pthread_mutex_t lock;
 	struct fs_ra ra;	/* lock */
+	uint8_t *unread;	/* lock; of a staged file: a byte for each
+				 * FS_PART, or NULL: nobody asks */
+	size_t n_unread;	/* lock; parts */
 };
+
+#define FS_PART (1UL << 20)	/* bytes */
 
 /* Takes src over; plan is counted here. NULL: out of memory, src is the
  * caller's still. */

@@ -85,7 +85,7 @@ static int choose_backing(struct ll *ll, struct fs_node *n, struct src *src)
 	 * itself: neither changes while we run. */
 	if (id == -EPERM || id == -ELOOP) {
 		atomic_store(&ll->passthrough, false);
-		fs_status_note(ll->fs, "passthrough", id == -EPERM ?
+		fs_note_passthrough(ll->fs, false, id == -EPERM ?
 			"no (needs CAP_SYS_ADMIN)" :
 			"no (the cache is on a stacked file system)");
 	}

@@ -130,7 +130,8 @@ static void complete_init(struct ll *ll, struct px_init_out *o)
 		o->max_stack_depth = 1;
 		atomic_store(&ll->passthrough, true);
 	}
-	fs_status_note(ll->fs, "passthrough", passthrough_of(ll));
+	fs_note_passthrough(ll->fs, atomic_load(&ll->passthrough),
+		passthrough_of(ll));
 	fs_sandbox_expect(ll->fs);
 }
 

@@ -259,16 +259,20 @@ static int note(struct fs_plan_job *j, int err)
 	return r;
 }
 
+static int open_staged(struct fs_plan_job *j)
+{
+	if (!fs_plan_whole(j->plan, &j->src))
+		return 0;
+	return fs_stack_staged(&j->plan->plans->stack, j->snap, j->recipe,
+		&j->src, &j->why);
+}
+
 /* r: 0 with the recipe, or why there is none. */
 static void finish(struct fs_plan_job *j, int r)
 {
-	struct fs_plan *p = j->plan;
-
 	r = note(j, r);
 	while (!settle(j, r))
-		r = note(j, p->plugin ? open_made(j) :
-			fs_stack_staged(&p->plans->stack, j->snap, j->recipe,
-				&j->src, &j->why));
+		r = note(j, j->plan->plugin ? open_made(j) : open_staged(j));
 	fs_plan_job_free(j);
 }
 

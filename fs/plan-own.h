@@ -35,5 +35,7 @@ void fs_plan_job_free(struct fs_plan_job *j);
 
 /* Under the plans lock. */
 void fs_plan_set_why(struct fs_plan *p, const char *text);
+/* Under the plans lock: what the index says behind "ok SIZE ". */
+void fs_plan_recall_whole(struct fs_plan *p, const char *word);
 
 #endif

@@ -164,6 +164,7 @@ static int forget_outcome(void *arg, const char *key, void *value)
 	(void) key;
 	p->state = FS_PLAN_UNKNOWN;
 	p->err = 0;
+	fs_plan_recall_whole(p, "");
 	return 0;
 }
 
@@ -237,6 +238,7 @@ static bool recall(struct fs_plan *p)
 			p->state = FS_PLAN_OK;
 			p->size = n;
 			p->made = made;
+			fs_plan_recall_whole(p, hex);
 			known = true;
 		} else if (sscanf(s, "no %" SCNu64 " %n", &n, &at) == 1 &&
 			n && n < 4096 && age < BAD_KEPT_S) {

@@ -12,6 +12,7 @@
 #define FS_PLAN_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,6 +28,13 @@
 
 #define FS_PLANS_RECENT 32
 
+/* Does a staged file that is read whole become an object of its own? */
+enum fs_materialize {
+	FS_MATERIALIZE_NEVER,
+	FS_MATERIALIZE_HOT,	/* the second time, if passthrough gains by it */
+	FS_MATERIALIZE_ALWAYS,
+};
+
 struct fs_plans {
 	struct cache *cache;
 	struct stage *stage;
@@ -35,6 +43,8 @@ struct fs_plans {
 	struct fs_plugins *plugins;
 	struct fs_errors *errors;
 	struct fs_stack stack;
+	enum fs_materialize materialize;	/* constant */
+	atomic_bool passthrough;	/* the kernel reads whole objects */
 	pthread_mutex_t lock;
 	struct map by_key;		/* lock; key → fs_plan, no count */
 	/* Nobody keeps the node of a file that could not be looked up; these
@@ -64,6 +74,10 @@ struct fs_plan {
 	struct fs_plan_waiter *waiters;	/* plans lock */
 	struct src *live;		/* plans lock; while users > 0 */
 	unsigned users;			/* plans lock; open handles */
+	struct objid whole;		/* plans lock; the object that it is, or
+					 * OBJID_NONE (plan-whole.c) */
+	bool was_read;			/* plans lock; whole, once */
+	bool making;			/* plans lock; a job looks or copies */
 };
 
 void fs_plans_init(struct fs_plans *p);	/* the fields above lock stay */
@@ -111,6 +125,10 @@ void fs_plan_close(struct fs_plan *p, struct src *src);
 /* What its plug-in made, as the cache knows it; the strings are the plan's. The
  * size is that of fs_plan_known(). */
 struct cache_name fs_plan_made(struct fs_plan *p, uint64_t size);
+/* A handle that was opened with this source, at this epoch, has read it all. */
+void fs_plan_was_read(struct fs_plan *p, struct src *src, unsigned epoch);
+/* Its object, if it is one and that is here. Disk. -ENOENT. */
+int fs_plan_whole(struct fs_plan *p, struct src **ret);
 
 /* The recipe as stored, for who looks without waiting. -ENOENT. */
 int fs_plan_recipe(struct fs_plan *p, struct stage_recipe **ret);

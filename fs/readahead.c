@@ -40,6 +40,16 @@ static struct fs_ra_stream *stream_of(struct fs_ra *ra, uint64_t off)
 	return oldest;
 }
 
+/* Fast at first: while the windows are small each costs a round trip. */
+static uint64_t grown(uint64_t window, uint64_t len)
+{
+	if (!window)
+		window = len > FS_RA_WINDOW_MIN ? len : FS_RA_WINDOW_MIN;
+	else
+		window *= window < FS_RA_FAST ? 4 : 2;
+	return window < FS_RA_WINDOW_MAX ? window : FS_RA_WINDOW_MAX;
+}
+
 bool fs_ra_touch(struct fs_ra *ra, uint64_t off, uint64_t len, uint64_t size,
 	struct fs_ra_hint *ret)
 {
@@ -48,18 +58,18 @@ bool fs_ra_touch(struct fs_ra *ra, uint64_t off, uint64_t len, uint64_t size,
 
 	if (!s->used) {
 		*s = (struct fs_ra_stream){ end, end, 0, ++ra->clock };
-		return false;
+		if (len < FS_RA_LARGE)
+			return false;
+	} else {
+		s->used = ++ra->clock;
+		if (end <= s->next)
+			return false;
+		s->next = end;
 	}
-	s->used = ++ra->clock;
-	if (end <= s->next)
-		return false;
-	s->next = end;
 	/* Ask again when half of what was asked for has been read. */
 	if (s->window && end + s->window / 2 < s->hinted)
 		return false;
-	s->window = s->window ? 2 * s->window : FS_RA_WINDOW_MIN;
-	if (s->window > FS_RA_WINDOW_MAX)
-		s->window = FS_RA_WINDOW_MAX;
+	s->window = grown(s->window, len);
 	from = s->hinted > end ? s->hinted : end;
 	to = end + s->window;
 	if (to > size)

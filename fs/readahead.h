@@ -4,9 +4,10 @@
  *
  * A file may be read by several threads at once (an importer that loads
  * tensors in parallel), so a few streams are followed, each with its own
- * window. Example: reads of 128 KiB from 0 on give hints of 256 KiB, 512 KiB,
- * 1 MiB … ahead of the reader until 32 MiB; a read elsewhere starts a stream
- * that has no window before its second read.
+ * window. Example: reads of 128 KiB from 0 on give hints of 256 KiB, 1 MiB,
+ * 4 MiB, 16 MiB … ahead of the reader until 64 MiB; a read elsewhere starts a
+ * stream that has no window before its second read. A large read comes from who
+ * reads on: it is a stream at once, its first window as long as itself.
  */
 #ifndef FS_READAHEAD_H
 #define FS_READAHEAD_H
@@ -16,7 +17,9 @@
 
 #define FS_RA_STREAMS 4
 #define FS_RA_WINDOW_MIN (256 * 1024)		/* bytes */
-#define FS_RA_WINDOW_MAX (32 * 1024 * 1024)	/* bytes */
+#define FS_RA_WINDOW_MAX (64 * 1024 * 1024)	/* bytes */
+#define FS_RA_FAST (8 * 1024 * 1024)		/* bytes; grows by 4 below */
+#define FS_RA_LARGE (512 * 1024)		/* bytes of one read */
 /* A gap up to this many bytes (or half the window, if that is more) is still
  * the same stream: alignment padding, a tensor that was not wanted. */
 #define FS_RA_SKIP (512 * 1024)

@@ -164,6 +164,15 @@ static int open_plugins(struct fs *fs, struct error *why)
 		error_set(why, -ENOMEM, "out of memory");
 }
 
+static enum fs_materialize materialize_of(const struct conf *conf)
+{
+	const char *how = conf_get(conf, "stage.materialize");
+
+	if (!strcmp(how, "always"))
+		return FS_MATERIALIZE_ALWAYS;
+	return strcmp(how, "hot") ? FS_MATERIALIZE_NEVER : FS_MATERIALIZE_HOT;
+}
+
 static void start_tables(struct fs *fs)
 {
 	fs->resolver.cache = fs->plans.cache = fs->cache;
@@ -172,6 +181,7 @@ static void start_tables(struct fs *fs)
 	fs->plans.planners = fs->planners;
 	fs->plans.plugins = &fs->plugins;
 	fs->resolver.plugins = &fs->plugins;
+	fs->plans.materialize = materialize_of(fs->conf);
 	fs->resolver.errors = fs->plans.errors = &fs->errors;
 	fs->resolver.archives = &fs->archives;
 	fs->resolver.offline = fs->offline;

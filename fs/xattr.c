@@ -38,9 +38,9 @@ static int stat_staged(struct fs *fs, struct fs_node *n, struct src_stat *ret)
 
 		return cache_name_stat(fs->cache, &made, ret);
 	}
-	if (!r)
+	if (!r && fs_plan_whole(n->plan, &src))
 		r = fs_plan_recipe(n->plan, &recipe);
-	if (!r)
+	if (recipe)
 		r = fs_stack_staged(&here, n->snap, recipe, &src, NULL);
 	if (!r)
 		src_stat(src, ret);
@@ -167,13 +167,12 @@ static int show_sha256(struct fs *fs, struct fs_node *n, struct buf *ret)
 		objid_hex(&made.id, hex);
 		return buf_append_str(ret, hex);
 	}
-	if (n->kind != FS_FILE)
+	if (n->kind != FS_FILE && n->kind != FS_STAGED)
 		return -ENODATA;
-	id = &fs_measured(n->snap, n->entry)->id;
-	if (id->alg != OBJID_SHA256) {
-		stat_node(fs, n, &st);
+	stat_node(fs, n, &st);
+	id = n->kind == FS_FILE ? &fs_measured(n->snap, n->entry)->id : &st.id;
+	if (id->alg != OBJID_SHA256)
 		id = &st.id;
-	}
 	if (id->alg != OBJID_SHA256 || id->digits != 2 * OBJID_RAW_MAX)
 		return -ENODATA;
 	objid_hex(id, hex);
@@ -231,6 +230,22 @@ static int show_sources(struct fs *fs, struct fs_node *n, struct buf *ret)
 	return r;
 }
 
+/* Is the staged file an object of its own? */
+static int show_materialized(struct fs *fs, struct fs_node *n,
+	struct buf *ret)
+{
+	struct src *src = NULL;
+	uint64_t size;
+	int r;
+
+	(void) fs;
+	if (n->kind != FS_STAGED || fs_plan_known(n->plan, &size))
+		return -ENODATA;
+	r = fs_plan_whole(n->plan, &src);
+	src_unref(src);
+	return buf_append_str(ret, r ? "no" : "yes");
+}
+
 static int show_error(struct fs *fs, struct fs_node *n, struct buf *ret)
 {
 	struct src_stat st = { 0 };
@@ -273,6 +288,7 @@ static const struct {
 	{ "cached_bytes", show_cached_bytes },
 	{ "sources", show_sources },
 	{ "made_by", show_made_by },
+	{ "materialized", show_materialized },
 	{ "error", show_error },
 };
 

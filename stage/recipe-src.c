@@ -11,12 +11,14 @@
 
 #include "stage/recipe.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 
 #define ZEROS_LEN 65536
+#define COMPLETE_STEP (256UL * 1024)	/* bytes */
 
 struct recipe_src {
 	struct src base;		/* must be first */
@@ -419,4 +421,41 @@ int stage_recipe_src(struct stage_recipe *r, struct src *const *sources,
 	}
 	*ret = &s->base;
 	return 0;
+}
+
+/* ---- all of the sources ----------------------------------------------------- */
+
+static int complete_one(struct src *source, void *buf)
+{
+	int r = 0;
+
+	for (uint64_t at = 0; at < source->size && !r; at += COMPLETE_STEP) {
+		uint64_t left = source->size - at;
+		size_t n = left < COMPLETE_STEP ? (size_t)left : COMPLETE_STEP;
+
+		if (src_present(source, at, n) < n)
+			r = src_read_wait(source, at, buf, n);
+	}
+	return r;
+}
+
+int stage_recipe_src_complete(struct src *base, uint64_t most)
+{
+	struct recipe_src *s = (struct recipe_src *)base;
+	uint64_t missing = 0;
+	void *buf;
+	int r = 0;
+
+	for (unsigned i = 0; i < s->n_sources; i++)
+		missing += s->sources[i]->size -
+			src_present(s->sources[i], 0, s->sources[i]->size);
+	if (missing > most)
+		return -EFBIG;
+	buf = malloc(COMPLETE_STEP);
+	if (!buf)
+		return -ENOMEM;
+	for (unsigned i = 0; i < s->n_sources && !r; i++)
+		r = complete_one(s->sources[i], buf);
+	free(buf);
+	return r;
 }

@@ -96,6 +96,10 @@ int stage_recipe_parse(const void *data, size_t len,
  * (-EBADMSG); references are taken to the recipe and to all sources. */
 int stage_recipe_src(struct stage_recipe *r, struct src *const *sources,
 	struct src **ret, struct error *why);
+/* Fetch what is missing of the sources of `s`, made by it, although the staged
+ * file does not need it (tensors it leaves out): only what is whole can be
+ * verified. Waits. -EFBIG: more than `most` bytes are missing. */
+int stage_recipe_src_complete(struct src *s, uint64_t most);
 
 /* ---- planning -------------------------------------------------------------- */
 

@@ -31,7 +31,7 @@ def words():
         if w == "smoke":
             out["smoke"] = True
         elif key in out and names:
-            out[key] = names.split(",")
+            out[key] = [n.replace("_", " ") for n in names.split(",")]
         else:
             sys.exit(f"BENCH: {w}? See tests/bench/README.md")
     return out

@@ -88,6 +88,24 @@ static void many_streams(void)
 		t_check(asked[i] > 32 * M);
 }
 
+/* Who reads a MiB at once reads on; who reads pages here and there does not. */
+static void large(void)
+{
+	struct fs_ra ra = { 0 };
+	struct fs_ra_hint h;
+
+	t_check(fs_ra_touch(&ra, 0, M, GIB, &h));
+	t_int(h.off, M);
+	t_int(h.len, M);
+	t_check(fs_ra_touch(&ra, M, M, GIB, &h));
+	t_int(h.off, 2 * M);
+	t_int(h.len, 4 * M);
+	t_check(!fs_ra_touch(&ra, 2 * M, M, GIB, &h));
+	t_check(fs_ra_touch(&ra, 600 * M, 512 * K, GIB, &h));
+	t_int(h.off, 600 * M + 512 * K);
+	t_check(!fs_ra_touch(&ra, 900 * M, 128 * K, GIB, &h));
+}
+
 static void near_the_end(void)
 {
 	struct fs_ra ra = { 0 };
@@ -106,6 +124,7 @@ int main(void)
 	at_random();
 	untidy();
 	many_streams();
+	large();
 	near_the_end();
 	return 0;
 }
