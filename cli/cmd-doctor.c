@@ -7,41 +7,28 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/utsname.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "cli/cmd.h"
 #include "cli/mounts.h"
-#include "cli/table.h"
-#include "fetch/fetch.h"
+#include "cli/doctor.h"
 
 #define SPACE_LOW (1024ULL * 1024 * 1024)	/* bytes */
+#define FILES_LOW 1024
 
-enum verdict { OK, NOTE, BAD };
-static const char *const verdicts[] = { "ok", "note", "bad" };
-
-struct doctor {
-	struct cli *c;
-	struct cli_table *table;
-	json_t *json;
-	unsigned bad;
-};
-
-static void say(struct doctor *d, enum verdict v, const char *check,
-	const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-
-static void say(struct doctor *d, enum verdict v, const char *check,
+void doctor_say(struct doctor *d, enum doctor_verdict v, const char *check,
 	const char *fmt, ...)
 {
+	static const char *const verdicts[] = { "ok", "note", "bad" };
 	char text[ERROR_TEXT_MAX];
 	va_list ap;
 
@@ -61,12 +48,12 @@ static void check_device(struct doctor *d)
 	cleanup_fd int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
 	if (fd >= 0)
-		say(d, OK, "/dev/fuse", "can be opened");
+		doctor_say(d, OK, "/dev/fuse", "can be opened");
 	else if (errno == ENOENT)
-		say(d, BAD, "/dev/fuse", "missing: 'modprobe fuse', or give "
+		doctor_say(d, BAD, "/dev/fuse", "missing: 'modprobe fuse', or give "
 			"the container --device /dev/fuse");
 	else
-		say(d, BAD, "/dev/fuse", "%s: 'chmod 666 /dev/fuse' as root",
+		doctor_say(d, BAD, "/dev/fuse", "%s: 'chmod 666 /dev/fuse' as root",
 			strerror(errno));
 }
 
@@ -92,14 +79,14 @@ static void check_fusermount(struct doctor *d)
 	struct stat st;
 
 	if (!path)
-		say(d, geteuid() ? BAD : NOTE, "fusermount3",
+		doctor_say(d, geteuid() ? BAD : NOTE, "fusermount3",
 			"not found: install the package fuse3");
 	else if (geteuid() && (stat(path, &st) || st.st_uid ||
 			!(st.st_mode & S_ISUID)))
-		say(d, BAD, "fusermount3", "%s is not setuid root: users "
+		doctor_say(d, BAD, "fusermount3", "%s is not setuid root: users "
 			"cannot mount", path);
 	else
-		say(d, OK, "fusermount3", "%s", path);
+		doctor_say(d, OK, "fusermount3", "%s", path);
 }
 
 static void check_allow_other(struct doctor *d)
@@ -112,28 +99,10 @@ static void check_allow_other(struct doctor *d)
 	while (f && getline(&line, &room, f) > 0)
 		on |= !strncmp(line, "user_allow_other", 16);
 	if (on || !geteuid())
-		say(d, OK, "allow_other", "'-o allow_other' may be used");
+		doctor_say(d, OK, "allow_other", "'-o allow_other' may be used");
 	else
-		say(d, NOTE, "allow_other", "other users cannot see a mount: "
-			"for that, user_allow_other in /etc/fuse.conf");
-}
-
-static void check_passthrough(struct doctor *d)
-{
-	unsigned major = 0, minor = 0;
-	struct utsname u;
-
-	if (uname(&u) || sscanf(u.release, "%u.%u", &major, &minor) != 2)
-		return;
-	if (major < 6 || (major == 6 && minor < 9))
-		say(d, NOTE, "passthrough", "kernel %s has none (6.9 and "
-			"later do): reads go through the daemon", u.release);
-	else if (geteuid())
-		say(d, NOTE, "passthrough", "needs root (CAP_SYS_ADMIN): "
-			"reads go through the daemon");
-	else
-		say(d, OK, "passthrough", "kernel %s may read verified files "
-			"without the daemon", u.release);
+		doctor_say(d, NOTE, "allow_other", "other users cannot see a "
+			"mount: for that, user_allow_other in /etc/fuse.conf");
 }
 
 static void check_cache(struct doctor *d)
@@ -142,20 +111,25 @@ static void check_cache(struct doctor *d)
 	const char *dir;
 	char size[CLI_SIZE_MAX];
 	struct statvfs vfs;
+	struct stat st;
 	uint64_t room;
 
 	if (cli_fs_open(d->c)) {	/* has said why on stderr */
-		say(d, BAD, "cache", "%s cannot be used; --cache DIR puts it "
+		doctor_say(d, BAD, "cache", "%s cannot be used; --cache DIR puts it "
 			"elsewhere", wanted ? wanted : "it");
 		return;
 	}
 	dir = fs_cache_dir(d->c->fs);
 	if (statvfs(dir, &vfs)) {
-		say(d, BAD, "cache", "%s: %s", dir, strerror(errno));
+		doctor_say(d, BAD, "cache", "%s: %s", dir, strerror(errno));
 		return;
 	}
+	if (!stat(dir, &st) && (st.st_uid != geteuid() || (st.st_mode & 077)))
+		doctor_say(d, NOTE, "cache", "%s: others can look into it "
+			"(mode %04o): 'chmod 700 %s'", dir,
+			(unsigned)(st.st_mode & 07777), dir);
 	room = (uint64_t)vfs.f_bavail * vfs.f_frsize;
-	say(d, room < SPACE_LOW ? NOTE : OK, "cache", "%s, %s free%s", dir,
+	doctor_say(d, room < SPACE_LOW ? NOTE : OK, "cache", "%s, %s free%s", dir,
 		cli_size(size, room), room < SPACE_LOW ?
 		": little; --cache DIR puts it elsewhere" : "");
 }
@@ -188,7 +162,7 @@ static void check_tools(struct doctor *d)
 		cleanup_free char *dir = conf_tool_cache((enum conf_tool)i);
 
 		if (s.files[i])
-			say(d, OK, cache_foreign_tool((enum conf_tool)i),
+			doctor_say(d, OK, cache_foreign_tool((enum conf_tool)i),
 				"%s: %llu files, %s, not downloaded again",
 				dir ? dir : "", (unsigned long long)s.files[i],
 				cli_size(size, s.bytes[i]));
@@ -200,74 +174,25 @@ static void check_token(struct doctor *d)
 	cleanup_free char *token = conf_hf_token(d->c->conf);
 
 	if (token)
-		say(d, OK, "token", "found one for Hugging Face");
+		doctor_say(d, OK, "token", "found one for Hugging Face");
 	else
-		say(d, NOTE, "token", "none: gated models need one (HF_TOKEN, "
+		doctor_say(d, NOTE, "token", "none: gated models need one (HF_TOKEN, "
 			"huggingface.token)");
 }
 
-/* The answer of a hub, awaited (fetch.timeout and fetch.retries bound it). */
-struct answer {
-	pthread_mutex_t lock;
-	pthread_cond_t came;
-	bool here;		/* lock */
-	int err;		/* lock */
-	struct error why;	/* lock */
-};
-
-static void answered(void *arg, int err, const struct error *why,
-	struct fetch_snapshot *snap)
+static void check_limits(struct doctor *d)
 {
-	struct answer *a = arg;
+	struct rlimit l;
 
-	fetch_snapshot_free(snap);
-	(void) pthread_mutex_lock(&a->lock);
-	a->here = true;
-	a->err = err;
-	if (err && why)
-		a->why = *why;
-	(void) pthread_cond_signal(&a->came);
-	(void) pthread_mutex_unlock(&a->lock);
-}
-
-/* Any answer of the hub itself will do, also that it has no such model. */
-static int ask(struct fetch_hub *hub, struct error *why)
-{
-	struct answer a = { .lock = PTHREAD_MUTEX_INITIALIZER,
-		.came = PTHREAD_COND_INITIALIZER };
-
-	fetch_resolve(hub, "bert-base-uncased", NULL, answered, &a);
-	(void) pthread_mutex_lock(&a.lock);
-	while (!a.here)
-		(void) pthread_cond_wait(&a.came, &a.lock);
-	(void) pthread_mutex_unlock(&a.lock);
-	*why = a.why;
-	return a.err;
-}
-
-static void check_hub(struct doctor *d)
-{
-	const char *end = conf_get(d->c->conf, "huggingface.endpoint");
-	struct fetch_hub *hub = NULL;
-	struct error why = { 0 };
-	struct fetch *f = NULL;
-	int r;
-
-	if (conf_flag(d->c->conf, "offline")) {
-		say(d, NOTE, "hub", "not asked: offline");
+	if (getrlimit(RLIMIT_NOFILE, &l))
 		return;
-	}
-	r = fetch_new(d->c->conf, &f, &why);
-	if (!r)
-		r = fetch_hub_open(f, "huggingface", d->c->conf, &hub, &why);
-	if (!r)
-		r = ask(hub, &why);
-	fetch_free(f);
-	if (!r || r == -ENOENT || r == -EACCES)
-		say(d, OK, "hub", "%s answers", end ? end : "huggingface");
+	if (l.rlim_max < FILES_LOW)
+		doctor_say(d, NOTE, "open files", "at most %llu: 'ulimit -Hn "
+			"4096', or LimitNOFILE= of the unit",
+			(unsigned long long)l.rlim_max);
 	else
-		say(d, BAD, "hub", "%s; is a proxy needed (https_proxy)? "
-			"--offline does without", error_text(&why, r));
+		doctor_say(d, OK, "open files", "at most %llu",
+			(unsigned long long)l.rlim_max);
 }
 
 static int check_mount(void *arg, const char *dir)
@@ -276,9 +201,9 @@ static int check_mount(void *arg, const char *dir)
 	int r = cli_mount_probe(dir);
 
 	if (!r)
-		say(d, OK, "mount", "%s answers", dir);
+		doctor_say(d, OK, "mount", "%s answers", dir);
 	else
-		say(d, BAD, "mount", "%s is dead (%s): 'omnihub umount %s'",
+		doctor_say(d, BAD, "mount", "%s is dead (%s): 'omnihub umount %s'",
 			dir, strerror(-r), dir);
 	return 0;
 }
@@ -298,11 +223,14 @@ static int run(struct cli *c, int argc, char **argv)
 	check_device(&d);
 	check_fusermount(&d);
 	check_allow_other(&d);
-	check_passthrough(&d);
+	doctor_passthrough(&d);
+	doctor_seccomp(&d);
+	check_limits(&d);
 	check_cache(&d);
+	doctor_workers(&d);
 	check_tools(&d);
 	check_token(&d);
-	check_hub(&d);
+	doctor_hubs(&d);
 	(void) cli_mounts_each(check_mount, &d);
 	if (d.json)
 		(void) cli_print_json(c, d.json);
@@ -319,9 +247,10 @@ const struct cli_cmd cli_cmd_doctor = {
 	.name = "doctor",
 	.args = "[OPTION]...",
 	.about = "Check this machine and say what to do",
-	.help = "Looks at /dev/fuse, fusermount3, the kernel, the cache, other "
-		"tools' caches, the\ntoken, the hub and the mounts. A check is "
-		"ok, a note, or bad; bad ones fail the\ncommand.\n",
+	.help = "Looks at /dev/fuse, fusermount3, what the kernel offers, "
+		"limits, the cache, the\nsandbox, other tools' caches, the "
+		"token, every hub, the clock and the mounts. A\ncheck is ok, "
+		"a note, or bad; bad ones fail the command.\n",
 	.opts = CLI_OPT_COMMON | CLI_OPT_JSON,
 	.run = run,
 };

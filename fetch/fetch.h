@@ -40,6 +40,16 @@ int fetch_hub_open(struct fetch *f, const char *kind, const struct conf *conf,
 const char *fetch_hub_name(const struct fetch_hub *h);
 /* Its own root; it may have others beside. */
 const char *fetch_hub_endpoint(const struct fetch_hub *h);
+/* All of them; NULL: it has not so many. */
+const char *fetch_hub_endpoint_at(const struct fetch_hub *h, unsigned nth);
+
+/* Does anybody answer at the nth? skew: seconds this machine's clock is ahead
+ * of that one's, or FETCH_NO_DATE. Patience is that of one request. */
+#define FETCH_NO_DATE INT64_MAX
+typedef void fetch_reach_cb(void *arg, int err, const struct error *why,
+	int64_t skew);
+void fetch_reach(struct fetch_hub *h, unsigned nth, fetch_reach_cb *cb,
+	void *arg);
 
 /* Does it answer fetch_resolve() and fetch_list() from what is on this disk?
  * Then at once, also offline, and what it said need not be kept: a revision of

@@ -18,6 +18,7 @@ static const char *const header_name[HEADER_COUNT] = {
 	[HEADER_CONTENT_ENCODING] = "content-encoding",
 	[HEADER_ETAG] = "etag",
 	[HEADER_LAST_MODIFIED] = "last-modified",
+	[HEADER_DATE] = "date",
 	[HEADER_LINK] = "link",
 	[HEADER_RETRY_AFTER] = "retry-after",
 	[HEADER_RATELIMIT] = "ratelimit",

@@ -74,7 +74,7 @@ def dead(rig):
     rows = {(r["check"], r["verdict"]): r["text"]
             for r in json.loads(p.stdout)}
     check(m.at in rows["mount", "bad"], rows)
-    check(("cache", "ok") in rows and ("hub", "ok") in rows, rows)
+    check(("cache", "ok") in rows and ("keras", "ok") in rows, rows)
     rig.run(lib.OMNIHUB, "umount", m.at)
     check(not os.path.ismount(m.at), "the dead mount is still there")
     err = failing(rig, "umount", m.at)
