@@ -248,6 +248,24 @@ static int of_dict(struct ts *c, const char *name,
 	return 0;
 }
 
+/* all() and any() of bools */
+static int bools(struct ts *c, const struct ts_list *l, bool all,
+	struct ts_value *ret)
+{
+	bool yes = all, sure;
+
+	for (size_t i = 0; i < l->n && yes == all; i++) {
+		int r = stage_ts_truth(c, &l->v[i], &yes, &sure);
+
+		if (!r && !sure)
+			r = stage_ts_fail(c, "of sizes that are not known");
+		if (r)
+			return r;
+	}
+	*ret = (struct ts_value){ .kind = TS_BOOL, .u.b = yes };
+	return 0;
+}
+
 static int of_list(struct ts *c, const char *name,
 	const struct ts_value *args, size_t n, struct ts_value *ret)
 {
@@ -264,6 +282,8 @@ static int of_list(struct ts *c, const char *name,
 		return pop(c, args, n, ret);
 	if (!strcmp(name, "list") || !strcmp(name, "copy"))
 		return copy(c, args[0].u.list, 0, 1, ret);
+	if (!strcmp(name, "all") || !strcmp(name, "any"))
+		return bools(c, args[0].u.list, name[1] == 'l', ret);
 	if (!strcmp(name, "clear")) {
 		args[0].u.list->n = 0;
 		return 0;

@@ -65,20 +65,23 @@ static const struct ts_value *keyword(const struct args *a, const char *key)
 	return NULL;
 }
 
-/* Both are numbers, or a size and a constant of one element. */
+/* Both are numbers, or one is and the other a constant integer of no
+ * dimensions: a traced program has its sizes as such. */
 static bool two_numbers(const struct args *a)
 {
 	struct ts_dim d;
 
 	if (is_number(&a->v[0]) && is_number(&a->v[1]))
 		return true;
-	if (a->v[0].kind != TS_SYM && a->v[0].kind != TS_INT &&
-	    a->v[1].kind != TS_SYM && a->v[1].kind != TS_INT)
-		return false;
-	/* A number with a tensor of no dimensions is a tensor for torch, but
-	 * one whose element is known. */
-	return (a->v[0].kind == TS_SYM || a->v[1].kind == TS_SYM) &&
-		stage_ts_to_dim(&a->v[0], &d) && stage_ts_to_dim(&a->v[1], &d);
+	for (size_t i = 0; i < 2; i++) {
+		const struct ts_value *x = &a->v[i], *y = &a->v[!i];
+
+		if ((x->kind == TS_SYM || x->kind == TS_INT) &&
+		    y->kind == TS_TENSOR && !y->u.tensor->val->t.rank &&
+		    stage_ts_to_dim(y, &d))
+			return true;
+	}
+	return false;
 }
 
 /* ---- arithmetic ------------------------------------------------------------ */
@@ -710,6 +713,7 @@ static const struct builtin builtins[] = {
 	{ "has_torch_function", run_true, 0, 0 },
 	{ "prim.device", run_device, 0, 0 }, { "device", run_device, 0, 0 },
 	{ "prim.layout", run_nothing, 0, 0 },
+	{ "prim.type", run_device, 0, 0 },
 	{ "warn", run_nothing, 0, 0 }, { "print", run_nothing, 0, 0 },
 	{ "prim.data", run_first, 1, 0 },
 	{ "_unwrap_optional", run_first, 1, 1 },

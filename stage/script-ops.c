@@ -13,8 +13,10 @@
 #define NAME_ROOM 128		/* bytes of a parameter's name or default */
 
 static const struct ts_op *const tables[] = {
-	stage_ts_ops_math, stage_ts_ops_nn, stage_ts_ops_act,
-	stage_ts_ops_pool, stage_ts_ops_move,
+	stage_ts_ops_math, stage_ts_ops_reduce, stage_ts_ops_nn,
+	stage_ts_ops_act, stage_ts_ops_pool, stage_ts_ops_move,
+	stage_ts_ops_make, stage_ts_ops_index, stage_ts_ops_attention,
+	stage_ts_ops_rnn,
 };
 
 /* Where a tensor lies and how: nothing of it changes a number. */
@@ -103,8 +105,8 @@ static struct ts_value dflt_value(const struct param *p)
 		v.kind = TS_BOOL;
 		v.u.b = p->dflt[0] == 'T';
 	} else if (p->kind == 's' && strcmp(p->dflt, "N") != 0) {
-		v.kind = TS_STR;	/* "none" is the only one there is */
-		v.u.s = "none";
+		v.kind = TS_STR;
+		v.u.s = strcmp(p->dflt, "constant") ? "none" : "constant";
 	} else if (strchr(p->dflt, '.') || strchr(p->dflt, 'e')) {
 		v.kind = TS_FLOAT;
 		v.u.f = strtod(p->dflt, NULL);
