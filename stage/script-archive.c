@@ -4,6 +4,7 @@
 
 #include "stage/script.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,21 +61,19 @@ static int inflate_all(struct ts_archive *a, const struct stage_zip_member *m,
 	return 0;
 }
 
-/* Stored or deflated, NUL behind. */
-static int read_member(struct ts_archive *a, const struct stage_zip_member *m,
-	char **ret)
+int stage_ts_member(struct ts_archive *a, const struct stage_zip_member *m,
+	size_t max, char **ret)
 {
 	uint8_t *text = NULL;
 	uint64_t off;
 	int r;
 
-	if (m->size > TS_FILE_MAX || a->code + m->size > TS_CODE_MAX)
-		return error_set(a->why, -EFBIG, "%s: too much code",
-			m->name);
+	if (m->size > max || a->code + m->size > TS_CODE_MAX)
+		return error_set(a->why, -EFBIG, "%s: over %zu bytes",
+			m->name, max);
 	a->code += (size_t)m->size;
 	if (m->method == STAGE_ZIP_STORED) {
-		r = stage_zip_member_read(&a->zip.w, m, TS_FILE_MAX, &text,
-			a->why);
+		r = stage_zip_member_read(&a->zip.w, m, max, &text, a->why);
 	} else if (m->method != STAGE_ZIP_DEFLATED || (m->flags & 1)) {
 		r = error_set(a->why, -ENOTSUP, "%s is packed in an unknown "
 			"way", m->name);
@@ -116,7 +115,7 @@ int stage_ts_file(struct ts_archive *a, const char *module,
 	if (!m)
 		return error_set(a->why, -EBADMSG, "the archive has no %s",
 			path);
-	r = read_member(a, m, &text);
+	r = stage_ts_member(a, m, TS_FILE_MAX, &text);
 	if (!r)
 		r = stage_ts_parse(&a->arena, path + 5, text, (size_t)m->size,
 			&file, a->why);
@@ -129,11 +128,9 @@ int stage_ts_file(struct ts_archive *a, const char *module,
 
 /* ---- the whole ------------------------------------------------------------- */
 
-int stage_ts_open(struct ts_archive *a, struct src *s, const char *path,
+void stage_ts_begin(struct ts_archive *a, struct src *s, const char *path,
 	struct error *why)
 {
-	int r;
-
 	a->why = why;
 	a->t.why = why;
 	a->t.place = place;
@@ -141,6 +138,14 @@ int stage_ts_open(struct ts_archive *a, struct src *s, const char *path,
 	a->src = s;
 	a->path = path;
 	a->arena.max = TS_ARENA_MAX;
+}
+
+int stage_ts_open(struct ts_archive *a)
+{
+	struct src *s = a->src;
+	struct error *why = a->why;
+	int r;
+
 	r = stage_torch_zip_open(&a->zip, s, "data.pkl");
 	if (!r)
 		r = stage_torch_zip_properties(&a->zip);
@@ -164,6 +169,9 @@ void stage_ts_close(struct ts_archive *a)
 	stage_pickle_free(a->data);
 	stage_pickle_free(a->constants);
 	stage_pickle_free(a->traced);
+	json_decref(a->program);
+	json_decref(a->weights);
+	json_decref(a->tensors);
 	map_done(&a->files);
 	stage_arena_done(&a->arena);
 }

@@ -121,7 +121,7 @@ static int add_ports(struct ts_archive *a, const struct ts_def *d)
 	return 0;
 }
 
-static struct ts_value input(struct ts *c, size_t i)
+struct ts_value stage_ts_input(struct ts *c, size_t i)
 {
 	struct ts_port *p = &c->a->ports[i];
 	struct ts_val *v = stage_arena_alloc(&c->arena, sizeof(*v));
@@ -176,10 +176,11 @@ static struct ts_value argument(struct ts *c, const struct ts_param *p,
 	size_t n = tensors_in(p);
 
 	if (n == 1 && is_type(p->type, "Tensor"))
-		return input(c, (*at)++);
+		return stage_ts_input(c, (*at)++);
 	ret.u.list = stage_ts_list(c, n);
 	for (size_t i = 0; ret.u.list && i < n; i++)
-		(void) stage_ts_push(c, ret.u.list, input(c, (*at)++));
+		(void) stage_ts_push(c, ret.u.list, stage_ts_input(c,
+			(*at)++));
 	return ret;
 }
 
@@ -316,28 +317,48 @@ static void forget_ports(struct ts_archive *a)
 	a->guessed = false;
 }
 
+static int run_script(struct ts_archive *a, unsigned opset,
+	struct stage_graph **ret)
+{
+	static const unsigned ranks[] = { 4, 3, 2, 1 };
+	struct error first = { 0 };
+	int r = stage_ts_open(a);
+
+	for (size_t i = 0; !r; i++) {
+		a->guess = ranks[i];
+		r = stage_ts_runs(a, opset, stage_ts_script, ret);
+		if (r != -ENOTSUP || !a->guessed || i + 1 == 4)
+			break;
+		if (!i)
+			first = *a->why;
+		forget_ports(a);
+		r = 0;
+	}
+	if (r == -ENOTSUP && a->guessed && first.code)
+		*a->why = first;
+	return r;
+}
+
 int stage_script_run(struct src *s, const char *path, unsigned opset,
 	struct stage_graph **ret, struct error *why)
 {
-	static const unsigned ranks[] = { 4, 3, 2, 1 };
-	struct ts_archive a = { .guess = ranks[0] };
-	struct error first = { 0 };
-	int r = stage_ts_open(&a, s, path, why);
+	struct ts_archive a = { .guess = 0 };
+	struct error inner = { 0 };
+	const char *kind = NULL;
+	int r = stage_script_probe(s, &kind, why);
 
-	for (size_t i = 0; !r; i++) {
-		a.guess = ranks[i];
-		r = stage_ts_runs(&a, opset, stage_ts_script, ret);
-		if (r != -ENOTSUP || !a.guessed || i + 1 == 4)
-			break;
-		if (!i)
-			first = *why;
-		forget_ports(&a);
-		r = 0;
+	if (r)
+		return r;
+	stage_ts_begin(&a, s, path, why ? why : &inner);
+	if (kind && !strcmp(kind, "export")) {
+		r = stage_ts_open_program(&a);
+		if (!r)
+			r = stage_ts_runs(&a, opset, stage_ts_program, ret);
+	} else {
+		r = run_script(&a, opset, ret);
 	}
-	if (r == -ENOTSUP && a.guessed && first.code)
-		*why = first;
-	if (r && !why->code)
-		(void) error_set(why, r, "%s", strerror(-r));
+	if (r && !a.why->code)
+		(void) error_set(a.why, r, "%s", strerror(-r));
 	stage_ts_close(&a);
 	return r;
 }

@@ -212,7 +212,9 @@ struct ts_dim stage_ts_size(struct ts *c, unsigned input, unsigned axis)
 	if (b->how != TS_FREE)
 		return stage_ts_num(b->n);
 	port = &c->a->ports[new.input];
-	if (b->symbol)
+	/* torch.export numbers its symbols: that says nothing. */
+	if (b->symbol && strspn(b->symbol + 1, "0123456789") !=
+	    strlen(b->symbol + 1))
 		(void) snprintf(text, sizeof(text), "%s", b->symbol);
 	else if (!new.axis)
 		(void) snprintf(text, sizeof(text), new.input ?

@@ -178,35 +178,42 @@ static int load(struct ts *c, struct ts_val *v)
 	return 0;
 }
 
-static struct ts_value tensor_of(struct ts *c, const struct stage_py *py,
-	const char *dir, const char *path)
+struct ts_value stage_ts_weight(struct ts *c, const struct stage_tensor *t,
+	const char *name, bool read)
 {
 	struct ts_value ret = { .kind = TS_UNSET };
 	struct ts_val *v = stage_arena_alloc(&c->arena, sizeof(*v));
-	int r;
 
 	if (!v) {
 		(void) stage_ts_error(c, -ENOMEM);
 		return ret;
 	}
 	v->origin = TS_WEIGHT;
-	v->name = unique(c, path);
-	r = c->err ? c->err : stage_ts_place_tensor(c->a, dir, v->name, py,
-		&v->weight);
-	if (r) {
-		(void) stage_ts_error(c, r);
+	v->name = unique(c, name);
+	v->weight = *t;
+	v->t.dtype = t->dtype;
+	v->t.rank = t->rank;
+	for (unsigned i = 0; i < t->rank; i++)
+		v->t.dim[i] = stage_ts_num((int64_t)t->dim[i]);
+	if (c->err || (read && load(c, v)))
 		return ret;
-	}
-	v->t.dtype = v->weight.dtype;
-	v->t.rank = v->weight.rank;
-	for (unsigned i = 0; i < v->t.rank; i++)
-		v->t.dim[i] = stage_ts_num((int64_t)v->weight.dim[i]);
-	if (!v->t.rank || dir[0] == 'c')
-		(void) load(c, v);
 	ret = stage_ts_tensor(c, v);
 	if (!c->err)
 		ret.u.tensor->base->fixed = true;
 	return ret;
+}
+
+static struct ts_value tensor_of(struct ts *c, const struct stage_py *py,
+	const char *dir, const char *path)
+{
+	struct stage_tensor t;
+	int r = stage_ts_place_tensor(c->a, dir, path, py, &t);
+
+	if (r) {
+		(void) stage_ts_error(c, r);
+		return (struct ts_value){ .kind = TS_UNSET };
+	}
+	return stage_ts_weight(c, &t, path, !t.rank || dir[0] == 'c');
 }
 
 static struct ts_value object_of(struct ts *c, const struct stage_py *py,

@@ -196,6 +196,7 @@ struct ts_archive {
 	size_t n_ports;
 	unsigned guess;			/* the rank of inputs nobody says */
 	bool guessed;			/* it was needed */
+	struct json_t *program, *weights, *tensors;	/* torch.export's */
 	struct error *why;
 };
 
@@ -231,11 +232,15 @@ int stage_ts_fail(struct ts *c, const char *fmt, ...)
 int stage_ts_error(struct ts *c, int err);
 
 /* script-archive.c */
-int stage_ts_open(struct ts_archive *a, struct src *s, const char *path,
+void stage_ts_begin(struct ts_archive *a, struct src *s, const char *path,
 	struct error *why);
+int stage_ts_open(struct ts_archive *a);
 void stage_ts_close(struct ts_archive *a);
 int stage_ts_file(struct ts_archive *a, const char *module,
 	const struct ts_file **ret);
+/* A member, stored or deflated, NUL behind; the caller frees. */
+int stage_ts_member(struct ts_archive *a, const struct stage_zip_member *m,
+	size_t max, char **ret);
 /* "data/" and the like, for what stage_torch_tensor() reads next. */
 int stage_ts_place_tensor(struct ts_archive *a, const char *dir,
 	const char *name, const struct stage_py *v, struct stage_tensor *ret);
@@ -281,6 +286,15 @@ int stage_ts_aten(struct ts *c, const char *name, const struct ts_value *args,
 /* script-graph.c */
 int stage_ts_graph(struct ts *c, const struct ts_value *result,
 	struct stage_graph **ret);
+
+/* script-pt2.c: opens and walks torch.export's. */
+int stage_ts_open_program(struct ts_archive *a);
+int stage_ts_program(struct ts *c, struct ts_value *ret);
+/* script-call.c */
+struct ts_value stage_ts_input(struct ts *c, size_t i);
+/* script-value.c: a tensor that lies in the archive. */
+struct ts_value stage_ts_weight(struct ts *c, const struct stage_tensor *t,
+	const char *name, bool load);
 
 /* ---- the door for the stager ------------------------------------------------ */
 
