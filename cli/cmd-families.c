@@ -13,6 +13,7 @@
 #include "stage/stage.h"
 
 #define FAMILIES_MAX (1024 * 1024)	/* bytes of JSON */
+#define SHOWN 4				/* names in a row; --json has all */
 
 static int load(struct cli *c, json_t **ret)
 {
@@ -45,7 +46,7 @@ static int join_word(struct buf *b, const char *word)
 	return buf_printf(b, "%s%s", b->len ? ", " : "", word ? word : "?");
 }
 
-/* Of an array the strings, of an object the keys: "a, b, c". */
+/* Of an array the first strings, of an object the keys: "a, b, c, … (9)". */
 static int join(const json_t *v, struct buf *ret)
 {
 	const char *key;
@@ -55,7 +56,10 @@ static int join(const json_t *v, struct buf *ret)
 	int r = 0;
 
 	json_array_foreach (v, i, e)
-		r = r ? r : join_word(ret, json_string_value(e));
+		if (!r && i < SHOWN)
+			r = join_word(ret, json_string_value(e));
+	if (!r && json_array_size(v) > SHOWN)
+		r = buf_printf(ret, ", … (%zu)", json_array_size(v));
 	for (it = json_object_iter((json_t *)(uintptr_t)v); it && !r;
 	     it = json_object_iter_next((json_t *)(uintptr_t)v, it)) {
 		key = json_object_iter_key(it);

@@ -182,25 +182,47 @@ static int fn_len(struct bp_run *r, const struct bp_expr *e,
 	return need(r, e, &args[0], BP_V_LIST);
 }
 
+/* A number n times; a list of n as it is. */
+static int several(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *x, size_t n, struct bp_value *ret)
+{
+	struct bp_value *v;
+
+	if (x->kind == BP_V_LIST && x->n == n) {
+		*ret = *x;
+		return 0;
+	}
+	if (x->kind != BP_V_INT)
+		return stage_bp_fail(r, &e->at, "%s() needs an integer or "
+			"%zu of them", e->name, n);
+	v = stage_arena_array(&r->arena, n, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		v[i] = *x;
+	*ret = (struct bp_value){ .kind = BP_V_LIST, .n = n, .list = v };
+	return 0;
+}
+
 /* pair(2): [2, 2]; pair([2, 3]): [2, 3] */
 static int fn_pair(struct bp_run *r, const struct bp_expr *e,
 	const struct bp_value *args, struct bp_value *ret)
 {
-	struct bp_value *v;
+	return several(r, e, &args[0], 2, ret);
+}
 
-	if (args[0].kind == BP_V_LIST && args[0].n == 2) {
-		*ret = args[0];
-		return 0;
-	}
-	if (args[0].kind != BP_V_INT)
-		return stage_bp_fail(r, &e->at, "pair() needs an integer or "
-			"two of them");
-	v = stage_arena_array(&r->arena, 2, sizeof(*v));
-	if (!v)
-		return -ENOMEM;
-	v[0] = v[1] = args[0];
-	*ret = (struct bp_value){ .kind = BP_V_LIST, .n = 2, .list = v };
-	return 0;
+/* each(7, 3): [7, 7, 7]; each([7, 5, 7], 3): the list */
+static int fn_each(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	int err = need(r, e, &args[1], BP_V_INT);
+
+	if (err)
+		return err;
+	if (args[1].i < 1 || args[1].i > BP_LIST_MAX)
+		return stage_bp_fail(r, &e->at, "each() of %lld",
+			(long long)args[1].i);
+	return several(r, e, &args[0], (size_t)args[1].i, ret);
 }
 
 /* split("a b", " "): ["a", "b"] */
@@ -310,6 +332,7 @@ static const struct bp_builtin builtins[] = {
 	{ "count", 1, fn_count, false },
 	{ "dim", 2, fn_dim, false },
 	{ "dims", 1, stage_bp_dims, false },
+	{ "each", 2, fn_each, false },
 	{ "given", 1, fn_given, false },
 	{ "has", 1, fn_has, false },
 	{ "int", 1, fn_int, false },

@@ -148,14 +148,41 @@ static bool torchvision_reads(const struct stage_repo *repo, const char *path,
 
 /* ---- planning -------------------------------------------------------------- */
 
+/* What no blueprint can say, by how the names of its builders begin. */
+static const char *not_handled(const char *builder)
+{
+	static const char boxes[] = "detection is not handled: boxes are "
+		"picked by rules that depend on what is found";
+	static const char video[] = "models of video are not handled";
+	static const struct {
+		const char *stem, *why;
+	} kinds[] = {
+		{ "quantized_", "quantized weights are not handled" },
+		{ "fasterrcnn_", boxes }, { "fcos_", boxes },
+		{ "keypointrcnn_", boxes }, { "maskrcnn_", boxes },
+		{ "retinanet_", boxes }, { "ssd", boxes },
+		{ "raft_", "optical flow is not handled: it repeats itself "
+			"over two images" },
+		{ "mc3_", video }, { "mvit_", video }, { "r2plus1d_", video },
+		{ "r3d_", video }, { "s3d", video }, { "swin3d_", video },
+	};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (!strncmp(builder, kinds[i].stem, strlen(kinds[i].stem)))
+			return kinds[i].why;
+	return NULL;
+}
+
 static int find_blueprint(const struct stage *s, const char *builder,
 	const struct stage_blueprint **ret, const char **ret_task,
 	struct error *why)
 {
-	if (!strncmp(builder, "quantized_", 10))
-		return error_set(why, -ENOTSUP, "%s: quantized weights are "
-			"not handled", builder);
+	const char *reason;
+
 	*ret = stage_find_blueprint(s, "torchvision", builder);
+	reason = *ret ? NULL : not_handled(builder);
+	if (reason)
+		return error_set(why, -ENOTSUP, "%s: %s", builder, reason);
 	if (!*ret)
 		return error_set(why, -ENOTSUP, "there is no blueprint for "
 			"torchvision's \"%s\"", builder);

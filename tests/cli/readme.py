@@ -11,7 +11,7 @@ SRC = os.environ["SRCDIR"]
 README = os.path.join(SRC, "README.md")
 BEGIN = "<!-- families:"
 END = "<!-- end of families -->"
-SHOWN = 15      # names of one family; the program shows all
+SHOWN = 8       # names of one family; the program shows all
 
 
 def table():
@@ -23,7 +23,7 @@ def table():
     for f in said:
         types = ", ".join(f"`{t}`" for t in f["model_types"][:SHOWN])
         if len(f["model_types"]) > SHOWN:
-            types += f", … ({len(f['model_types'])} names)"
+            types += f", … ({len(f['model_types'])} of them)"
         rows.append(f"| {f['family']} | {f['library']} | {types} | "
                     f"{', '.join(f['tasks'])} |")
     if len(rows) == 2:

@@ -35,6 +35,7 @@ LARGEST = 3e8       # numbers; "all" leaves out what is larger
 # blueprint: (what makes any architecture of it small, sizes to try or none:
 # the one it is built for, rows of [architecture, arguments]).
 NEXT = dict(depths=[1, 1, 2, 1])
+SWIN = dict(depths=[2, 2, 2, 1], img_size=128)
 VIT = dict(depth=2, img_size=64)
 RESNET = dict(layers=[1, 1, 1, 1])
 FAMILIES = {
@@ -114,6 +115,24 @@ FAMILIES = {
         ["test_resnet", dict(global_pool="max")],
         ["test_resnet", dict(global_pool="avgmax", num_classes=0)],
         ["test_resnet", dict(global_pool="catavgmax")],
+    )),
+    "timm-swin": (SWIN, None, (
+        ["swin_tiny_patch4_window7_224", SWIN],
+        ["swin_tiny_patch4_window7_224", dict(SWIN, img_size=[64, 96],
+                                              window_size=2)],
+        ["swin_tiny_patch4_window7_224", dict(SWIN, img_size=72,
+                                              window_size=4, num_classes=0)],
+        ["swin_tiny_patch4_window7_224", dict(SWIN, embed_dim=32,
+                                              head_dim=8, in_chans=1,
+                                              num_heads=[2, 4, 4, 8])],
+        ["swin_tiny_patch4_window7_224", dict(SWIN, global_pool="max",
+                                              qkv_bias=False)],
+        ["swin_s3_tiny_224", SWIN],
+        ["swinv2_tiny_window8_256", SWIN],
+        ["swinv2_tiny_window8_256", dict(SWIN, qkv_bias=False,
+                                         act_layer="silu", img_size=72,
+                                         window_size=[5, 5, 3, 2])],
+        ["swinv2_base_window12to16_192to256", SWIN],
     )),
     "timm-vit": (VIT, None, (
         ["vit_tiny_patch16_224", VIT],
@@ -298,6 +317,19 @@ def every(report, words):
             report.run(name, whole, name, args, at, families.OPSETS[n % 2])
 
 
+def downsample_at_end(key):
+    """As files had it when a stage still ended with what halves the image."""
+    key = re.sub(r"layers\.(\d)\.downsample", lambda m:
+                 f"layers.{int(m[1]) - 1}.downsample", key)
+    return key.replace("head.fc.", "head.")
+
+
+def old_names(report):
+    name = "swin_tiny_patch4_window7_224"
+    report.run(f"{name} old names", compared, name, SWIN, None, 13,
+               rename=downsample_at_end)
+
+
 def refusals(report):
     small = dict(layers=[1, 1, 1, 1])
     for name, (reason, args, kept) in {
@@ -316,6 +348,7 @@ def main():
         every(report, words)
     else:
         rows(report)
+        old_names(report)
         refusals(report)
     return families.finish(report)
 

@@ -165,6 +165,57 @@ def compared(builder, dims, sizes, opset, form=NEW, rename=None, drop=None):
     return f"{errors.worst():.1e}  {nodes} nodes"
 
 
+def build_segmentation(builder, aux, seed):
+    torch.manual_seed(seed)
+    options = {} if builder.startswith("lraspp") else {"aux_loss": aux}
+    return randomised(getattr(torchvision.models.segmentation, builder)(
+        weights=None, weights_backbone=None, num_classes=CLASSES, **options),
+        seed)
+
+
+def segmented(builder, aux, opset):
+    model = build_segmentation(builder, aux, opset)
+    names = ["out", "aux"] if aux else ["out"]
+    errors = families.Errors()
+    with tempfile.TemporaryDirectory(prefix="repo-") as path, \
+            tempfile.TemporaryDirectory(prefix="out-") as out:
+        write(model.state_dict(), path, builder)
+        os.makedirs(os.path.join(out, builder))
+        at = f"{builder}/model.onnx"
+        code, why = stage(path, out, opset, at, HUB[1])
+        assert not code, f"stage-dir: {code}: {why}"
+        at = os.path.join(out, at)
+        nodes = families.check_graph(at, opset, {"pixel_values": (
+            B, 3, *ANY)}, {n: (B, CLASSES, *ANY) for n in names})
+        session = ort.InferenceSession(at)
+        gen = torch.Generator().manual_seed(5)
+        for n, size in enumerate(SMALL):
+            x = torch.randn((1 + n, 3, *size), generator=gen)
+            with torch.no_grad():
+                want = model(x)
+            assert list(want) == names, list(want)
+            for name, got in zip(names, session.run(
+                    names, {"pixel_values": x.numpy()})):
+                errors.add(name, got, want[name])
+    return f"{errors.worst():.1e}  {nodes} nodes"
+
+
+def segmentation(report):
+    for n, builder in enumerate((
+            "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large",
+            "fcn_resnet50", "deeplabv3_resnet50", "fcn_resnet101",
+            "deeplabv3_resnet101")):
+        if n > 2 and not told(report.words, builder):
+            continue
+        aux = not builder.startswith("lraspp")
+        for opset in families.OPSETS:
+            report.run(f"segmentation {builder} opset {opset}", segmented,
+                       builder, aux, opset)
+        if aux and n == 0:
+            report.run(f"segmentation {builder} without aux", segmented,
+                       builder, False, 13)
+
+
 def refused(builder, reason, state, name="weights"):
     with tempfile.TemporaryDirectory(prefix="repo-") as path, \
             tempfile.TemporaryDirectory(prefix="out-") as out:
@@ -216,7 +267,10 @@ def refusals(report):
     resnet = build("resnet18", 0).state_dict()
     for name, (builder, reason, state, *file) in {
             "quantized": ("quantized_resnet18", "quantized weights", weight),
-            "unknown": ("raft_small", 'torchvision\'s "raft_small"', weight),
+            "optical flow": ("raft_small", "optical flow is not", weight),
+            "detection": ("fcos_resnet50_fpn", "detection is not", weight),
+            "video": ("swin3d_t", "models of video are not", weight),
+            "unknown": ("resnet51", 'torchvision\'s "resnet51"', weight),
             "backbone": ("vgg16", "are weights of a backbone", weight,
                          "vgg16_features-amdegroot-88682ab5"),
             "shortcut": ("resnet34", "shortcut is missing", {
@@ -238,6 +292,7 @@ def main():
     report = Report(words)
     families.start()
     run(report, words)
+    segmentation(report)
     old_names(report)
     refusals(report)
     return families.finish(report)

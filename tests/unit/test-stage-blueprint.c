@@ -170,6 +170,7 @@ static const char truths[] =
 	"check(cfg.f == 1e-12 && cfg.yes && cfg.big == 4000000000, 34)\n"
 	"check([1] + [] + [\"a\", 2.0] == [1, \"a\", 2], 35)\n"
 	"check(pair(3) == [3, 3] && pair([1, 2]) == [1, 2], 36)\n"
+	"check(each(3, 1) == [3] && each([1, 2, 3], 3) == [1, 2, 3], 37)\n"
 	"turn = rope_frequencies(4, 10000, none)\n"
 	"check(len(turn) == 2 && turn[0] == 1.0, 37)\n"
 	"check(turn[1] > 0.0099999 && turn[1] < 0.0100001, 38)\n"
@@ -236,7 +237,9 @@ static const struct {
 	{ "input x : f32[true]", "a dimension that is a bool" },
 	{ XY "output y : f32[m, 4] = Relu(x)", "no input has a dimension m" },
 	{ "x = [1] - [1]", "a list and a list cannot be put together" },
-	{ "x = pair([1])", "pair() needs an integer or two of them" },
+	{ "x = each([1, 2], 3)", "each() needs an integer or 3 of them" },
+	{ "x = each(1, 0)", "each() of 0" },
+	{ "x = pair([1])", "pair() needs an integer or 2 of them" },
 	{ XY "y = dim(x, 2)", "dim() of axis 2 of 2" },
 	{ "x = dim(1, 0)", "dim() needs a tensor, not an integer" },
 	{ "x = given(\"x\")", "the graph has no input x" },

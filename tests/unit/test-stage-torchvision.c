@@ -156,7 +156,13 @@ static void test_refusals(void)
 	refuses("quantized_resnet18/x.pth", "quantized_resnet18/x.onnx",
 		-ENOTSUP, "quantized_resnet18: quantized weights");
 	refuses("raft_small/x.pth", "raft_small/model.onnx", -ENOTSUP,
-		"no blueprint for torchvision's \"raft_small\"");
+		"raft_small: optical flow is not handled");
+	refuses("ssd300_vgg16/x.pth", "ssd300_vgg16/x.onnx", -ENOTSUP,
+		"ssd300_vgg16: detection is not handled");
+	refuses("s3d/x.pth", "s3d/x.onnx", -ENOTSUP,
+		"s3d: models of video are not handled");
+	refuses("resnet/x.pth", "resnet/model.onnx", -ENOTSUP,
+		"no blueprint for torchvision's \"resnet\"");
 	refuses("a/x.pth a/y.pth", "a/model.onnx", -ENOENT, "is not staged");
 }
 
