@@ -322,7 +322,9 @@ static int read_graph(struct reading *x, struct stage_onnx_msg m)
 		return error_set(x->r.why, -EFBIG, "onnx: nested too deep");
 	x->depth++;
 	while ((r = stage_onnx_next(&x->r, &m, &f)) > 0) {
-		struct stage_onnx_part part = { .number = f.number,
+		struct stage_onnx_part part = {
+			/* What is no message is nothing we know. */
+			.number = f.wire == STAGE_WIRE_BYTES ? f.number : 0,
 			.start = f.start, .len = m.at - f.start };
 
 		r = read_graph_field(x, &f, &part);
@@ -365,6 +367,8 @@ static int read_model_field(struct reading *x,
 {
 	switch (f->number) {
 	case ONNX_MODEL_IR:
+		if (f->wire != STAGE_WIRE_VARINT)
+			return stage_onnx_bad(&x->r, "ir_version is no number");
 		x->m->ir = f->value;
 		return 0;
 	case ONNX_MODEL_GRAPH:

@@ -159,6 +159,7 @@ static void load(enum stage_dtype from, const uint8_t *in, size_t n,
 static float scale_of(const float *x, size_t n)
 {
 	uint32_t most = 0;
+	float scale;
 
 	for (size_t i = 0; i < n; i++) {
 		uint32_t a = bits_of(x[i]) & 0x7fffffff;
@@ -167,7 +168,11 @@ static float scale_of(const float *x, size_t n)
 	}
 	if (most == 0x7f800000)
 		most = 0x7f7fffff;
-	return of_bits(most) / 127;
+	scale = of_bits(most) / 127;
+	/* What was finite stays so. */
+	if (most < 0x7f800000 && scale * 127 > 0x1.fffffep127f)
+		scale = of_bits(bits_of(scale) - 1);
+	return scale;
 }
 
 static int8_t to_i8(float x, float scale)

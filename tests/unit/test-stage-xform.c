@@ -278,6 +278,73 @@ static void test_from_f16(void)
 	src_unref(&m.base);
 }
 
+/* ---- groups ---------------------------------------------------------------- */
+
+/* The numbers and the scales of groups, as two files. */
+static void to_i8(const float *x, size_t n, uint16_t group, int8_t *ret,
+	float *ret_scale)
+{
+	struct stage_extent how = how_of(STAGE_TO_I8, STAGE_F32);
+	struct mem_src m;
+	struct src *s;
+
+	how.group = group;
+	mem_init(&m, x, n * 4);
+	s = src_with(&m, 0, n, &how);
+	t_int(src_read_wait(s, 2, ret, n), 0);
+	src_unref(s);
+	how.xform = STAGE_TO_SCALE;
+	s = src_with(&m, 0, n, &how);
+	t_int(s->size, 3 + n / group * 4);
+	t_int(src_read_wait(s, 2, ret_scale, n / group * 4), 0);
+	src_unref(s);
+	src_unref(&m.base);
+}
+
+static void test_i8(void)
+{
+	static const float x[] = {
+		127, -63.5f, 62.5f, 1.5f, 2.5f,		/* to even */
+		0, 0, -0.0f, 0, 0,
+		HUGE_VALF, -HUGE_VALF, 0, 1, -1,	/* a mask */
+		1, NAN, 2, 3, 4,
+		1e-45f, 0, 0, 0, 0,			/* no scale is so small */
+		-2, 1, 0.5f, -0.25f, 2,
+	};
+	static const int8_t want[] = { 127, -64, 62, 2, 2, 0, 0, 0, 0, 0,
+		127, -127, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		-127, 64, 32, -16, 127 };
+	int8_t got[30];
+	float scale[6];
+
+	to_i8(x, 30, 5, got, scale);
+	for (int i = 0; i < 30; i++)
+		t_int(got[i], want[i]);
+	t_check(scale[0] == 1 && scale[1] == 0 && scale[4] == 0);
+	t_check(scale[2] > 2e36f && scale[2] * 127 < HUGE_VALF);
+	t_check(scale[3] != scale[3]);
+	t_check(scale[5] == 2.0f / 127);
+}
+
+/* No element is further off than half a step. */
+static void test_i8_error(void)
+{
+	static float x[64 * 96];
+	static int8_t got[64 * 96];
+	float scale[96];
+
+	for (size_t i = 0; i < 64 * 96; i++)
+		x[i] = (float)((int)(i * 2654435761u >> 8 & 0xffff) - 32768) /
+			(float)(1 + i % 1000);
+	to_i8(x, 64 * 96, 64, got, scale);
+	for (size_t i = 0; i < 64 * 96; i++) {
+		float off = (float)got[i] * scale[i / 64] - x[i];
+
+		t_check(off <= scale[i / 64] * 0.50001f &&
+			-off <= scale[i / 64] * 0.50001f);
+	}
+}
+
 /* ---- ranges ---------------------------------------------------------------- */
 
 static void every_range(const struct stage_extent *how, uint64_t elements)
@@ -321,6 +388,12 @@ static void test_ranges(void)
 
 		every_range(&how, 63);
 		every_range(&how, 2);
+		how = how_of(STAGE_TO_I8, from[t]);
+		how.group = 9;
+		every_range(&how, 63);
+		how = how_of(STAGE_TO_SCALE, from[t]);
+		how.group = 3;
+		every_range(&how, 63);
 	}
 }
 
@@ -504,6 +577,8 @@ int main(void)
 	test_f16_all();
 	test_from();
 	test_from_f16();
+	test_i8();
+	test_i8_error();
 	test_ranges();
 	test_maps();
 	test_build();
