@@ -13,8 +13,8 @@ import torch
 import transformers
 
 import models
-from test_stage import (SAMEDIFF_OPS, TOLERANCE, VARIANTS, Report, stage,
-                        staged)
+from test_stage import (EIGHT, SAMEDIFF_OPS, TOLERANCE, VARIANTS, Report,
+                        stage, staged)
 
 OPSETS = (13, 17)
 
@@ -91,7 +91,7 @@ class Errors:
     """The largest difference of every output, and its largest value."""
 
     def __init__(self):
-        self.error, self.largest = {}, {}
+        self.error, self.largest, self.products = {}, {}, {}
 
     def add(self, name, got, want):
         want = want.float().numpy()
@@ -99,6 +99,9 @@ class Errors:
         assert np.isfinite(got).all(), f"{name} is not finite"
         if want.size == 0:
             return
+        a, b = got.ravel().astype(np.float64), want.ravel().astype(np.float64)
+        self.products[name] = self.products.get(name, 0) + np.array(
+            [a @ b, a @ a, b @ b])
         self.error[name] = max(self.error.get(name, 0.0),
                                float(np.abs(got - want).max()))
         self.largest[name] = max(self.largest.get(name, 0.0),
@@ -108,6 +111,14 @@ class Errors:
         worst = max(self.error[n] / self.largest[n] for n in self.error)
         assert worst <= bound, f"error {worst:.2e}"
         return worst
+
+
+    def cosine(self):
+        """The least of an output, all its parts as one."""
+        least = min(float(ab / np.sqrt(aa * bb))
+                    for ab, aa, bb in self.products.values())
+        assert least >= EIGHT, f"cosine {least}"
+        return least
 
 
 def compared(repo, opset, inputs, outputs, run, names=("model.onnx",),
@@ -137,6 +148,12 @@ def compared(repo, opset, inputs, outputs, run, names=("model.onnx",),
                 errors = Errors()
             run(session, errors)
             text += f"  {errors.worst(bound):.1e}"
+        if len(names) == 1:
+            path = os.path.join(where, "model_int8.onnx")
+            check_graph(path, opset, inputs, outputs)
+            errors = Errors()
+            run(ort.InferenceSession(path), errors)
+            text += f"  {errors.cosine():.5f}"
         return text
     finally:
         shutil.rmtree(out)

@@ -181,7 +181,8 @@ def compared(model, repo, opset, ports=text_ports, source=text_source):
     text, nodes = [], 0
     try:
         assert not os.path.exists(os.path.join(where, "model.onnx"))
-        for suffix, bound in (("", TOLERANCE), ("_fp16", 5e-3)):
+        for suffix, bound in (("", TOLERANCE), ("_fp16", 5e-3),
+                              ("_int8", None)):
             paths = [os.path.join(where, f"{p}{suffix}.onnx") for p in PARTS]
             count = [families.check_graph(*one) for one in zip(
                 paths, [opset] * 3, inputs, outputs)]
@@ -189,8 +190,9 @@ def compared(model, repo, opset, ports=text_ports, source=text_source):
             errors = families.Errors()
             walk(model, [ort.InferenceSession(p) for p in paths], errors,
                  source)
-            text.append(f"{errors.worst(bound):.1e}")
-        return f"{text[0]}  {nodes} nodes  {text[1]}"
+            text.append(f"{errors.worst(bound):.1e}" if bound else
+                        f"{errors.cosine():.5f}")
+        return f"{text[0]}  {nodes} nodes  {text[1]}  {text[2]}"
     finally:
         shutil.rmtree(out)
 

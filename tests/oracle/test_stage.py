@@ -34,6 +34,7 @@ import models  # noqa: E402
 TOLERANCE = 2e-5
 # Of the same model with rounded weights.
 VARIANTS = {"model_fp16.onnx": 5e-3}
+EIGHT = 0.999       # cosine of the outputs of model_int8.onnx
 SRCDIR = os.environ.get("SRCDIR", os.getcwd())
 BUILDDIR = os.environ.get("BUILDDIR", os.getcwd())
 STAGE_DIR = os.path.join(BUILDDIR, "tests", "oracle", "stage-dir")
@@ -152,6 +153,23 @@ def largest_error(model, session, feeds, names, reference):
     return max(error[n] / largest[n] for n in names)
 
 
+def least_cosine(model, session, feeds, names, reference):
+    """Of an output over all batches."""
+    pairs = {name: ([], []) for name in names}
+    for feed in feeds:
+        with torch.no_grad():
+            want = reference(model, {k: torch.from_numpy(v)
+                                     for k, v in feed.items()})
+        for name, got in zip(names, session.run(names, feed)):
+            pairs[name][0].append(got.ravel().astype(np.float64))
+            pairs[name][1].append(want[name].double().numpy().ravel())
+    least = 1.0
+    for got, want in pairs.values():
+        a, b = np.concatenate(got), np.concatenate(want)
+        least = min(least, float(a @ b / np.sqrt((a @ a) * (b @ b))))
+    return least
+
+
 def run_model(model, feed):
     return model(**feed)
 
@@ -206,7 +224,12 @@ def same_outputs(repo, family, model, outputs, opset=13, reference=run_model,
                                   list(outputs), reference)
             assert worst <= bound, f"{name}: error {worst:.2e}"
             text += f"  {worst:.1e}"
-        return text
+        path = os.path.join(where, "model_int8.onnx")
+        check_graph(path, opset, list(feeds[0]), outputs)
+        least = least_cosine(model, ort.InferenceSession(path), feeds,
+                             list(outputs), reference)
+        assert least >= EIGHT, f"int8: cosine {least}"
+        return f"{text}  {least:.5f}"
     finally:
         shutil.rmtree(out)
 
