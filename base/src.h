@@ -65,6 +65,8 @@ struct src_stat {
 	uint64_t cached_bytes;	/* of this src's bytes, on this disk */
 	struct objid id;	/* what is known of its digest */
 	struct error last;	/* why the last attempt failed; code 0: none */
+	bool passes;		/* it is never kept: larger than there is room */
+	bool passed_right;	/* … and who read it whole had the right bytes */
 };
 
 struct src_ops {

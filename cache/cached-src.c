@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cache/fill.h"
+#include "cache/pass.h"
 
 static struct cached_src *of(struct src *s)
 {
@@ -108,6 +109,15 @@ static const struct src_ops cached_ops = {
 	.free = cached_free,
 };
 
+/* It is not here, and there can never be room for it. Nothing is given out
+ * before its verdict where the user wants that: then there is no way. */
+static bool must_pass(struct blob *b, const struct src *upstream)
+{
+	return upstream && !b->hold &&
+		atomic_load(&b->state) == BLOB_FILLING &&
+		cache_pass_must(b->c, b->size);
+}
+
 int cache_src_open(struct cache *c, const struct cache_name *name,
 	struct src *upstream, struct src **ret, struct error *why)
 {
@@ -128,6 +138,12 @@ int cache_src_open(struct cache *c, const struct cache_name *name,
 	if (r) {
 		free(cs);
 		return r;
+	}
+	if (must_pass(b, upstream)) {
+		r = cache_pass_open(c, name, b->key, upstream, ret);
+		cache_blob_unref(b);
+		free(cs);
+		return r ? error_set(why, r, "out of memory") : 0;
 	}
 	src_init(&cs->s, &cached_ops, name->size);
 	cs->b = b;
@@ -166,5 +182,12 @@ int cache_name_stat(struct cache *c, const struct cache_name *name,
 		cache_blob_unref(b);
 		return 0;
 	}
-	return cache_name_look(c, name, key, ret);
+	r = cache_name_look(c, name, key, ret);
+	if (!r && ret->state == SRC_REMOTE && !c->before_read &&
+	    name->size > FILL_SMALL && name->size <= INT64_MAX &&
+	    cache_pass_must(c, name->size)) {
+		ret->passes = true;
+		ret->passed_right = cache_pass_right(c, key);
+	}
+	return r;
 }

@@ -26,6 +26,7 @@
 #include "cache/fill.h"
 #include "cache/lock.h"
 #include "cache/partial.h"
+#include "cache/pass.h"
 
 #define STORE_VERSION 1
 #define USAGE_MAGIC UINT64_C(0x3130454741535548)	/* "HUSAGE01" */
@@ -406,6 +407,7 @@ static void free_cache(struct cache *c)
 	if (c->dir >= 0)
 		(void) close(c->dir);
 	map_done(&c->blobs);
+	cache_pass_free(c->pass);
 	pthread_mutex_destroy(&c->store_lock);
 	pthread_mutex_destroy(&c->evict_lock);
 	pthread_mutex_destroy(&c->lock);
@@ -482,7 +484,8 @@ int cache_open(const struct cache_conf *conf, struct cache **ret,
 	if (!r) {
 		c->pool = pool_new(POOL_THREADS, "cache");
 		c->keepers = pool_new(KEEPER_THREADS, "keep");
-		if (!c->pool || !c->keepers)
+		c->pass = cache_pass_new();
+		if (!c->pool || !c->keepers || !c->pass)
 			r = error_set(why, -ENOMEM, "cannot start threads");
 	}
 	if (r) {

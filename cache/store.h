@@ -21,6 +21,7 @@
 #define CACHE_REL_MAX 112	/* any path below the root, with the NUL */
 
 struct blob;
+struct pass;
 
 struct cache_usage {		/* the file `usage`, mapped by every process */
 	uint64_t magic;
@@ -47,9 +48,11 @@ struct cache {
 	pthread_mutex_t lock;
 	pthread_cond_t empty;		/* n_blobs is 0 */
 	struct map blobs;		/* lock; key → struct blob */
-	unsigned n_blobs;		/* lock; alive, in the map or not */
+	unsigned n_blobs;		/* lock; alive, in the map or not, and
+					 * files that pass */
 
 	atomic_uint hint_pulls;		/* of all blobs, running */
+	struct pass *pass;		/* what is too large to be kept */
 
 	pthread_mutex_t watch_lock;
 	pthread_cond_t watch_more;

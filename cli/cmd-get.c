@@ -191,7 +191,7 @@ static int wait_verified(struct get *g, struct fs_handle *h, uint64_t size,
 		r = fs_handle_touch(h, 0, 0);
 		if (r < 0)
 			return r;
-		if (ret->state == SRC_VERIFIED)
+		if (ret->state == SRC_VERIFIED || ret->passes)
 			return 0;
 		/* Nothing to compare with, or a source that cannot tell. What
 		 * is whole is settled: its digest may be our own. */
@@ -236,6 +236,15 @@ static void fetching_done(struct fetching *f)
 	(void) pthread_mutex_destroy(&f->lock);
 }
 
+static const char *outcome(const struct src_stat *st)
+{
+	if (st->passes)
+		return st->passed_right ?
+			"verified, not kept: larger than the cache may be" :
+			"not kept: larger than the cache may be";
+	return st->state == SRC_VERIFIED ? "verified" : "cached";
+}
+
 static void say_done(struct get *g, const struct file *file,
 	const struct src_stat *st)
 {
@@ -244,7 +253,7 @@ static void say_done(struct get *g, const struct file *file,
 	if (g->c->given & CLI_OPT_QUIET)
 		return;
 	printf("%s  %s  %s\n", file->path, cli_size(size, file->size),
-		st->state == SRC_VERIFIED ? "verified" : "cached");
+		outcome(st));
 	(void) fflush(stdout);
 }
 

@@ -89,6 +89,21 @@ static int show_cached_bytes(struct fs *fs, struct fs_node *n,
 	return buf_printf(ret, "%" PRIu64, st.cached_bytes);
 }
 
+/* Of what the cache has never room for. */
+static int show_kept(struct fs *fs, struct fs_node *n, struct buf *ret)
+{
+	struct src_stat st;
+
+	if (fs_node_is_dir(n) || n->kind == FS_CTL)
+		return -ENODATA;
+	stat_node(fs, n, &st);
+	if (!st.passes)
+		return -ENODATA;
+	return buf_append_str(ret, st.passed_right ?
+		"no: larger than the cache may be; read whole, it was right" :
+		"no: larger than the cache may be");
+}
+
 static int show_hub(struct fs *fs, struct fs_node *n, struct buf *ret)
 {
 	(void) fs;
@@ -286,6 +301,7 @@ static const struct {
 	{ "what", show_what },
 	{ "sha256", show_sha256 },
 	{ "cached_bytes", show_cached_bytes },
+	{ "kept", show_kept },
 	{ "sources", show_sources },
 	{ "made_by", show_made_by },
 	{ "materialized", show_materialized },

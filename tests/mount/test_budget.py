@@ -23,11 +23,52 @@ def on_disk(top):
     return total
 
 
+def huge(m):
+    """What there is never room for passes through, and is compared."""
+    p = m.hf("org/huge/w.bin")
+    before = on_disk(m.cache)
+    equal(read(p) == HUGE, True, "larger than the budget")
+    equal(lib.xattr(p, "state"), "remote")
+    equal(lib.xattr(p, "cached_bytes"), "0")
+    check(lib.xattr(p, "kept").startswith("no: larger"), "kept")
+    with open(p, "rb", buffering=0) as f:
+        for off in (47 * MIB, 5, 30 * MIB + 77, len(HUGE) - 9):
+            equal(os.pread(f.fileno(), 200000, off),
+                  HUGE[off:off + 200000], f"at {off}")
+        # The pages of what was read are the kernel's: another reader.
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        equal(lib.digest(p), lib.hashlib.sha256(HUGE).hexdigest())
+        check("it was right" in lib.xattr(p, "kept"), lib.xattr(p, "kept"))
+    figure("kept of it", (on_disk(m.cache) - before) / MIB, "MiB", 0.1)
+    if not m.rig.sanitized:
+        figure("memory", m.rss()["RssAnon"] / MIB, "MiB", 64)
+
+
+def wrong(rig, hub):
+    """Of one that is wrong nobody reads the end."""
+    hub.spoil("flip", offset=40 * MIB, match="huge")
+    m = rig.mount(hub, "--cache-size", "40M")
+    p = m.hf("org/huge/w.bin")
+    with raises(errno.EIO):
+        read(p)
+    said = rig.run(lib.OMNIHUB, "get", p, code=1)
+    hub.clear()
+    equal(read(p) == HUGE, True, "right again")
+    check(not said, said)
+    out = rig.run(lib.OMNIHUB, "get", p)
+    check("verified, not kept" in out, out)
+    m.stop()
+
+
+HUGE = lib.noise("huge", 48 * MIB)
+
+
 def run(rig):
     hub = rig.hub({
         f"org/m{i}": {"main": {"w.bin": lib.noise(f"m{i}", SIZE)}}
         for i in range(6)} | {
-        "org/huge": {"main": {"w.bin": lib.noise("huge", 48 * MIB)}}})
+        "org/late": {"main": {"w.bin": lib.noise("late", SIZE)}},
+        "org/huge": {"main": {"w.bin": HUGE}}})
     m = rig.mount(hub, "--cache-size", "40M")
     most = 0
     for i in range(6):
@@ -45,18 +86,25 @@ def run(rig):
           True, "fetched again")
 
     # What is open stays; what cannot fit is refused in words.
-    with open(m.hf("org/m5/w.bin"), "rb", buffering=0) as f:
-        os.pread(f.fileno(), 10, 0)
-        with raises(errno.ENOSPC):
-            read(m.hf("org/huge/w.bin"))
-        check(lib.xattr(m.hf("org/huge/w.bin"), "error"), "no reason")
-        figure("cache after that", on_disk(m.cache) / MIB, "MiB",
-               1.02 * BUDGET / MIB)
-        equal(os.pread(f.fileno(), 1000, 5000),
-              lib.noise("m5", SIZE)[5000:6000], "an open file")
-    equal(read(m.hf("org/m0/w.bin")) == lib.noise("m0", SIZE), True,
+    held = [open(m.hf(f"org/m{i}/w.bin"), "rb", buffering=0)
+            for i in (3, 4, 5)]
+    for i, f in zip((3, 4, 5), held):
+        equal(lib.digest(f.name), lib.hashlib.sha256(
+            lib.noise(f"m{i}", SIZE)).hexdigest(), f"m{i}")
+    with raises(errno.ENOSPC):
+        read(m.hf("org/late/w.bin"))
+    check(lib.xattr(m.hf("org/late/w.bin"), "error"), "no reason")
+    figure("cache after that", on_disk(m.cache) / MIB, "MiB",
+           1.02 * BUDGET / MIB)
+    equal(os.pread(held[2].fileno(), 1000, 5000),
+          lib.noise("m5", SIZE)[5000:6000], "an open file")
+    huge(m)
+    for f in held:
+        f.close()
+    equal(read(m.hf("org/late/w.bin")) == lib.noise("late", SIZE), True,
           "after ENOSPC")
     m.stop()
+    wrong(rig, hub)
 
 
 lib.main(run)

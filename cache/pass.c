@@ -1,0 +1,603 @@
+/*
+ * A block belongs to (file, number) while it is filled and until another one
+ * takes it, the least recently read first. A read that finds no block to take
+ * waits for one: so memory is bounded whatever the load, and many readers of
+ * different files only get slower.
+ *
+ * A file's digest goes on with each block that follows what is hashed, so it
+ * is whole when somebody has read all in order. Readers of the last block wait
+ * for it as long as the next block to hash is here or on its way.
+ */
+#include "config.h"
+
+#include "cache/pass.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#define BLOCK (1UL << 20)	/* bytes */
+#define BLOCKS 16		/* in all, of one cache */
+#define AHEAD 6			/* blocks asked for before they are read */
+
+/* One file, shared by all srcs over it. */
+struct passing {
+	struct passing *next;		/* pass.lock */
+	struct cache *c;
+	char key[CACHE_KEY_HEX];
+	char *what;
+	uint64_t size;			/* bytes */
+	struct objid id;
+	unsigned refs;			/* pass.lock: srcs, busy blocks */
+	atomic_uint epoch;
+	bool wrong, right;		/* pass.lock; the last verdict */
+	struct error last;		/* pass.lock */
+	pthread_mutex_t hash_lock;	/* outside pass.lock */
+	struct digest *digest;		/* hash_lock */
+	uint64_t hashed;		/* both locks to write: bytes */
+};
+
+enum block_state { EMPTY, FILLING, FULL };
+
+struct block {
+	struct src_read read;		/* of upstream */
+	struct pool_job job;
+	struct passing *p;		/* counted while FILLING or hashed */
+	struct src *up;			/* a reference, while FILLING */
+	uint64_t i;			/* number in its file */
+	enum block_state state;
+	bool hashing;			/* stays */
+	int err;			/* of the read */
+	uint64_t used;			/* greater: later */
+	uint8_t *mem;			/* BLOCK bytes, or NULL */
+};
+
+struct pass {
+	pthread_mutex_t lock;
+	struct passing *files;
+	struct block block[BLOCKS];
+	uint64_t clock;
+	struct pass_read *waiting;
+};
+
+struct pass_src {
+	struct src s;
+	struct passing *p;
+	struct src *up;
+	unsigned epoch;			/* when it was opened */
+};
+
+struct pass_read {
+	struct pass_read *next;
+	struct pass_src *s;
+	struct src_read *r;
+	size_t at;			/* bytes copied */
+	int err;
+};
+
+/* What is to be done without the lock. */
+struct todo {
+	struct block *fill[BLOCKS];
+	unsigned n;
+	struct pass_read *done;
+};
+
+struct pass *cache_pass_new(void)
+{
+	struct pass *s = calloc(1, sizeof(*s));
+
+	if (s)
+		(void) pthread_mutex_init(&s->lock, NULL);
+	return s;
+}
+
+void cache_pass_free(struct pass *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < BLOCKS; i++)
+		free(s->block[i].mem);
+	(void) pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+bool cache_pass_must(struct cache *c, uint64_t size)
+{
+	uint64_t used = atomic_load(&c->usage->used), avail, keep;
+	struct statvfs fs;
+
+	if (c->budget)
+		return size > c->budget;
+	if (fstatvfs(c->dir, &fs))
+		return false;
+	avail = (uint64_t)fs.f_bavail * fs.f_frsize + used;
+	keep = (uint64_t)fs.f_blocks * fs.f_frsize / 10;
+	return size > (avail > keep ? avail - keep : 0);
+}
+
+/* ---- files ----------------------------------------------------------------- */
+
+static struct passing *find_file(struct pass *s, const char *key)
+{
+	struct passing *p = s->files;
+
+	while (p && strcmp(p->key, key))
+		p = p->next;
+	return p;
+}
+
+bool cache_pass_right(struct cache *c, const char *key)
+{
+	struct passing *p;
+	bool right;
+
+	pthread_mutex_lock(&c->pass->lock);
+	p = find_file(c->pass, key);
+	right = p && p->right;
+	pthread_mutex_unlock(&c->pass->lock);
+	return right;
+}
+
+static struct passing *new_file(struct cache *c, const struct cache_name *n,
+	const char *key)
+{
+	struct passing *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	if (asprintf(&p->what, "%s/%s@%s/%s", n->hub, n->repo, n->revision,
+			n->path) < 0) {
+		free(p);
+		return NULL;
+	}
+	p->c = c;
+	(void) snprintf(p->key, sizeof(p->key), "%s", key);
+	p->size = n->size;
+	p->id = n->id;
+	(void) pthread_mutex_init(&p->hash_lock, NULL);
+	return p;
+}
+
+/* Under the lock. Returns p when it is to be freed. */
+static struct passing *put_file(struct pass *s, struct passing *p)
+{
+	struct passing **at = &s->files;
+
+	if (--p->refs)
+		return NULL;
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	for (size_t i = 0; i < BLOCKS; i++)
+		if (s->block[i].p == p) {
+			s->block[i].p = NULL;
+			s->block[i].state = EMPTY;
+		}
+	if (!s->files) {	/* nobody needs the memory */
+		for (size_t i = 0; i < BLOCKS; i++) {
+			free(s->block[i].mem);
+			s->block[i].mem = NULL;
+		}
+	}
+	return p;
+}
+
+static void free_file(struct passing *p)
+{
+	struct cache *c;
+
+	if (!p)
+		return;
+	c = p->c;
+	digest_free(p->digest);
+	(void) pthread_mutex_destroy(&p->hash_lock);
+	free(p->what);
+	free(p);
+	pthread_mutex_lock(&c->lock);
+	if (!--c->n_blobs)
+		pthread_cond_broadcast(&c->empty);
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* ---- blocks, under the lock -------------------------------------------------- */
+
+static struct block *find_block(struct pass *s, const struct passing *p,
+	uint64_t i)
+{
+	for (size_t k = 0; k < BLOCKS; k++) {
+		struct block *b = &s->block[k];
+
+		if (b->state != EMPTY && b->p == p && b->i == i)
+			return b;
+	}
+	return NULL;
+}
+
+static uint64_t block_len(const struct passing *p, uint64_t i)
+{
+	uint64_t off = i * BLOCK;
+
+	return p->size - off < BLOCK ? p->size - off : BLOCK;
+}
+
+/* What lies ahead of the digest stays while the digest comes nearer. */
+static bool stays(struct pass *s, const struct block *b)
+{
+	const struct passing *p = b->p;
+
+	return b->state == FILLING || b->hashing || (b->state == FULL &&
+		p->id.alg != OBJID_NONE && b->i * BLOCK >= p->hashed &&
+		find_block(s, p, p->hashed / BLOCK));
+}
+
+/* To be filled by the caller. NULL: all are busy, or no memory. */
+static struct block *take_block(struct pass *s, struct pass_src *src,
+	uint64_t i, struct todo *todo)
+{
+	struct block *b = NULL;
+
+	for (size_t k = 0; k < BLOCKS; k++) {
+		struct block *x = &s->block[k];
+
+		if (!stays(s, x) && (!b || (b->state != EMPTY &&
+				(x->state == EMPTY || x->used < b->used))))
+			b = x;
+	}
+	if (b && !b->mem)
+		b->mem = malloc(BLOCK);
+	if (!b || !b->mem)
+		return NULL;
+	b->p = src->p;
+	b->p->refs++;
+	b->up = src_ref(src->up);
+	b->i = i;
+	b->state = FILLING;
+	b->used = ++s->clock;
+	todo->fill[todo->n++] = b;
+	return b;
+}
+
+/* May the last block be given out? */
+static bool may_end(struct pass *s, const struct passing *p, uint64_t i)
+{
+	if ((i + 1) * BLOCK < p->size || p->id.alg == OBJID_NONE ||
+	    p->hashed == p->size)
+		return true;
+	return !find_block(s, p, p->hashed / BLOCK);
+}
+
+/* Copies what is here. 1: done; 0: it waits. */
+static int advance(struct pass *s, struct pass_read *r, struct todo *todo)
+{
+	struct passing *p = r->s->p;
+
+	if (p->wrong || atomic_load(&p->epoch) != r->s->epoch)
+		r->err = -EIO;
+	while (!r->err && r->at < r->r->len) {
+		uint64_t off = r->r->off + r->at, i = off / BLOCK;
+		struct block *b = find_block(s, p, i);
+		size_t from = (size_t)(off % BLOCK), n;
+
+		if (!b && todo->n < BLOCKS)
+			b = take_block(s, r->s, i, todo);
+		if (!b || b->state == FILLING || !may_end(s, p, i))
+			return 0;
+		n = (size_t)block_len(p, i) - from;
+		if (n > r->r->len - r->at)
+			n = r->r->len - r->at;
+		memcpy((uint8_t *)r->r->buf + r->at, b->mem + from, n);
+		b->used = ++s->clock;
+		r->at += n;
+	}
+	return 1;
+}
+
+/* Look at all who wait, for block `failed` with its error (or NULL). */
+static void kick(struct pass *s, const struct block *failed,
+	struct todo *todo)
+{
+	struct pass_read **at = &s->waiting, *r;
+
+	while ((r = *at)) {
+		uint64_t off = r->r->off + r->at;
+
+		if (failed && r->s->p == failed->p && off / BLOCK == failed->i)
+			r->err = failed->err;
+		if (!advance(s, r, todo)) {
+			at = &r->next;
+			continue;
+		}
+		*at = r->next;
+		r->next = todo->done;
+		todo->done = r;
+	}
+}
+
+/* ---- filling ------------------------------------------------------------------- */
+
+static void filled(struct pool_job *job);
+
+static void came(struct src_read *read, int err)
+{
+	struct block *b = (struct block *)(void *)((char *)read -
+		offsetof(struct block, read));
+
+	b->err = err;
+	b->job.run = filled;
+	pool_add(b->p->c->pool, &b->job);
+}
+
+static void run(struct todo *todo)
+{
+	struct pass_read *r;
+
+	for (unsigned i = 0; i < todo->n; i++) {
+		struct block *b = todo->fill[i];
+		int err;
+
+		b->read = (struct src_read){ .off = b->i * BLOCK,
+			.len = (size_t)block_len(b->p, b->i), .buf = b->mem,
+			.done = came };
+		err = src_read(b->up, &b->read);
+		if (err != -EINPROGRESS)
+			came(&b->read, err);
+	}
+	while ((r = todo->done)) {
+		todo->done = r->next;
+		r->r->done(r->r, r->err);
+		free(r);
+	}
+}
+
+/* ---- the digest ------------------------------------------------------------------- */
+
+/* All is hashed, in order. With the hash lock. */
+static void decide(struct pass *s, struct passing *p)
+{
+	char want[OBJID_HEX_MAX], have[OBJID_HEX_MAX];
+	struct objid got;
+	bool right;
+
+	digest_final(p->digest, &got);
+	digest_free(p->digest);
+	p->digest = NULL;
+	right = objid_match(&p->id, &got);
+	objid_hex(&p->id, want);
+	objid_hex(&got, have);
+	pthread_mutex_lock(&s->lock);
+	p->right = right;
+	p->wrong = !right;
+	if (!right) {
+		(void) error_set(&p->last, -EIO, "%s: the hub's bytes have %s "
+			"%s, not %s", p->what, objid_alg_name(p->id.alg), have,
+			want);
+		for (size_t k = 0; k < BLOCKS; k++)
+			if (s->block[k].p == p && s->block[k].state == FULL)
+				s->block[k].state = EMPTY;
+	} else {
+		p->last.code = 0;
+	}
+	pthread_mutex_unlock(&s->lock);
+	atomic_fetch_add(right ? &p->c->verified : &p->c->mismatches, 1);
+	if (!right) {
+		atomic_fetch_add(&p->c->epochs, 1);
+		atomic_fetch_add(&p->epoch, 1);
+	}
+}
+
+static struct block *next_to_hash(struct pass *s, struct passing *p)
+{
+	struct block *b;
+
+	pthread_mutex_lock(&s->lock);
+	b = p->hashed < p->size ? find_block(s, p, p->hashed / BLOCK) : NULL;
+	if (b && b->state != FULL)
+		b = NULL;
+	if (b)
+		b->hashing = true;
+	pthread_mutex_unlock(&s->lock);
+	return b;
+}
+
+static void hash_on(struct pass *s, struct passing *p)
+{
+	struct block *b;
+
+	while ((b = next_to_hash(s, p))) {
+		uint64_t len = block_len(p, b->i);
+
+		if (!p->digest)
+			p->digest = digest_new(p->id.alg, p->size);
+		if (p->digest)
+			digest_update(p->digest, b->mem, (size_t)len);
+		pthread_mutex_lock(&s->lock);
+		b->hashing = false;
+		p->hashed += p->digest ? len : 0;
+		pthread_mutex_unlock(&s->lock);
+		if (!p->digest)
+			return;
+	}
+	if (p->hashed == p->size && p->digest)
+		decide(s, p);
+}
+
+/* A reader at the beginning, who is not where the digest is. */
+static void start_again(struct pass *s, struct passing *p)
+{
+	digest_free(p->digest);
+	p->digest = NULL;
+	pthread_mutex_lock(&s->lock);
+	p->hashed = 0;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void filled(struct pool_job *job)
+{
+	struct block *b = (struct block *)(void *)((char *)job -
+		offsetof(struct block, job));
+	struct todo todo = { .n = 0 };
+	struct passing *p = b->p, *gone;
+	struct pass *s = p->c->pass;
+	unsigned epoch = atomic_load(&p->epoch);
+	struct src *up = b->up;
+
+	pthread_mutex_lock(&p->hash_lock);
+	pthread_mutex_lock(&s->lock);
+	b->up = NULL;
+	b->state = b->err ? EMPTY : FULL;
+	if (b->err)
+		(void) error_set(&p->last, b->err, "%s: %s", p->what,
+			strerror(-b->err));
+	pthread_mutex_unlock(&s->lock);
+	if (!b->err && p->id.alg != OBJID_NONE) {
+		if (!b->i && p->hashed)
+			start_again(s, p);
+		hash_on(s, p);
+	}
+	pthread_mutex_unlock(&p->hash_lock);
+	if (atomic_load(&p->epoch) != epoch && p->c->on_epoch) {
+		struct pass_src told = { .p = p };
+
+		/* Who is told looks at nothing but that there is one. */
+		p->c->on_epoch(p->c->on_epoch_arg, &told.s);
+	}
+	pthread_mutex_lock(&s->lock);
+	kick(s, b->err ? b : NULL, &todo);
+	gone = put_file(s, p);
+	pthread_mutex_unlock(&s->lock);
+	(void) src_unref(up);
+	run(&todo);
+	free_file(gone);
+}
+
+/* ---- the src ------------------------------------------------------------------------ */
+
+static struct pass_src *of(struct src *s)
+{
+	return (struct pass_src *)s;
+}
+
+static int pass_read(struct src *src, struct src_read *read)
+{
+	struct pass_src *ps = of(src);
+	struct pass *s = ps->p->c->pass;
+	struct pass_read *r = calloc(1, sizeof(*r));
+	struct todo todo = { .n = 0 };
+	int done, err;
+
+	if (!r)
+		return -ENOMEM;
+	r->s = ps;
+	r->r = read;
+	pthread_mutex_lock(&s->lock);
+	done = advance(s, r, &todo);
+	err = r->err;
+	if (!done) {
+		r->next = s->waiting;
+		s->waiting = r;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (done)
+		free(r);
+	run(&todo);
+	return done ? err : -EINPROGRESS;
+}
+
+static void pass_hint(struct src *src, uint64_t off, uint64_t len)
+{
+	struct pass_src *ps = of(src);
+	struct pass *s = ps->p->c->pass;
+	struct todo todo = { .n = 0 };
+	uint64_t i = off / BLOCK, end = i + AHEAD;
+	unsigned filling = 0;
+
+	pthread_mutex_lock(&s->lock);
+	for (size_t k = 0; k < BLOCKS; k++)
+		filling += s->block[k].state == FILLING;
+	for (; i < end && i * BLOCK < off + len && i * BLOCK < src->size; i++)
+		if (filling + todo.n < BLOCKS / 2 &&
+		    !find_block(s, ps->p, i) &&
+		    !take_block(s, ps, i, &todo))
+			break;
+	pthread_mutex_unlock(&s->lock);
+	run(&todo);
+}
+
+static unsigned pass_epoch(const struct src *src)
+{
+	return atomic_load(&((const struct pass_src *)src)->p->epoch);
+}
+
+static void pass_stat(struct src *src, struct src_stat *ret)
+{
+	struct pass_src *ps = of(src);
+	struct pass *s = ps->p->c->pass;
+
+	pthread_mutex_lock(&s->lock);
+	*ret = (struct src_stat){ .state = SRC_REMOTE, .id = ps->p->id,
+		.passes = true, .passed_right = ps->p->right,
+		.last = ps->p->last };
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void pass_free(struct src *src)
+{
+	struct pass_src *ps = of(src);
+	struct pass *s = ps->p->c->pass;
+	struct passing *gone;
+
+	pthread_mutex_lock(&s->lock);
+	gone = put_file(s, ps->p);
+	pthread_mutex_unlock(&s->lock);
+	(void) src_unref(ps->up);
+	free(ps);
+	free_file(gone);
+}
+
+static const struct src_ops pass_ops = {
+	.name = "passing",
+	.read = pass_read,
+	.hint = pass_hint,
+	.epoch = pass_epoch,
+	.stat = pass_stat,
+	.free = pass_free,
+};
+
+int cache_pass_open(struct cache *c, const struct cache_name *name,
+	const char *key, struct src *upstream, struct src **ret)
+{
+	struct pass_src *ps = calloc(1, sizeof(*ps));
+	struct passing *fresh = new_file(c, name, key), *p;
+	struct pass *s = c->pass;
+
+	if (!ps || !fresh) {
+		free(ps);
+		if (fresh)
+			free(fresh->what);
+		free(fresh);
+		return -ENOMEM;
+	}
+	pthread_mutex_lock(&c->lock);
+	c->n_blobs++;
+	pthread_mutex_unlock(&c->lock);
+	pthread_mutex_lock(&s->lock);
+	p = find_file(s, key);
+	if (!p) {
+		p = fresh;
+		fresh = NULL;
+		p->next = s->files;
+		s->files = p;
+	}
+	p->refs++;
+	p->wrong = false;	/* a new open is a new attempt */
+	ps->epoch = atomic_load(&p->epoch);
+	pthread_mutex_unlock(&s->lock);
+	free_file(fresh);
+	src_init(&ps->s, &pass_ops, name->size);
+	ps->p = p;
+	ps->up = src_ref(upstream);
+	*ret = &ps->s;
+	return 0;
+}
