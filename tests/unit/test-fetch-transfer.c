@@ -341,7 +341,7 @@ static const struct {
 	{ "gzip", 0, KB, -EIO, RETRIES + 1, "encoded" },
 	{ "other-commit", 0, KB, -ESTALE, 1, "revision" },
 	{ "other-size", 0, KB, -EIO, 1, "listing said" },
-	{ "other-etag", 0, KB, -EIO, 1, "other bytes" },
+	{ "other-etag", 0, KB, -EIO, 1, "another file" },
 	{ "true-words", 0, KB, 0, 1, NULL },
 	{ "goes-on", 0, SIZE, -EIO, 1, "goes on" },
 	{ "long-header", 0, KB, -EIO, 1, "too long" },
