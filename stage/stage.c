@@ -20,6 +20,7 @@
 static const struct stage_stager *const stagers[] = {
 	&stage_stager_transformers,
 	&stage_stager_savedmodel,
+	&stage_stager_tensorflow,
 	&stage_stager_torchvision,
 	&stage_stager_script,
 	&stage_stager_keras,

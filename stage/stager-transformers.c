@@ -23,7 +23,7 @@
 #include "base/path.h"
 #include "stage/format/checkpoint.h"
 #include "stage/safetensors-write.h"
-#include "stage/stager.h"
+#include "stage/stager-transformers.h"
 #include "stage/timm.h"
 
 #define DIR_NAME "pytorch"
@@ -404,15 +404,13 @@ static int read_model(const struct stage *s, const struct stage_input *in,
 	return r ? r : find_task(s, p, why);
 }
 
-static int make_graph(const struct stage *s, const struct stage_input *in,
-	const char *part, struct plan *p, struct error *why)
+static int make_graph(const struct stage_input *in, const char *part,
+	unsigned opset, struct plan *p, struct error *why)
 {
 	struct stage_blueprint_args args;
-	int r = read_model(s, in, p, why);
+	int r = stage_checkpoint_read(in, form_of(in->repo.listing)->path,
+		&p->weights, why);
 
-	if (!r)
-		r = stage_checkpoint_read(in, form_of(in->repo.listing)->path,
-			&p->weights, why);
 	if (r)
 		return r;
 	args = (struct stage_blueprint_args){
@@ -420,7 +418,7 @@ static int make_graph(const struct stage *s, const struct stage_input *in,
 		.told = strcmp(p->library, "timm") ? NULL :
 			stage_timm_told(p->config),
 		.sentence = p->sentence, .task = p->task, .part = part,
-		.opset = s->opset,
+		.opset = opset,
 	};
 	return stage_blueprint_run(p->bp, &args, &p->graph, why);
 }
@@ -493,36 +491,74 @@ static int transformers_plan(const struct stage *s,
 		return plan_safetensors(in, ret, why);
 	if (!part_of(path, part))
 		return error_set(why, -ENOENT, "%s is not staged", path);
-	r = make_graph(s, in, part, &p, why);
+	r = read_model(s, in, &p, why);
+	if (!r)
+		r = make_graph(in, part, s->opset, &p, why);
 	if (!r)
 		r = write_model(s, in, &p, ret, why);
 	plan_done(&p);
 	return r;
 }
 
-/* Of a model that is not handled, "model" stays: its plan says why. */
+int stage_transformers_graph(const struct stage *s,
+	const struct stage_input *in, const char *part, unsigned opset,
+	struct stage_graph **ret, struct error *why)
+{
+	struct plan p = { 0 };
+	int r = read_model(s, in, &p, why);
+
+	if (!r)
+		r = make_graph(in, part, opset, &p, why);
+	if (!r) {
+		*ret = p.graph;
+		p.graph = NULL;
+	}
+	plan_done(&p);
+	return r;
+}
+
+bool stage_transformers_has(const struct listing *repo)
+{
+	return form_of(repo) != NULL;
+}
+
+bool stage_transformers_reads(const struct stage_repo *repo, const char *file)
+{
+	return transformers_reads(repo, "", file);
+}
+
+int stage_transformers_parts(const struct stage *s,
+	const struct stage_input *in, const char *const **ret, size_t *ret_n,
+	struct error *why)
+{
+	static const char *const one[] = { "model" };
+	struct error bad = { 0 };
+	struct plan p = { 0 };
+	int r = read_model(s, in, &p, &bad);
+
+	*ret = one;
+	*ret_n = 1;
+	if (!r)
+		*ret_n = stage_blueprint_parts(p.bp, p.task, ret);
+	else if (r == -EBADMSG || r == -ENOTSUP || r == -EFBIG)
+		r = 0;
+	else if (why)
+		*why = bad;
+	plan_done(&p);
+	return r;
+}
+
 static int transformers_names(const struct stage *s,
 	const struct stage_input *in, const char *dir, struct listing *ret,
 	struct error *why)
 {
-	const char *const *parts, *one[] = { "model" };
-	struct error bad = { 0 };
-	struct plan p = { 0 };
-	size_t n = 1;
-	int r = read_model(s, in, &p, &bad);
+	const char *const *parts;
+	size_t n;
+	int r = stage_transformers_parts(s, in, &parts, &n, why);
 
 	(void) dir;
-	parts = one;
-	if (!r) {
-		n = stage_blueprint_parts(p.bp, p.task, &parts);
-	} else if (r == -EBADMSG || r == -ENOTSUP || r == -EFBIG) {
-		r = 0;
-	} else if (why) {
-		*why = bad;
-	}
 	for (size_t i = 0; i < n && !r; i++)
 		r = add_part(ret, parts[i]);
-	plan_done(&p);
 	return r ? r : add_weights(in->repo.listing,
 		form_of(in->repo.listing), ret);
 }

@@ -54,6 +54,7 @@ struct stage_stager {
 
 extern const struct stage_stager stage_stager_transformers;
 extern const struct stage_stager stage_stager_savedmodel;
+extern const struct stage_stager stage_stager_tensorflow;
 extern const struct stage_stager stage_stager_torchvision;
 extern const struct stage_stager stage_stager_script;
 extern const struct stage_stager stage_stager_keras;

@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include "stage/tf.h"
+#include "stage/tf-graph.h"
 
 #include <string.h>
 
@@ -13,6 +14,9 @@
 
 #define REF_MIN 4096		/* bytes; shorter attributes are copied */
 #define HEAD_MAX (16u << 20)	/* bytes of the inline part of one node */
+/* Of graphs of ours: versions that know every operator in them. */
+#define PRODUCER 561
+#define MIN_CONSUMER 12
 
 struct writer {
 	const struct stage_savedmodel *m;
@@ -95,7 +99,8 @@ static int put_attr(struct writer *w, const struct stage_tf_attr *a)
 		err = put_head(&w->buf, 2, a->len);
 	if (err)
 		return err;
-	if (a->len >= REF_MIN && stage_savedmodel_offset(w->m, a->value, &off))
+	if (a->len >= REF_MIN && w->m &&
+	    stage_savedmodel_offset(w->m, a->value, &off))
 		return put_ref(w, w->path, w->size, off, a->len);
 	return buf_append(&w->buf, a->value, a->len);
 }
@@ -104,21 +109,46 @@ static int put_attr(struct writer *w, const struct stage_tf_attr *a)
 
 /* TensorProto up to its bytes: dtype 1, tensor_shape 2 {dim 2 {size 1}}, the
  * head of tensor_content 4. */
-static int tensor_head(const struct stage_tf_const *c, struct buf *ret)
+static int tensor_head(unsigned dtype, const uint64_t *dims, unsigned rank,
+	uint64_t len, struct buf *ret)
 {
 	cleanup_buf struct buf shape = BUF_INIT(1024);
-	int err = put_int(ret, 1, c->t->dtype);
+	int err = put_int(ret, 1, dtype);
 
-	for (unsigned i = 0; i < c->t->rank && !err; i++) {
-		uint64_t dim = i ? c->t->dim[i] : c->dim0;
-
-		err = put_head(&shape, 2, 1 + varint_len(dim));
+	for (unsigned i = 0; i < rank && !err; i++) {
+		err = put_head(&shape, 2, 1 + varint_len(dims[i]));
 		if (!err)
-			err = put_int(&shape, 1, dim);
+			err = put_int(&shape, 1, dims[i]);
 	}
 	if (!err)
 		err = put_bytes(ret, 2, shape.data, shape.len);
-	return err || !c->len ? err : put_head(ret, 4, c->len);
+	return err || !len ? err : put_head(ret, 4, len);
+}
+
+/* What a Const holds, up to its bytes; *ret_len is their number. */
+static int node_head(const struct stage_tf_frozen_node *n, struct buf *ret,
+	uint64_t *ret_len)
+{
+	const struct stage_tf_const *c = n->value;
+	const struct stage_graph_init *init = n->init;
+	uint64_t dims[STAGE_RANK_MAX];
+
+	*ret_len = c ? c->len : init ? init->len : 0;
+	if (init)
+		return tensor_head(stage_tf_from_dtype(init->dtype),
+			init->dim, init->rank, init->len, ret);
+	if (!c)
+		return 0;
+	memcpy(dims, c->t->dim, sizeof(dims));
+	dims[0] = c->dim0;
+	return tensor_head(c->t->dtype, dims, c->t->rank, c->len, ret);
+}
+
+static int put_init(struct writer *w, const struct stage_graph_init *init)
+{
+	if (init->data)
+		return buf_append(&w->buf, init->data, (size_t)init->len);
+	return put_ref(w, init->path, init->file_size, init->off, init->len);
 }
 
 /* The bytes [off, off + len) of the pieces put end to end. */
@@ -144,11 +174,11 @@ static int put_pieces(struct writer *w, const struct stage_tf_const *c)
 	return err;
 }
 
-/* Attributes of a Const: {dtype: {type 6}}, {value: {tensor 8}} */
-static int put_value(struct writer *w, const struct stage_tf_const *c,
-	const struct buf *head)
+/* Attribute of a Const: {value: {tensor 8}} */
+static int put_value(struct writer *w, const struct stage_tf_frozen_node *n,
+	const struct buf *head, uint64_t len)
 {
-	uint64_t tensor = head->len + c->len;
+	uint64_t tensor = head->len + len;
 	int err;
 
 	err = put_head(&w->buf, 5, field_len(5) + field_len(field_len(tensor)));
@@ -160,13 +190,15 @@ static int put_value(struct writer *w, const struct stage_tf_const *c,
 		err = put_head(&w->buf, 8, tensor);
 	if (!err)
 		err = buf_append(&w->buf, head->data, head->len);
-	return err ? err : put_pieces(w, c);
+	if (err || !len)
+		return err;
+	return n->value ? put_pieces(w, n->value) : put_init(w, n->init);
 }
 
 /* ---- nodes ----------------------------------------------------------------- */
 
 static uint64_t node_len(const struct stage_tf_frozen_node *n,
-	const struct buf *head)
+	const struct buf *head, uint64_t payload)
 {
 	uint64_t len = field_len(strlen(n->name)) + field_len(strlen(n->op));
 
@@ -174,9 +206,9 @@ static uint64_t node_len(const struct stage_tf_frozen_node *n,
 		len += field_len(strlen(n->input[i]));
 	for (size_t i = 0; i < n->n_attr; i++)
 		len += field_len(attr_len(&n->attr[i]));
-	if (n->value)
+	if (n->value || n->init)
 		len += field_len(field_len(5) + field_len(field_len(
-			head->len + n->value->len)));
+			head->len + payload)));
 	return len;
 }
 
@@ -184,10 +216,11 @@ static uint64_t node_len(const struct stage_tf_frozen_node *n,
 static int put_node(struct writer *w, const struct stage_tf_frozen_node *n)
 {
 	cleanup_buf struct buf head = BUF_INIT(2048);
-	int err = n->value ? tensor_head(n->value, &head) : 0;
+	uint64_t payload;
+	int err = node_head(n, &head, &payload);
 
 	if (!err)
-		err = put_head(&w->buf, 1, node_len(n, &head));
+		err = put_head(&w->buf, 1, node_len(n, &head, payload));
 	if (!err)
 		err = put_bytes(&w->buf, 1, n->name, strlen(n->name));
 	if (!err)
@@ -196,8 +229,8 @@ static int put_node(struct writer *w, const struct stage_tf_frozen_node *n)
 		err = put_bytes(&w->buf, 3, n->input[i], strlen(n->input[i]));
 	for (size_t i = 0; i < n->n_attr && !err; i++)
 		err = put_attr(w, &n->attr[i]);
-	if (!err && n->value)
-		err = put_value(w, n->value, &head);
+	if (!err && (n->value || n->init))
+		err = put_value(w, n, &head, payload);
 	return err ? err : flush(w);
 }
 
@@ -206,17 +239,21 @@ int stage_tf_write(const struct stage_savedmodel *m,
 	const struct stage_bundle *b, const struct stage_tf_frozen *f,
 	const char *path, struct stage_recipe **ret, struct error *why)
 {
-	struct writer w = { .m = m, .b = b, .path = path, .size = m->size,
-		.buf = BUF_INIT(HEAD_MAX) };
+	struct writer w = { .m = m, .b = b, .path = path,
+		.size = m ? m->size : 0, .buf = BUF_INIT(HEAD_MAX) };
+	/* VersionDef: producer 1, min_consumer 2 */
+	static const uint8_t ours[] = { 0x08, (PRODUCER & 127) | 128,
+		PRODUCER >> 7, 0x10, MIN_CONSUMER };
+	struct bytes versions = m ? m->versions : bytes_of(ours,
+		sizeof(ours));
 	int err;
 
 	w.r = stage_recipe_new();
 	err = w.r ? 0 : -ENOMEM;
 	for (size_t i = 0; i < f->n && !err; i++)
 		err = put_node(&w, &f->v[i]);
-	if (!err && bytes_left(&m->versions))
-		err = put_bytes(&w.buf, 4, m->versions.p,
-			bytes_left(&m->versions));
+	if (!err && bytes_left(&versions))
+		err = put_bytes(&w.buf, 4, versions.p, bytes_left(&versions));
 	if (!err)
 		err = flush(&w);
 	buf_done(&w.buf);

@@ -1,7 +1,8 @@
 /*
  * From a SavedModel to a frozen GraphDef: variables become constants, calls
- * are inlined, what only training needs falls away. Behind the stager; the
- * format readers stand below.
+ * are inlined, what only training needs falls away. From the operator stream
+ * to a GraphDef: tf-graph*.c. Behind the stagers; the format readers stand
+ * below.
  *
  *	tf-vars.c	which variable is which tensor of the checkpoint
  *	tf-freeze.c	the walk from the outputs of a signature
@@ -19,6 +20,7 @@
 #include "stage/arena.h"
 #include "stage/format/bundle.h"
 #include "stage/format/savedmodel.h"
+#include "stage/graph-data.h"
 #include "stage/stage.h"
 
 #define STAGE_TF_NODES_MAX 500000	/* of a frozen graph */
@@ -77,6 +79,7 @@ struct stage_tf_frozen_node {
 	struct stage_tf_attr *attr;	/* sorted by key */
 	size_t n_attr;
 	const struct stage_tf_const *value;	/* a variable's bytes, or NULL */
+	const struct stage_graph_init *init;	/* a stream's, or NULL */
 };
 
 struct stage_tf_frozen {
@@ -93,9 +96,17 @@ int stage_tf_freeze(struct stage_savedmodel *m, const struct stage_bundle *b,
 void stage_tf_frozen_done(struct stage_tf_frozen *f);
 
 /* As GraphDef. `path` is saved_model.pb's, whose long constants are referred
- * to. -EFBIG: over 2 GiB. */
+ * to; m, b and path are NULL for a graph that is not of a SavedModel. -EFBIG:
+ * over 2 GiB. */
 int stage_tf_write(const struct stage_savedmodel *m,
 	const struct stage_bundle *b, const struct stage_tf_frozen *f,
 	const char *path, struct stage_recipe **ret, struct error *why);
+
+/* The operator stream (of opset 13) as GraphDef: inputs are Placeholders and
+ * outputs nodes of their names, weights Consts that refer to the checkpoint.
+ * Only operators that SameDiff's importer maps. -ENOTSUP with the operator
+ * that has no such form; -EFBIG. */
+int stage_tf_from_graph(const struct stage_graph *g,
+	struct stage_recipe **ret, struct error *why);
 
 #endif
