@@ -65,6 +65,7 @@ const struct conf_key conf_table[] = {
 	{ KEY("stage.opset", CHOICE, "13"), .choices = "13 17" },
 	{ KEY("stage.materialize", CHOICE, "hot"),
 		.choices = "never hot always" },
+	{ KEY("stage.flow", CHOICE, "frames"), .choices = "frames functions" },
 	{ KEY("mount.passthrough", FLAG, "1") },
 	{ KEY("sandbox", CHOICE, "auto"), .choices = "auto require off" },
 	{ KEY("plugins", PLACE, NULL) },

@@ -92,6 +92,7 @@ static int open_stage(struct fs *fs, struct error *why)
 	char *own = NULL, *ours = path_join(conf_datadir(), "blueprints");
 	const char *dirs[3] = { NULL, NULL, NULL };
 	struct stage_conf c = { .blueprint_dirs = dirs };
+	const char *flow;
 	unsigned n = 0;
 	int r;
 
@@ -103,6 +104,8 @@ static int open_stage(struct fs *fs, struct error *why)
 		dirs[n++] = own;
 	dirs[n] = ours;
 	c.opset = (unsigned)conf_u64(fs->conf, "stage.opset");
+	flow = conf_get(fs->conf, "stage.flow");
+	c.functions = flow && !strcmp(flow, "functions");
 	r = ours ? stage_new(&c, &fs->stage, why) : -ENOMEM;
 	free(own);
 	free(ours);

@@ -40,6 +40,7 @@ int stage_new(const struct stage_conf *conf, struct stage **ret,
 	if (!s)
 		return error_set(why, -ENOMEM, "out of memory");
 	s->opset = conf->opset;
+	s->functions = conf->functions;
 	s->pack.max = STAGE_WORK_INPUT_MAX;
 	r = stage_library_read(s, conf->blueprint_dirs, why);
 	if (r) {
@@ -340,9 +341,9 @@ int stage_key(struct stage *s, const struct stage_repo *repo,
 	files = files_read(r ? NULL : &m, repo, path, &named);
 	if (!files)
 		return -ENOMEM;
-	all = json_pack("{s:i, s:s, s:i, s:s, s:s, s:s, s:O}",
+	all = json_pack("{s:i, s:s, s:i, s:b, s:s, s:s, s:s, s:O}",
 		"version", STAGE_VERSION, "blueprints", s->digest,
-		"opset", (int)s->opset,
+		"opset", (int)s->opset, "functions", (int)s->functions,
 		"stager", m.stager ? m.stager->name : r ? "names" : "variant",
 		"path", path,
 		"revision", named || !revision ? "" : revision,

@@ -106,6 +106,8 @@ int stage_recipe_src_complete(struct src *s, uint64_t most);
 struct stage_conf {
 	unsigned opset;			/* 13 or 17 */
 	const char *const *blueprint_dirs; /* NULL-ended; first match wins */
+	bool functions;			/* of SavedModels: If and While stay,
+					 * with their functions */
 };
 
 struct stage;

@@ -249,8 +249,8 @@ static int open_model(const struct stage_input *in, const char *path,
 	return err;
 }
 
-static int make(const struct stage_input *in, const char *dir,
-	const char *path, const char *base, struct plan *p,
+static int make(const struct stage_input *in, bool functions,
+	const char *dir, const char *path, const char *base, struct plan *p,
 	struct stage_recipe **ret, struct error *why)
 {
 	cleanup_free char *prefix = path_join(dir, PREFIX);
@@ -265,7 +265,7 @@ static int make(const struct stage_input *in, const char *dir,
 		err = stage_tf_vars(p->m, &p->bundle, in, &p->vars, why);
 	if (!err)
 		err = stage_tf_freeze(p->m, &p->bundle, &p->vars, s,
-			&p->frozen, why);
+			functions, &p->frozen, why);
 	if (!err)
 		err = stage_tf_write(p->m, &p->bundle, &p->frozen, path, ret,
 			why);
@@ -280,10 +280,9 @@ static int savedmodel_plan(const struct stage *s, const struct stage_input *in,
 	struct plan p = { 0 };
 	int err;
 
-	(void) s;
 	if (!model)
 		return -ENOMEM;
-	err = make(in, dir, model, path_base(path), &p, ret, why);
+	err = make(in, s->functions, dir, model, path_base(path), &p, ret, why);
 	plan_done(&p);
 	if (err && why && !why->code)
 		return error_set(why, err, "%s: %s", model, strerror(-err));

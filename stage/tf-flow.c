@@ -27,35 +27,13 @@
 #define BRANCHES_MAX 256
 #define LOOP_PARALLEL 10	/* parallel_iterations when it is not told */
 
-enum kind {
-	IF,
-	CASE,
-	WHILE,
-};
-
-struct tf_flow {
-	enum kind kind;
-	const char *prefix;		/* "a/while", of what is made */
-	size_t n_body, at;		/* bodies; done */
-	struct tf_scope **body;
-	struct tf_value **ret;		/* of each body */
-	const struct tf_value *in;	/* what goes in, and its number */
-	size_t n_in, n_out;
-	unsigned *in_type, *out_type;
-	/* WHILE: of each input; a variable has an Enter only. */
-	struct tf_value *merge, *enter;
-	struct tf_value *inside, *outside;	/* Switch's outputs */
-	const char **next;
-	struct tf_value cond;
-};
-
 static const struct {
 	const char *op;
-	enum kind kind;
+	enum tf_flow_kind kind;
 } ops[] = {
-	{ "If", IF }, { "StatelessIf", IF }, { "Case", CASE },
-	{ "StatelessCase", CASE }, { "While", WHILE },
-	{ "StatelessWhile", WHILE },
+	{ "If", TF_IF }, { "StatelessIf", TF_IF }, { "Case", TF_CASE },
+	{ "StatelessCase", TF_CASE }, { "While", TF_WHILE },
+	{ "StatelessWhile", TF_WHILE },
 };
 
 bool stage_tf_is_flow(const char *op)
@@ -150,19 +128,19 @@ static int types(struct tf_walk *w, const struct stage_tf_node *n,
 static int bodies(struct tf_walk *w, struct tf_work *t, struct tf_flow *x)
 {
 	static const char *const keys[][2] = {
-		[IF] = { "else_branch", "then_branch" },
-		[WHILE] = { "cond", "body" },
+		[TF_IF] = { "else_branch", "then_branch" },
+		[TF_WHILE] = { "cond", "body" },
 	};
 	static const char *const scopes[][2] = {
-		[IF] = { "else", "then" }, [WHILE] = { "cond", "body" },
+		[TF_IF] = { "else", "then" }, [TF_WHILE] = { "cond", "body" },
 	};
 	const char *names[BRANCHES_MAX] = { NULL };
 	int n = 2, err = 0;
 
-	if (x->kind == CASE)
+	if (x->kind == TF_CASE)
 		n = stage_tf_funcs(w->f.m, t->n, "branches", names,
 			BRANCHES_MAX);
-	for (int i = 0; x->kind != CASE && i < n; i++)
+	for (int i = 0; x->kind != TF_CASE && i < n; i++)
 		names[i] = stage_tf_func(w->f.m, t->n, keys[x->kind][i]);
 	if (n < 1)
 		return broken(w, t->n, "its branches are broken");
@@ -182,7 +160,7 @@ static int bodies(struct tf_walk *w, struct tf_work *t, struct tf_flow *x)
 		if (err)
 			return err != -ENOENT ? err : broken(w, t->n,
 				"what it calls is not there");
-		if (x->kind == CASE)
+		if (x->kind == TF_CASE)
 			(void) snprintf(suffix, sizeof(suffix), "/branch%zu/",
 				i);
 		else
@@ -190,7 +168,7 @@ static int bodies(struct tf_walk *w, struct tf_work *t, struct tf_flow *x)
 				scopes[x->kind][i]);
 		err = stage_tf_scope(w, t->s, t->n, suffix, x->n_in, g,
 			&x->body[i]);
-		if (!err && g->n_out != (x->kind == WHILE && !i ? 1 :
+		if (!err && g->n_out != (x->kind == TF_WHILE && !i ? 1 :
 			    x->n_out))
 			err = broken(w, t->n, "a body has another number of "
 				"outputs");
@@ -309,8 +287,7 @@ static int start_case(struct tf_walk *w, struct tf_work *t, struct tf_flow *x)
 	return err;
 }
 
-/* A variable that every branch gives: the one that went in. */
-static int same_variable(struct tf_walk *w, const struct tf_work *t,
+int stage_tf_same_variable(struct tf_walk *w, const struct tf_work *t,
 	const struct tf_flow *x, size_t i, struct tf_value *ret)
 {
 	const struct tf_variable *handle = x->ret[0][i].handle;
@@ -343,7 +320,7 @@ static int merge_outputs(struct tf_walk *w, struct tf_work *t,
 			handle |= in[k].handle != NULL;
 		}
 		if (handle) {
-			err = same_variable(w, t, x, i, &t->done->v[i]);
+			err = stage_tf_same_variable(w, t, x, i, &t->done->v[i]);
 			continue;
 		}
 		(void) snprintf(attrs, sizeof(attrs), "T=t:%u N=n:%zu",
@@ -490,7 +467,7 @@ static int start(struct tf_walk *w, struct tf_work *t)
 	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
 		if (!strcmp(ops[i].op, t->n->op))
 			x->kind = ops[i].kind;
-	skip = x->kind != WHILE;
+	skip = x->kind != TF_WHILE;
 	if (t->n_in < skip || (skip && t->in[0].handle))
 		return broken(w, t->n, "nothing says which branch");
 	x->prefix = stage_tf_joined(w, t->s->prefix, t->n->name, "");
@@ -507,13 +484,15 @@ static int start(struct tf_walk *w, struct tf_work *t)
 		return err;
 	t->done->v = array(w, x->n_out, sizeof(*t->done->v));
 	t->flow = x;
-	w->flow = true;
 	if (!t->done->v)
 		return stage_tf_no_memory(w);
 	err = bodies(w, t, x);
 	if (err)
 		return err;
-	return x->kind == IF ? start_if(w, t, x) : x->kind == CASE ?
+	if (w->functions)
+		return stage_tf_keep(w, x);
+	w->flow = true;
+	return x->kind == TF_IF ? start_if(w, t, x) : x->kind == TF_CASE ?
 		start_case(w, t, x) : start_while(w, t, x);
 }
 
@@ -533,7 +512,7 @@ static int walk_body(struct tf_walk *w, struct tf_flow *x, size_t *out)
 	return 1;
 }
 
-int stage_tf_lower(struct tf_walk *w)
+int stage_tf_flow(struct tf_walk *w)
 {
 	size_t top = w->n - 1;
 	struct tf_work *t = &w->stack[top];
@@ -549,13 +528,14 @@ int stage_tf_lower(struct tf_walk *w)
 		w->stack[top].out = r > 0 ? 0 : out;
 		if (r <= 0)
 			return r;
-		if (x->kind == WHILE && !x->at)
+		if (x->kind == TF_WHILE && !x->at && !w->functions)
 			r = turn(w, x);
 		if (r < 0)
 			return r;
 	}
 	t = &w->stack[top];
-	r = x->kind == WHILE ? close_loop(w, t, x) : merge_outputs(w, t, x);
+	r = w->functions ? stage_tf_kept(w, t, x) :
+		x->kind == TF_WHILE ? close_loop(w, t, x) : merge_outputs(w, t, x);
 	if (r)
 		return r;
 	t->done->n = x->n_out;

@@ -58,6 +58,7 @@ int stage_tf_scope(struct tf_walk *w, struct tf_scope *s,
 	if (!*ret)
 		return stage_tf_no_memory(w);
 	(*ret)->pivot = s->pivot;
+	(*ret)->fn = s->fn;
 	return 0;
 }
 
@@ -168,21 +169,26 @@ static int output_index(struct tf_walk *w, const struct stage_tf_node *n,
 	return 0;
 }
 
-static int pick(struct tf_walk *w, const struct tf_done *d, size_t i,
-	const char *what, struct tf_value *ret)
+static int pick(struct tf_walk *w, const struct tf_scope *s,
+	const struct tf_done *d, size_t i, const char *ref,
+	struct tf_value *ret)
 {
+	const char *out = strchr(ref, ':');
 	char text[32];
 
 	ret->handle = NULL;
 	if (d->v) {
 		if (i >= d->n)
-			return error_set(w->f.why, -EBADMSG, "%s has no output "
-				"%zu", what, i);
+			return error_set(w->f.why, -EBADMSG, "%s is no output "
+				"there is", ref);
 		*ret = d->v[i];
 		return 0;
 	}
 	ret->ref = d->name;
-	if (i) {
+	if (s->fn) {
+		ret->ref = stage_tf_joined(w, d->name, d->other ?
+			":output:0" : out ? out : "", "");
+	} else if (i) {
 		(void) snprintf(text, sizeof(text), ":%zu", i);
 		ret->ref = stage_tf_joined(w, d->name, text, "");
 	}
@@ -221,7 +227,7 @@ int stage_tf_resolve(struct tf_walk *w, struct tf_scope *s, const char *ref,
 	if (!err)
 		err = output_index(w, n, ref, callee, &i);
 	if (!err)
-		err = pick(w, d, i, n->name, ret);
+		err = pick(w, s, d, i, ref, ret);
 	return err ? err : 1;
 }
 
@@ -294,11 +300,12 @@ static int make(struct tf_walk *w, struct tf_work *t)
 	const char *name;
 	int err;
 
+	stage_tf_select(w, t->s->fn);
 	if (t->body)
 		return leave(w, t);
 	if (stage_tf_is_flow(t->n->op)) {
 		err = set_control(w, t);
-		return err ? err : stage_tf_lower(w);
+		return err ? err : stage_tf_flow(w);
 	}
 	err = called(w, t->n, &g);
 	if (err)
@@ -533,29 +540,38 @@ static int freeze(struct tf_walk *w, const struct stage_tf_signature *sig)
 		err = value_of(w, s, sig->out[i].tensor, &outs[i]);
 	if (!err)
 		err = keep_promises(w);
+	stage_tf_select(w, NULL);
 	return err ? err : fetch(w, sig, outs);
 }
 
 int stage_tf_freeze(struct stage_savedmodel *m, const struct stage_bundle *b,
 	const struct map *vars, const struct stage_tf_signature *s,
-	struct stage_tf_frozen *ret, struct error *why)
+	bool functions, struct stage_tf_frozen *ret, struct error *why)
 {
 	struct tf_walk w = { .f = { .m = m, .b = b, .vars = vars, .out = ret,
-		.why = why } };
+		.why = why }, .functions = functions };
 	int err;
 
 	memset(ret, 0, sizeof(*ret));
 	ret->arena.max = MEMORY_MAX;
 	err = freeze(&w, s);
+	stage_tf_select(&w, NULL);
 	for (struct tf_scope *scope = w.scopes; scope; scope = scope->next)
 		map_done(&scope->done);
 	map_done(&w.f.names);
+	map_done(&w.functions_by_name);
 	free(w.stack);
 	return err;
 }
 
 void stage_tf_frozen_done(struct stage_tf_frozen *f)
 {
+	struct stage_tf_frozen_function *fn;
+
+	for (fn = f->functions; fn; fn = fn->next) {
+		map_done(&fn->names);
+		free(fn->v);
+	}
 	free(f->v);
 	stage_arena_done(&f->arena);
 	memset(f, 0, sizeof(*f));

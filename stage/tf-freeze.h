@@ -18,7 +18,7 @@ struct tf_value {
 
 /* What a node has become. */
 struct tf_done {
-	bool ready;
+	bool ready, other;		/* another operator than before */
 	const char *name;		/* of one node; NULL: several values */
 	struct tf_value *v;
 	size_t n;
@@ -36,7 +36,29 @@ struct tf_freezer {
 	const char **control;
 	size_t n_control;
 	const char *reserved;		/* the next node's name, or NULL */
+	/* out's nodes and names are those of a function, whose references
+	 * name outputs: "node:output:0". */
+	bool in_function;
 };
+
+#define TF_ATTRS_MORE 12		/* attributes we add to one node */
+
+/* ---- tf-attr.c ------------------------------------------------------------- */
+
+/* "key=b:1 …", those that are not there, into v, which has room for
+ * TF_ATTRS_MORE more: b bool, n int, f float, s string, t type, i list of
+ * ints, T list of types, l empty list. */
+int stage_tf_attr_text(struct tf_freezer *f, const char *text,
+	struct stage_tf_attr *v, size_t *n);
+/* KIND:VALUE of len bytes as the attribute key. */
+int stage_tf_attr_make(struct tf_freezer *f, const char *key,
+	const char *text, size_t len, struct stage_tf_attr *ret);
+/* An AttrValue as it is. */
+int stage_tf_attr_raw(struct tf_freezer *f, const char *key,
+	const struct buf *value, struct stage_tf_attr *ret);
+void stage_tf_attr_sort(struct stage_tf_frozen_node *n);
+
+/* ---- tf-rewrite.c ---------------------------------------------------------- */
 
 /* Append the node that n, of main graph or function, becomes with these
  * inputs, under `name` or one like it. */

@@ -15,7 +15,6 @@
 #include "base/cleanup.h"
 
 #define SUFFIX_MAX 1000
-#define ATTRS_MORE 12		/* defaults one operator can have */
 
 static int no_memory(const struct tf_freezer *f)
 {
@@ -23,103 +22,6 @@ static int no_memory(const struct tf_freezer *f)
 }
 
 /* ---- attributes ------------------------------------------------------------ */
-
-static int encode(const char *text, size_t len, struct buf *b)
-{
-	cleanup_buf struct buf ints = BUF_INIT(256);
-	char kind = text[0], *end;
-	const char *v = text + 2;
-	float number;
-	uint32_t bits;
-	int err = 0;
-
-	switch (kind) {
-	case 'b':
-	case 'n':
-	case 't':
-		err = buf_append_varint(b, (kind == 'b' ? 5 : kind == 'n' ? 3 :
-			6) << 3);
-		return err ? err : buf_append_varint(b,
-			(uint64_t)strtoll(v, NULL, 10));
-	case 'f':
-		number = strtof(v, NULL);
-		memcpy(&bits, &number, sizeof(bits));
-		err = buf_append(b, "\x25", 1);
-		return err ? err : buf_append_le(b, bits, 4);
-	case 's':
-		err = buf_append(b, "\x12", 1);
-		if (!err)
-			err = buf_append_varint(b, len - 2);
-		return err ? err : buf_append(b, v, len - 2);
-	case 'i':
-		for (; !err && v < text + len; v = *end == ',' ? end + 1 : end)
-			err = buf_append_varint(&ints,
-				(uint64_t)strtoll(v, &end, 10));
-		if (!err)
-			err = buf_append(b, "\x0a", 1);
-		if (!err)
-			err = buf_append_varint(b, ints.len + 2);
-		if (!err)
-			err = buf_append(b, "\x1a", 1);
-		if (!err)
-			err = buf_append_varint(b, ints.len);
-		return err ? err : buf_append(b, ints.data, ints.len);
-	default:
-		return buf_append(b, "\x0a\x00", 2);
-	}
-}
-
-/* "b:1" as an attribute */
-static int make_attr(struct tf_freezer *f, const char *key, const char *text,
-	size_t len, struct stage_tf_attr *ret)
-{
-	cleanup_buf struct buf b = BUF_INIT(1024);
-	int err = encode(text, len, &b);
-
-	ret->key = stage_arena_strdup(&f->out->arena, key);
-	ret->value = err ? NULL : (const uint8_t *)stage_arena_copy(
-		&f->out->arena, b.data, b.len);
-	ret->len = b.len;
-	return ret->key && ret->value ? 0 : no_memory(f);
-}
-
-static bool has(const struct stage_tf_attr *v, size_t n, const char *key)
-{
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(v[i].key, key))
-			return true;
-	return false;
-}
-
-/* "key=b:1 …": those that are not there. */
-static int add_text(struct tf_freezer *f, const char *p,
-	struct stage_tf_attr *v, size_t *n)
-{
-	size_t more = 0;
-	int err = 0;
-
-	while (p && *p && !err && more < ATTRS_MORE) {
-		size_t len = strcspn(p, " "), eq = strcspn(p, "=");
-		char key[64];
-
-		(void) snprintf(key, sizeof(key), "%.*s", (int)eq, p);
-		if (!has(v, *n, key)) {
-			err = make_attr(f, key, p + eq + 1, len - eq - 1,
-				&v[*n]);
-			*n += !err;
-			more++;
-		}
-		p += len + (p[len] == ' ');
-	}
-	return err;
-}
-
-static int by_key(const void *a, const void *b)
-{
-	const struct stage_tf_attr *x = a, *y = b;
-
-	return strcmp(x->key, y->key);
-}
 
 /* What no frozen graph can have in an attribute. */
 static int check_attr(struct tf_freezer *f, const struct stage_tf_node *n,
@@ -149,7 +51,7 @@ static int copy_attrs(struct tf_freezer *f, const struct stage_tf_node *n,
 {
 	int err = 0;
 
-	to->attr = stage_arena_array(&f->out->arena, n->n_attr + ATTRS_MORE,
+	to->attr = stage_arena_array(&f->out->arena, n->n_attr + TF_ATTRS_MORE,
 		sizeof(*to->attr));
 	if (!to->attr)
 		return no_memory(f);
@@ -159,7 +61,7 @@ static int copy_attrs(struct tf_freezer *f, const struct stage_tf_node *n,
 		err = check_attr(f, n, &n->attr[i]);
 		to->attr[to->n_attr++] = n->attr[i];
 	}
-	return err ? err : add_text(f, stage_tf_defaults(n->op), to->attr,
+	return err ? err : stage_tf_attr_text(f, stage_tf_defaults(n->op), to->attr,
 		&to->n_attr);
 }
 
@@ -169,7 +71,8 @@ static int add_type(struct tf_freezer *f, struct stage_tf_frozen_node *to,
 {
 	char text[16];
 	int len = snprintf(text, sizeof(text), "t:%u", type);
-	int err = make_attr(f, key, text, (size_t)len, &to->attr[to->n_attr]);
+	int err = stage_tf_attr_make(f, key, text, (size_t)len,
+		&to->attr[to->n_attr]);
 
 	to->n_attr += !err;
 	return err;
@@ -238,7 +141,7 @@ static int start(struct tf_freezer *f, const char *name, const char *op,
 	n->op = op;
 	n->input = stage_arena_array(&f->out->arena, n_in + f->n_control + 1,
 		sizeof(*n->input));
-	n->attr = stage_arena_array(&f->out->arena, ATTRS_MORE + 1,
+	n->attr = stage_arena_array(&f->out->arena, TF_ATTRS_MORE + 1,
 		sizeof(*n->attr));
 	if (!n->input || !n->attr)
 		return no_memory(f);
@@ -261,15 +164,32 @@ static void finish(const struct tf_freezer *f, struct stage_tf_frozen_node *n,
 {
 	for (size_t i = 0; i < f->n_control && !is_anchored(n); i++)
 		n->input[n->n_input++] = f->control[i];
-	if (n->n_attr)
-		qsort(n->attr, n->n_attr, sizeof(*n->attr), by_key);
+	stage_tf_attr_sort(n);
 	ret->name = n->name;
 	ret->ready = true;
+}
+
+/* Output `out` of a node, as references name it; i is its number. */
+static const char *output_of(struct tf_freezer *f, const char *name,
+	const char *out, unsigned i)
+{
+	cleanup_free char *text = NULL;
+	int len = f->in_function ? asprintf(&text, "%s:%s:0", name, out) :
+		i ? asprintf(&text, "%s:%u", name, i) :
+		asprintf(&text, "%s", name);
+
+	if (len < 0) {
+		text = NULL;
+		return NULL;
+	}
+	return stage_arena_strdup(&f->out->arena, text);
 }
 
 static int one_value(struct tf_freezer *f, const char *ref,
 	const struct tf_variable *handle, struct tf_done *ret)
 {
+	if (!ref)
+		return no_memory(f);
 	ret->v = stage_arena_alloc(&f->out->arena, sizeof(*ret->v));
 	if (!ret->v)
 		return no_memory(f);
@@ -314,7 +234,9 @@ static int variable(struct tf_freezer *f, const struct stage_tf_node *n,
 		return err;
 	to->value = &v->bytes;
 	finish(f, to, ret);
-	return handle ? one_value(f, ret->name, v, ret) : 0;
+	ret->other = true;
+	return handle ? one_value(f, output_of(f, ret->name, "output", 0), v,
+		ret) : 0;
 }
 
 int stage_tf_emit_int(struct tf_freezer *f, const char *name, uint64_t v,
@@ -341,9 +263,9 @@ int stage_tf_emit_int(struct tf_freezer *f, const char *name, uint64_t v,
 		b.len);
 	a->len = b.len;
 	finish(f, to, &done);
-	ret->ref = to->name;
+	ret->ref = output_of(f, to->name, "output", 0);
 	ret->handle = NULL;
-	return a->value ? 0 : no_memory(f);
+	return a->value && ret->ref ? 0 : no_memory(f);
 }
 
 /* ResourceGather's batch_dims is the axis it gathers along. */
@@ -380,7 +302,7 @@ static int gather(struct tf_freezer *f, const struct stage_tf_node *n,
 		err = add_type(f, to, "Taxis", STAGE_TF_INT32);
 	(void) snprintf(text, sizeof(text), "n:%" PRIu64, dims.value);
 	if (!err)
-		err = make_attr(f, "batch_dims", text, strlen(text),
+		err = stage_tf_attr_make(f, "batch_dims", text, strlen(text),
 			&to->attr[to->n_attr]);
 	to->n_attr += !err;
 	finish(f, to, ret);
@@ -394,7 +316,6 @@ static int carry(struct tf_freezer *f, const struct stage_tf_node *n,
 {
 	const char *op = n->op + (strncmp(n->op, "Ref", 3) ? 0 : 3);
 	bool both = !strcmp(op, "Switch");
-	cleanup_free char *second = NULL;
 	struct stage_tf_frozen_node *to;
 	int err;
 
@@ -408,23 +329,23 @@ static int carry(struct tf_freezer *f, const struct stage_tf_node *n,
 		err = add_type(f, to, "T", in[0].handle->dtype);
 	for (size_t i = 0; i < n->n_attr && !err; i++)
 		if (strcmp(n->attr[i].key, "T") && n->attr[i].key[0] != '_' &&
-		    to->n_attr < ATTRS_MORE)
+		    to->n_attr < TF_ATTRS_MORE)
 			to->attr[to->n_attr++] = n->attr[i];
 	if (err)
 		return err;
 	finish(f, to, ret);
 	if (!both)
-		return one_value(f, to->name, in[0].handle, ret);
+		return one_value(f, output_of(f, to->name, "output", 0),
+			in[0].handle, ret);
 	ret->v = stage_arena_array(&f->out->arena, 2, sizeof(*ret->v));
-	if (!ret->v || asprintf(&second, "%s:1", to->name) < 0) {
-		second = NULL;
+	if (!ret->v)
 		return no_memory(f);
-	}
-	ret->v[0] = (struct tf_value){ to->name, in[0].handle };
-	ret->v[1] = (struct tf_value){ stage_arena_strdup(&f->out->arena,
-		second), in[0].handle };
+	ret->v[0] = (struct tf_value){ output_of(f, to->name, "output_false",
+		0), in[0].handle };
+	ret->v[1] = (struct tf_value){ output_of(f, to->name, "output_true",
+		1), in[0].handle };
 	ret->n = 2;
-	return ret->v[1].ref ? 0 : no_memory(f);
+	return ret->v[0].ref && ret->v[1].ref ? 0 : no_memory(f);
 }
 
 /* The other operators on a variable's handle. */
@@ -451,6 +372,7 @@ static int read_variable(struct tf_freezer *f, const struct stage_tf_node *n,
 	unsigned other;
 	int err;
 
+	ret->other = true;
 	if (!strcmp(n->op, "Identity"))
 		return one_value(f, in[0].ref, in[0].handle, ret);
 	if (stage_tf_is_frame(n->op))
@@ -493,13 +415,13 @@ int stage_tf_emit(struct tf_freezer *f, const char *name, const char *op,
 		return err;
 	for (size_t i = 0; i < n_in; i++)
 		add_input(to, &in[i]);
-	err = add_text(f, attrs, to->attr, &to->n_attr);
+	err = stage_tf_attr_text(f, attrs, to->attr, &to->n_attr);
 	if (!err && frame && asprintf(&text, "s:%s", frame) < 0) {
 		text = NULL;
 		return no_memory(f);
 	}
 	if (!err && frame)
-		err = make_attr(f, "frame_name", text, strlen(text),
+		err = stage_tf_attr_make(f, "frame_name", text, strlen(text),
 			&to->attr[to->n_attr]);
 	to->n_attr += !err && frame;
 	if (err)

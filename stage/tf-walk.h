@@ -13,6 +13,8 @@ struct tf_scope {
 	struct tf_value *args;		/* g->n_arg */
 	const char *pivot;		/* "^node" of the branch or loop it
 					 * stands in, or NULL */
+	struct stage_tf_frozen_function *fn;	/* it becomes part of; NULL:
+						 * of the graph */
 	struct map done;		/* node name -> struct tf_done */
 	unsigned depth;
 	struct tf_scope *next;		/* of all, to free them */
@@ -48,6 +50,9 @@ struct tf_walk {
 	struct tf_scope *scopes;
 	struct tf_promise *promises;
 	bool flow;			/* it branches or loops */
+	bool functions;			/* and these stay functions */
+	struct stage_tf_frozen_function *fn;	/* whose nodes are f.out's now */
+	struct map functions_by_name;
 };
 
 int stage_tf_no_memory(struct tf_walk *w);
@@ -62,11 +67,43 @@ int stage_tf_scope(struct tf_walk *w, struct tf_scope *s,
 int stage_tf_resolve(struct tf_walk *w, struct tf_scope *s, const char *ref,
 	struct tf_value *ret);
 
+/* From now on nodes are those of fn (NULL: of the graph itself). */
+void stage_tf_select(struct tf_walk *w, struct stage_tf_frozen_function *fn);
+
+/* ---- branches and loops ---------------------------------------------------- */
+
+enum tf_flow_kind {
+	TF_IF, TF_CASE, TF_WHILE,
+};
+
+struct tf_flow {
+	enum tf_flow_kind kind;
+	const char *prefix;		/* "a/while", of what is made */
+	size_t n_body, at;		/* bodies; done */
+	struct tf_scope **body;
+	struct tf_value **ret;		/* of each body */
+	const struct tf_value *in;	/* what goes in, and its number */
+	size_t n_in, n_out;
+	unsigned *in_type, *out_type;
+	/* A loop's, of each input; a variable has an Enter only. */
+	struct tf_value *merge, *enter;
+	struct tf_value *inside, *outside;	/* Switch's outputs */
+	const char **next;
+	struct tf_value cond;
+};
+
 /* Is it a functional branch or loop? */
 bool stage_tf_is_flow(const char *op);
-/* The next step of lowering the one on top of the stack. 1: it is done; 0:
- * something has been pushed. */
-int stage_tf_lower(struct tf_walk *w);
+/* The next step of the one on top of the stack. 1: it is done; 0: something
+ * has been pushed. */
+int stage_tf_flow(struct tf_walk *w);
+/* Output i when it is a variable: the one that went in. */
+int stage_tf_same_variable(struct tf_walk *w, const struct tf_work *t,
+	const struct tf_flow *x, size_t i, struct tf_value *ret);
+
+/* tf-keep.c: what goes before and behind the bodies. */
+int stage_tf_keep(struct tf_walk *w, struct tf_flow *x);
+int stage_tf_kept(struct tf_walk *w, struct tf_work *t, struct tf_flow *x);
 
 /* Nodes that no output needs fall away, inputs stay. roots: the outputs. */
 int stage_tf_prune(struct stage_tf_frozen *f, const struct map *roots,

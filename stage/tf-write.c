@@ -212,15 +212,16 @@ static uint64_t node_len(const struct stage_tf_frozen_node *n,
 	return len;
 }
 
-/* NodeDef: name 1, op 2, input 3, attr 5 */
-static int put_node(struct writer *w, const struct stage_tf_frozen_node *n)
+/* NodeDef: name 1, op 2, input 3, attr 5; the field of whom it is part. */
+static int put_node(struct writer *w, unsigned field,
+	const struct stage_tf_frozen_node *n)
 {
 	cleanup_buf struct buf head = BUF_INIT(2048);
 	uint64_t payload;
 	int err = node_head(n, &head, &payload);
 
 	if (!err)
-		err = put_head(&w->buf, 1, node_len(n, &head, payload));
+		err = put_head(&w->buf, field, node_len(n, &head, payload));
 	if (!err)
 		err = put_bytes(&w->buf, 1, n->name, strlen(n->name));
 	if (!err)
@@ -234,7 +235,96 @@ static int put_node(struct writer *w, const struct stage_tf_frozen_node *n)
 	return err ? err : flush(w);
 }
 
-/* GraphDef: node 1, versions 4 */
+/* ---- functions ------------------------------------------------------------- */
+
+/* OpDef.ArgDef: name 1, type 3 */
+static int put_args(struct buf *b, unsigned field, const char *const *names,
+	const unsigned *types, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		err = put_head(b, field, field_len(strlen(names[i])) + 1 +
+			varint_len(types[i]));
+		if (!err)
+			err = put_bytes(b, 1, names[i], strlen(names[i]));
+		if (!err)
+			err = put_int(b, 3, types[i]);
+	}
+	return err;
+}
+
+/* FunctionDef's parts but for its nodes: signature 1 {OpDef: name 1, input_arg
+ * 2, output_arg 3}, ret 4 */
+static int function_head(const struct stage_tf_frozen_function *fn,
+	struct buf *ret)
+{
+	cleanup_buf struct buf op = BUF_INIT(HEAD_MAX);
+	int err = put_bytes(&op, 1, fn->name, strlen(fn->name));
+
+	if (!err)
+		err = put_args(&op, 2, fn->arg, fn->arg_type, fn->n_arg);
+	if (!err)
+		err = put_args(&op, 3, fn->out, fn->out_type, fn->n_out);
+	if (!err)
+		err = put_bytes(ret, 1, op.data, op.len);
+	for (size_t i = 0; i < fn->n_out && !err; i++) {
+		err = put_head(ret, 4, field_len(strlen(fn->out[i])) +
+			field_len(strlen(fn->ret[i])));
+		if (!err)
+			err = put_bytes(ret, 1, fn->out[i],
+				strlen(fn->out[i]));
+		if (!err)
+			err = put_bytes(ret, 2, fn->ret[i],
+				strlen(fn->ret[i]));
+	}
+	return err;
+}
+
+static int function_len(const struct stage_tf_frozen_function *fn,
+	uint64_t *ret)
+{
+	cleanup_buf struct buf whole = BUF_INIT(HEAD_MAX);
+	int err = function_head(fn, &whole);
+	uint64_t len = whole.len;
+
+	for (size_t i = 0; i < fn->n && !err; i++) {
+		cleanup_buf struct buf head = BUF_INIT(2048);
+		uint64_t payload;
+
+		err = node_head(&fn->v[i], &head, &payload);
+		len += field_len(node_len(&fn->v[i], &head, payload));
+	}
+	*ret = len;
+	return err;
+}
+
+/* library 2: FunctionDefLibrary, function 1 {node_def 3} */
+static int put_library(struct writer *w, const struct stage_tf_frozen *f)
+{
+	const struct stage_tf_frozen_function *fn;
+	uint64_t all = 0, len;
+	int err = 0;
+
+	for (fn = f->functions; fn && !err; fn = fn->next) {
+		err = function_len(fn, &len);
+		all += field_len(len);
+	}
+	if (!err)
+		err = put_head(&w->buf, 2, all);
+	for (fn = f->functions; fn && !err; fn = fn->next) {
+		err = function_len(fn, &len);
+		if (!err)
+			err = put_head(&w->buf, 1, len);
+		if (!err)
+			err = function_head(fn, &w->buf);
+		for (size_t i = 0; i < fn->n && !err; i++)
+			err = put_node(w, 3, &fn->v[i]);
+	}
+	return err;
+}
+
+/* GraphDef: node 1, library 2, versions 4 */
 int stage_tf_write(const struct stage_savedmodel *m,
 	const struct stage_bundle *b, const struct stage_tf_frozen *f,
 	const char *path, struct stage_recipe **ret, struct error *why)
@@ -251,7 +341,9 @@ int stage_tf_write(const struct stage_savedmodel *m,
 	w.r = stage_recipe_new();
 	err = w.r ? 0 : -ENOMEM;
 	for (size_t i = 0; i < f->n && !err; i++)
-		err = put_node(&w, &f->v[i]);
+		err = put_node(&w, 1, &f->v[i]);
+	if (!err && f->functions)
+		err = put_library(&w, f);
 	if (!err && bytes_left(&versions))
 		err = put_bytes(&w.buf, 4, versions.p, bytes_left(&versions));
 	if (!err)

@@ -7,8 +7,10 @@
  *	tf-vars.c	which variable is which tensor of the checkpoint
  *	tf-freeze.c	the walk from the outputs of a signature
  *	tf-flow.c	branches and loops as Switch, Merge, Enter, …
+ *	tf-keep.c	the same kept as functions
  *	tf-mark.c	what stands in them, and what nobody needs
  *	tf-rewrite.c	what becomes of one node
+ *	tf-attr.c	its attributes
  *	tf-ops.c	operators by name
  *	tf-write.c	nodes to a recipe
  */
@@ -82,17 +84,32 @@ struct stage_tf_frozen_node {
 	const struct stage_graph_init *init;	/* a stream's, or NULL */
 };
 
+/* A body of a branch or loop, where they are kept as functions. */
+struct stage_tf_frozen_function {
+	const char *name;
+	const char *const *arg, *const *out;	/* names */
+	const char **ret;			/* what the outputs are */
+	const unsigned *arg_type, *out_type;
+	size_t n_arg, n_out;
+	struct stage_tf_frozen_node *v;
+	size_t n, room;
+	struct map names;			/* as tf_freezer's */
+	struct stage_tf_frozen_function *next;
+};
+
 struct stage_tf_frozen {
 	struct stage_arena arena;
 	struct stage_tf_frozen_node *v;
 	size_t n, room;
+	struct stage_tf_frozen_function *functions;
 };
 
-/* The graph of a signature. *ret is for stage_tf_frozen_done() in every case.
- * -ENOTSUP with the operator and why. */
+/* The graph of a signature, branches and loops lowered to frames or kept as
+ * functions. *ret is for stage_tf_frozen_done() in every case. -ENOTSUP with
+ * the operator and why. */
 int stage_tf_freeze(struct stage_savedmodel *m, const struct stage_bundle *b,
 	const struct map *vars, const struct stage_tf_signature *s,
-	struct stage_tf_frozen *ret, struct error *why);
+	bool functions, struct stage_tf_frozen *ret, struct error *why);
 void stage_tf_frozen_done(struct stage_tf_frozen *f);
 
 /* As GraphDef. `path` is saved_model.pb's, whose long constants are referred

@@ -1,7 +1,8 @@
 /*
- * All of freezing: the input is a saved_model.pb beside a small checkpoint
- * (two tensors, "w" of six floats and "b" of three). What is planned is a
- * recipe that holds, whose first bytes can be read.
+ * All of freezing, loops as frames and as functions: the input is a
+ * saved_model.pb beside a small checkpoint (two tensors, "w" of six floats and
+ * "b" of three). What is planned is a recipe that holds, whose first bytes can
+ * be read.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -99,7 +100,7 @@ static void read_some(struct stage_recipe *r)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static struct buf index = BUF_INIT(4096);
-	static struct stage *stage;
+	static struct stage *stages[2];
 	static const char weights[36];
 	const struct objid none = { .alg = OBJID_NONE };
 	struct stage_conf conf = { .opset = 13 };
@@ -110,10 +111,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct error why = { 0 };
 	int err;
 
-	if (!stage) {
+	if (!stages[0]) {
 		make_index(&index);
-		if (stage_new(&conf, &stage, &why))
-			abort();
+		for (int i = 0; i < 2; i++) {
+			conf.functions = i;
+			if (stage_new(&conf, &stages[i], &why))
+				abort();
+		}
 	}
 	files[0] = (struct file){ "saved_model.pb", data, len };
 	files[1] = (struct file){ "variables/variables.index", index.data,
@@ -124,11 +128,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		(void) listing_add(&listing, files[i].path, LISTING_FILE,
 			files[i].len, &none);
 	listing_sort(&listing);
-	err = stage_plan(stage, &in, "tensorflow/model.pb", &r, &why);
-	if (!err)
-		read_some(r);
-	else if (why.code != err)
-		abort();
+	for (int i = 0; i < 2; i++) {
+		memset(&why, 0, sizeof(why));
+		err = stage_plan(stages[i], &in, "tensorflow/model.pb", &r,
+			&why);
+		if (!err)
+			read_some(r);
+		else if (why.code != err)
+			abort();
+	}
 	listing_done(&listing);
 	return 0;
 }

@@ -161,6 +161,18 @@ FRAME = [X, node("e", "Enter", ["x"], T=typed(1), frame_name=msg(2, "f")),
          node("a", "AddV2", ["s:1", "k"], T=typed(1)),
          node("n", "NextIteration", ["a"], T=typed(1)),
          node("y", "Exit", ["s"], T=typed(1))]
+# The same in a function, where references name outputs.
+FRAME_FUNCTION = function("frame", ["x"], ["r"], [
+    node("e", "Enter", ["x"], T=typed(1), frame_name=msg(2, "f")),
+    node("m", "Merge", ["e:output:0", "n:output:0"], T=typed(1), N=num(3, 2)),
+    node("k", "Const", ["^m"], dtype=typed(1)),
+    node("l", "Less", ["m:output:0", "k:output:0"], T=typed(1)),
+    node("c", "LoopCond", ["l:z:0"]),
+    node("s", "Switch", ["m:output:0", "c:output:0"], T=typed(1)),
+    node("a", "AddV2", ["s:output_true:0", "k:output:0"], T=typed(1)),
+    node("n", "NextIteration", ["a:z:0"], T=typed(1)),
+    node("o", "Exit", ["s:output_false:0"], T=typed(1))],
+    {"r": "o:output:0"})
 PRED = node("p", "Const", dtype=typed(10))
 BRANCH = dict(Tcond=typed(10), Tin=types(1), Tout=types(1))
 
@@ -193,6 +205,13 @@ FILES = {
                                tags=("train", "serve")),
     "good-while": model([X, loop("less", "more", ["x"])], [LESS, MORE]),
     "good-frame": model(FRAME),
+    "good-frame-function": model(
+        [X, node("y", "PartitionedCall", ["x"], f=func("frame"))],
+        [FRAME_FUNCTION]),
+    "good-while-call": model([X, loop("less", "calls", ["x"])], [
+        LESS, FRAME_FUNCTION, function("calls", ["a"], ["b"], [
+            node("f", "PartitionedCall", ["a"], f=func("frame"))],
+            {"b": "f:output:0"})]),
     "good-if": model([X, PRED, node(
         "y", "If", ["p", "x"], then_branch=func("more"),
         else_branch=func("same"), **BRANCH)], [MORE, SAME]),

@@ -64,7 +64,7 @@ def of_a_model(rig, hub):
     m = rig.mount(hub)
     before = hub.content()
     equal(sorted(os.listdir(m.hf("org/t5"))),
-          ["config.json", "model.safetensors", "pytorch"])
+          ["config.json", "model.safetensors", "pytorch", "tensorflow"])
     os.stat(m.hf("org/t5/pytorch/model.safetensors"))
     equal(hub.content(), before, "requests for content by ls")
     equal(sorted(os.listdir(m.hf("org/t5/pytorch"))),

@@ -2,7 +2,8 @@
  * stage-dir DIR OPSET OUTDIR [PATH [HUB]]: stage a local repository by the stage
  * room alone, as the file system would: every file of the layout, or PATH
  * alone ("": no), is written to OUTDIR, staged ones through their recipe. The
- * blueprints are those of $OMNIHUB_DATADIR/blueprints. Exit 0; 3 with the
+ * blueprints are those of $OMNIHUB_DATADIR/blueprints, $OMNIHUB_STAGE_FLOW is
+ * the key of that name. Exit 0; 3 with the
  * reason on stderr when staging refuses.
  */
 #include "config.h"
@@ -214,6 +215,7 @@ static int stage_all(struct stage *s, struct repo *repo, const char *out,
 int main(int argc, char **argv)
 {
 	const char *data = getenv("OMNIHUB_DATADIR");
+	const char *flow = getenv("OMNIHUB_STAGE_FLOW");
 	struct repo repo = { 0 };
 	struct error why = { 0 };
 	struct stage_conf conf = { 0 };
@@ -232,6 +234,7 @@ int main(int argc, char **argv)
 	repo.only = argc > 4 && *argv[4] ? argv[4] : NULL;
 	repo.hub = argc > 5 ? argv[5] : "huggingface";
 	conf.opset = (unsigned)atoi(argv[2]);
+	conf.functions = flow && !strcmp(flow, "functions");
 	conf.blueprint_dirs = dirs;
 	r = add_dir(&repo, "");
 	listing_sort(&repo.listing);

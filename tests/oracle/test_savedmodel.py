@@ -29,6 +29,12 @@ except ImportError:
     cv2 = None
 
 BOUND = 2e-5
+FUNCTIONS = os.environ.get("OMNIHUB_STAGE_FLOW") == "functions"
+STATE = {"ReadVariableOp", "VarHandleOp", "PartitionedCall",
+         "StatefulPartitionedCall", "ResourceGather"}
+FUNCTIONAL = {"If", "While", "StatelessIf", "StatelessWhile", "Case",
+              "StatelessCase"}
+FRAMES = {"Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond"}
 STAGE_DIR = os.path.join(os.environ["BUILDDIR"], "tests/oracle/stage-dir")
 RNG = np.random.default_rng(11)
 LABEL = {"root": "tensorflow/model.pb", "sub": "sub/frozen/serving_default.pb"}
@@ -109,11 +115,16 @@ def run_tf2(save, inputs, where="root", vision=False, needs=frozenset()):
         name = f"serving_default_{k}"
         assert name in names, (name, sorted(names)[:9])
         feeds[name + ":0"] = v
-    assert not graph.library.function
     ops = {n.op for n in graph.node}
-    assert not ops & {"ReadVariableOp", "VarHandleOp", "If", "While",
-                      "StatelessIf", "StatelessWhile", "Case"}
-    assert needs <= ops, needs - ops
+    assert not ops & STATE, ops
+    if FUNCTIONS:
+        inside = {n.op for f in graph.library.function for n in f.node_def}
+        assert not inside & STATE, inside
+        assert bool(needs) == bool(inside | ops & FUNCTIONAL), ops
+        assert not (inside | ops) & FRAMES
+    else:
+        assert not graph.library.function
+        assert not ops & FUNCTIONAL and needs <= ops, needs - ops
     worst = compare(want, frozen_run(graph, feeds, keys))
     note = f"{len(graph.node)} nodes"
     if vision and cv2 is not None:

@@ -104,7 +104,7 @@ def nodes(graph):
     out = {}
     for number, value in fields(graph):
         if number != 1:
-            assert (number, value) == (4, saved.num(1, 1087))
+            assert number == 2 or (number, value) == (4, saved.num(1, 1087))
             continue
         f = list(fields(value))
         name, op = (next(v for n, v in f if n == k).decode() for k in (1, 2))
@@ -216,6 +216,9 @@ def test_flow():
     n = good("good-frame")
     assert n["m"][1] == ["e", "n"] and n["k"][1] == ["^m"], n
     assert n["n"][1] == ["a"] and n["y"][1] == ["s"]
+    n = good("good-frame-function")
+    assert n["y/m"][1] == ["y/e", "y/n"] and n["y/k"][1] == ["^y/m"], n
+    assert n["y/a"][1] == ["y/s:1", "y/k"]
     n = good("good-if")
     assert n["y/Merge"][1] == ["y/Switch_0", "y/then/n"], n
     n = good("good-if-variable")
@@ -225,6 +228,60 @@ def test_flow():
     assert len(n["y/Merge"][1]) == 3
     assert n["y/is_1"][1] == ["p", "y/index_1"]
     assert n["y/last_2"][:2] == ("LogicalNot", ["y/any_1"])
+
+
+def functions(graph):
+    """{name: (arguments, results, {name: node}, what is returned)}"""
+    found = {}
+    library = (v for k, v in fields(graph) if k == 2)
+    for body in (v for lib in library for k, v in fields(lib) if k == 1):
+        parts = list(fields(body))
+        sign = list(fields(next(v for k, v in parts if k == 1)))
+        name = next(v for k, v in sign if k == 1).decode()
+        args, outs = ([(a[1].decode(), a[3]) for a in (
+            dict(fields(v)) for k, v in sign if k == which)]
+            for which in (2, 3))
+        found[name] = (args, outs, nodes(b"".join(
+            saved.msg(1, v) for k, v in parts if k == 3)), {
+                r[1].decode(): r[2].decode() for r in (
+                    dict(fields(v)) for k, v in parts if k == 4)})
+    return found
+
+
+def kept(name):
+    os.environ["OMNIHUB_STAGE_FLOW"] = "functions"
+    code, data = stage(saved.FILES[name])
+    del os.environ["OMNIHUB_STAGE_FLOW"]
+    assert not code, (name, data)
+    return nodes(data), functions(data)
+
+
+def test_functions():
+    n, f = kept("good-while")
+    assert n["y"][:2] == ("While", ["x"]) and set(n) == {"x", "y"}, n
+    args, outs, inside, ret = f["more"]
+    assert (args, outs) == ([("a", 1)], [("b", 1)]), (args, outs)
+    assert inside["n"][1] == ["a", "a"] and ret == {"b": "n:z:0"}
+    assert f["less"][1] == [("c", 10)]
+    # A variable goes in as what it holds.
+    n, f = kept("good-if-variable")
+    call = next(v for v in n.values() if v[0] == "If")
+    assert call[1] == ["p", "x", "w"] and content(n["w"]), call
+    assert call[2]["Tin"] == b"\x0a\x04\x32\x02\x01\x01", call
+    assert sorted(f) == ["read", "read_1"]
+    args, outs, inside, ret = f["read_1"]
+    assert args == [("a", 1), ("h", 1)]
+    assert inside["r"][:2] == ("Identity", ["h"])
+    assert inside["n"][1] == ["a", "r:output:0"]
+    n, f = kept("good-case")
+    assert sorted(f) == ["more", "more_1", "more_2"]
+    # Calls in bodies are inlined.
+    n, f = kept("good-while-call")
+    args, outs, inside, ret = f["calls"]
+    assert inside["f/m"][1] == ["f/e:output:0", "f/n:output:0"]
+    assert inside["f/k"][1] == ["^f/m"] and ret == {"b": "f/o:output:0"}
+    n = good("good-while-call")
+    assert n["y/body/f/m"][1] == ["y/body/f/e", "y/body/f/n"]
 
 
 def test_refusals():
