@@ -41,7 +41,8 @@ static struct stage *stage_of(unsigned opset, const char *first,
 {
 	char a[256], b[256];
 	const char *dirs[] = { a, b, NULL };
-	struct stage_conf conf = { opset, dirs };
+	struct stage_conf conf = { .opset = opset,
+		.blueprint_dirs = dirs };
 	struct error why = { 0 };
 	struct stage *s = NULL;
 
@@ -103,6 +104,7 @@ static void lays_out(struct stage *s, const char *repo, const char *want)
 	x "_fp16.onnx " x "_int8.onnx " x "_skeleton.onnx " x "_trainable.onnx"
 #define VARIANTS VARIANTS_OF("pytorch/model")
 #define STAGED "pytorch/model.onnx " VARIANTS
+#define TENSORFLOW " tensorflow/ tensorflow/model.pb"
 /* Of the repository's own files. */
 #define FORMS(x) x "_clean.onnx " VARIANTS_OF(x)
 
@@ -115,35 +117,39 @@ static void test_layout(void)
 	lays_out(s, "config.json tf_model.h5", "");
 	lays_out(s, "config.json model.safetensors:5 pytorch_model.bin:6",
 		"pytorch/ pytorch/model.onnx pytorch/model.safetensors:5 "
-		VARIANTS);
+		VARIANTS TENSORFLOW);
 	lays_out(s, "config.json pytorch_model.bin:6",
 		"pytorch/ " STAGED " pytorch/pytorch_model.bin:6 "
-		"pytorch/weights.safetensors");
+		"pytorch/weights.safetensors" TENSORFLOW);
 	lays_out(s, "config.json model.safetensors.index.json "
 		"model-00001-of-00002.safetensors:7 "
 		"model-00002-of-00002.safetensors:8 "
 		"model-x-of-00002.safetensors:9 pytorch_model.bin:6",
 		"pytorch/ pytorch/model-00001-of-00002.safetensors:7 "
-		"pytorch/model-00002-of-00002.safetensors:8 " STAGED);
+		"pytorch/model-00002-of-00002.safetensors:8 " STAGED TENSORFLOW);
 	lays_out(s, "config.json pytorch_model.bin.index.json "
 		"pytorch_model-00001-of-00001.bin:7", "pytorch/ " STAGED
 		" pytorch/pytorch_model-00001-of-00001.bin:7 "
-		"pytorch/weights.safetensors");
+		"pytorch/weights.safetensors" TENSORFLOW);
 	lays_out(s, "config.json pytorch_model.bin:6 "
 		"pytorch/weights.safetensors:7", "pytorch/ " STAGED
-		" pytorch/pytorch_model.bin:6");
+		" pytorch/pytorch_model.bin:6" TENSORFLOW);
 	/* What the repository has itself is left out. */
 	lays_out(s, "config.json model.safetensors:5 pytorch/model.onnx:3 "
 		"onnx/model.onnx:4", FORMS("onnx/model")
 		" onnx/weights.safetensors pytorch/ "
-		"pytorch/model.safetensors:5 " FORMS("pytorch/model"));
+		"pytorch/model.safetensors:5 " FORMS("pytorch/model") TENSORFLOW);
 	lays_out(s, "config.json model.safetensors:5 "
 		"pytorch/model_fp16.onnx:3", "pytorch/ pytorch/model.onnx "
 		"pytorch/model.safetensors:5 pytorch/model_external.onnx "
 		"pytorch/model_external.onnx_data "
 		"pytorch/model_fp16_skeleton.onnx pytorch/model_int8.onnx "
-		"pytorch/model_skeleton.onnx pytorch/model_trainable.onnx");
-	lays_out(s, "config.json model.safetensors:5 pytorch:3", "");
+		"pytorch/model_skeleton.onnx pytorch/model_trainable.onnx"
+		TENSORFLOW);
+	lays_out(s, "config.json model.safetensors:5 pytorch:3",
+		"tensorflow/ tensorflow/model.pb");
+	lays_out(s, "config.json model.safetensors:5 pytorch:3 tensorflow/x:1",
+		"");
 	/* ONNX files of its own, wherever they are. */
 	lays_out(s, "model.onnx:3 a/b.onnx:2 a/b_uint8.onnx:1", "a/b.safeten"
 		"sors " FORMS("a/b") " a/b_uint8_skeleton.onnx "
@@ -505,7 +511,7 @@ static void test_dirs(void)
 {
 	char broken[256];
 	const char *dirs[] = { broken, NULL };
-	struct stage_conf conf = { 13, dirs };
+	struct stage_conf conf = { .opset = 13, .blueprint_dirs = dirs };
 	struct stage *s = stage_of(13, "user", "installed");
 	struct error why = { 0 };
 	char *text = stage_families_json(s);
