@@ -32,6 +32,11 @@ SMALL = ((64, 64), (75, 51))
 EVEN = ((64, 64), (98, 64))     # where a stage wants both halves to be whole
 LARGEST = 3e8       # numbers; "all" leaves out what is larger
 
+def whole_patches(name):
+    """Those of a dynamic size want whole patches."""
+    return dict(VIT, img_size=56) if "intern" in name else VIT
+
+
 # blueprint: (what makes any architecture of it small, sizes to try or none:
 # the one it is built for, rows of [architecture, arguments]).
 NEXT = dict(depths=[1, 1, 2, 1])
@@ -134,7 +139,7 @@ FAMILIES = {
                                          window_size=[5, 5, 3, 2])],
         ["swinv2_base_window12to16_192to256", SWIN],
     )),
-    "timm-vit": (VIT, None, (
+    "timm-vit": (whole_patches, None, (
         ["vit_tiny_patch16_224", VIT],
         ["vit_tiny_patch16_224", dict(VIT, img_size=[32, 64])],
         ["vit_tiny_patch16_224", dict(VIT, num_classes=0)],

@@ -309,10 +309,56 @@ def swins(report):
                    families.refused(swin_model("SwinModel", {}, 0), r, **x))
 
 
+# ---- DINOv2 ------------------------------------------------------------------
+
+DINO = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+            image_size=42, patch_size=14)
+
+
+def dino(cls, config=None, opset=13, seed=0, **repo):
+    stem = cls.split("For")[0].removesuffix("Model")
+    c = getattr(transformers, stem + "Config")(**{**DINO, **(config or {})})
+    model = models.build(cls, c, seed)
+    base = getattr(model, model.base_model_prefix, model)
+    tokens = base.embeddings.position_embeddings.shape[1] + getattr(
+        c, "num_register_tokens", 0)
+    shape = (c.num_channels, c.image_size, c.image_size)
+    outputs = {"logits": (B, c.num_labels)} if "For" in cls else {
+        "last_hidden_state": (B, tokens, 32)}
+    with tempfile.TemporaryDirectory(prefix="repo-") as path:
+        families.write_repo(model, path, **repo)
+        return families.compared(
+            path, opset, {"pixel_values": (B, *shape)}, outputs,
+            images(model, shape, outputs))
+
+
+def dinos(report):
+    for stem in ("Dinov2", "Dinov2WithRegisters"):
+        for head in ("Model", "ForImageClassification"):
+            for opset in families.OPSETS:
+                report.run(f"{stem}{head} opset {opset}", dino, stem + head,
+                           opset=opset, seed=opset)
+        for name, config in {
+                "use_swiglu_ffn": dict(use_swiglu_ffn=True),
+                "qkv_bias": dict(qkv_bias=False),
+                "image_size over whole patches": dict(image_size=45),
+                "layer_norm_eps": dict(layer_norm_eps=1e-3),
+                "hidden_act": dict(hidden_act="relu"),
+                "mlp_ratio": dict(mlp_ratio=2, num_channels=1)}.items():
+            report.run(f"{stem}Model {name}", dino, f"{stem}Model", config)
+    report.run("Dinov2WithRegistersModel num_register_tokens", dino,
+               "Dinov2WithRegistersModel", dict(num_register_tokens=1))
+    report.run("Dinov2Model without mask_token", dino, "Dinov2Model",
+               dict(use_mask_token=False))
+    report.run("refused: Dinov2Model no square", families.refused,
+               models.build("Dinov2Model", transformers.Dinov2Config(**DINO),
+                            0), "no square", image_size=[42, 28])
+
+
 def main():
     report = Report(sys.argv[1:])
     families.start()
-    for part in (vits, nets, swins):
+    for part in (vits, nets, swins, dinos):
         part(report)
     return families.finish(report)
 
