@@ -298,6 +298,19 @@ static int fn_sqrt(struct bp_run *r, const struct bp_expr *e,
 	return 0;
 }
 
+/* floor(2.7): 2 */
+static int fn_floor(struct bp_run *r, const struct bp_expr *e,
+	const struct bp_value *args, struct bp_value *ret)
+{
+	double f = args[0].kind == BP_V_INT ? (double)args[0].i : args[0].f;
+
+	if ((args[0].kind != BP_V_INT && args[0].kind != BP_V_FLOAT) ||
+	    fabs(f) > 9.0e15)
+		return stage_bp_fail(r, &e->at, "floor() needs a number");
+	*ret = stage_bp_int((int64_t)floor(f));
+	return 0;
+}
+
 /* int("12"), int(2.0), int(true) */
 static int fn_int(struct bp_run *r, const struct bp_expr *e,
 	const struct bp_value *args, struct bp_value *ret)
@@ -333,6 +346,7 @@ static const struct bp_builtin builtins[] = {
 	{ "dim", 2, fn_dim, false },
 	{ "dims", 1, stage_bp_dims, false },
 	{ "each", 2, fn_each, false },
+	{ "floor", 1, fn_floor, false },
 	{ "given", 1, fn_given, false },
 	{ "has", 1, fn_has, false },
 	{ "int", 1, fn_int, false },

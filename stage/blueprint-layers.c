@@ -279,12 +279,13 @@ static json_t *list_of(struct bp_run *r, const char *key)
 	return r->args->layers ? json_object_get(r->args->layers, key) : NULL;
 }
 
-/* layer("Dense", [x, …], "name", ["units", 10]): what stands for its output. */
+/* layer("Dense", [x, …], "name", ["units", 10]): what stands for its output.
+ * Without a name it has one by its number. */
 int stage_bp_layer(struct bp_run *r, const struct bp_expr *e,
 	const struct bp_value *args, struct bp_value *ret)
 {
 	json_t *all = list_of(r, "layers"), *config, *one;
-	char id[32];
+	char id[32], name[32];
 	int err = need(r, e, &args[0], BP_V_TEXT);
 
 	if (!err)
@@ -302,10 +303,12 @@ int stage_bp_layer(struct bp_run *r, const struct bp_expr *e,
 		return stage_bp_fail(r, &e->at, "over %u layers",
 			STAGE_LAYERS_MAX);
 	(void) snprintf(id, sizeof(id), "%zu:0", json_array_size(all));
+	(void) snprintf(name, sizeof(name), "layer_%zu",
+		json_array_size(all));
 	config = json_object();
 	one = json_pack("{s:s, s:s, s:o, s:o, s:[s]}", "class", args[0].s,
-		"name", args[2].s, "config", config, "inputs",
-		to_json(&args[1]), "outputs", id);
+		"name", *args[2].s ? args[2].s : name, "config", config,
+		"inputs", to_json(&args[1]), "outputs", id);
 	if (!one || json_array_append(all, one)) {
 		json_decref(one);
 		return -ENOMEM;

@@ -20,6 +20,7 @@ struct reading {
 	struct stage_weights raw;	/* all tensors of the file */
 	bool *used;			/* of raw.v */
 	struct map done;		/* layers by name */
+	size_t taken;			/* of the group of STAGE_KERAS_ORDER */
 	struct stage_weights *ret;
 	struct error *why;
 };
@@ -119,6 +120,17 @@ static size_t choose(const struct stage_hdf5_texts *all, const char *layer,
 	return n;
 }
 
+/* The next n of the group, whatever they are called. */
+static size_t choose_next(struct reading *x,
+	const struct stage_hdf5_texts *all, const char **ret, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && x->taken < all->n)
+		ret[i++] = all->v[x->taken++];
+	return i;
+}
+
 static int take_group(struct reading *x, const char *layer,
 	const char *group, const struct stage_keras_var *v, size_t n)
 {
@@ -137,7 +149,9 @@ static int take_group(struct reading *x, const char *layer,
 	if (err)
 		return err != -ENOENT ? err : error_set(x->why, -ENOTSUP,
 			"the file has no weights of the layer %s", layer);
-	found = choose(&names, layer, chosen, STAGE_KERAS_VARS_MAX);
+	found = x->k->form == STAGE_KERAS_ORDER ?
+		choose_next(x, &names, chosen, n) :
+		choose(&names, layer, chosen, STAGE_KERAS_VARS_MAX);
 	if (found != n)
 		err = error_set(x->why, -ENOTSUP, "the layer %s has %zu "
 			"weights, the file %zu of it", layer, n, found);
@@ -204,13 +218,47 @@ static int next_group(struct reading *x, const struct stage_hdf5_texts *all,
 	return 0;
 }
 
+/* Bytes of the model's own layer in "stem/conv": all of it share a group. */
+static size_t own_layer(const char *name)
+{
+	return strcspn(name, "/");
+}
+
+static int take_all(struct reading *x, const json_t *layers,
+	const size_t *order, size_t n, const struct stage_hdf5_texts *groups)
+{
+	const char *group = NULL, *last = "";
+	size_t at = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		const json_t *layer = json_array_get(layers, order[i]);
+		const char *name = json_str(layer, "name");
+		size_t len = own_layer(name);
+
+		if (!has_weights(layer))
+			continue;
+		if (!name[len] || own_layer(last) != len ||
+		    strncmp(last, name, len) != 0) {
+			err = next_group(x, groups, &at, &group);
+			x->taken = 0;
+		}
+		last = name;
+		if (!err && !group)
+			err = error_set(x->why, -ENOTSUP, "the file ends "
+				"before the weights of %s", name);
+		if (!err)
+			err = take_layer(x, layer, group);
+	}
+	return err;
+}
+
 static int take_in_order(struct reading *x, const json_t *model)
 {
 	const json_t *layers = json_object_get(model, "layers");
 	struct stage_hdf5_texts groups = { NULL, 0 };
 	cleanup_free size_t *order = NULL;
-	size_t n = 0, at = 0;
-	const char *group;
+	size_t n = 0;
 	int err = stage_keras_order(layers, json_object_get(model, "outputs"),
 		&order, &n, x->why);
 
@@ -221,19 +269,8 @@ static int take_in_order(struct reading *x, const json_t *model)
 			err = error_set(x->why, -ENOTSUP, "the file does not "
 				"name its layers");
 	}
-	for (size_t i = 0; i < n && !err; i++) {
-		const json_t *layer = json_array_get(layers, order[i]);
-
-		if (!has_weights(layer))
-			continue;
-		err = next_group(x, &groups, &at, &group);
-		if (!err && !group)
-			err = error_set(x->why, -ENOTSUP, "the file ends "
-				"before the weights of %s",
-				json_str(layer, "name"));
-		if (!err)
-			err = take_layer(x, layer, group);
-	}
+	if (!err)
+		err = take_all(x, layers, order, n, &groups);
 	stage_hdf5_texts_done(&groups);
 	return err;
 }

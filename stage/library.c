@@ -108,7 +108,7 @@ static int add_blueprint(struct stage *s, struct stage_blueprint *bp)
 	return 0;
 }
 
-/* "u32 length, name, NUL, u32 length, text", lib.bp first. */
+/* "u32 length, name, NUL, u32 length, text", libraries first. */
 static int pack(struct stage *s, const char *name, const struct buf *text)
 {
 	int r = buf_append_le(&s->pack, strlen(name) + 1, 4);
@@ -120,6 +120,23 @@ static int pack(struct stage *s, const char *name, const struct buf *text)
 	return r ? r : buf_append(&s->pack, text->data, text->len);
 }
 
+static bool is_lib(const char *name)
+{
+	return !strcmp(name, "lib.bp") || !strncmp(name, "lib-", 4);
+}
+
+/* The last library is the one that is asked first; it knows those before it,
+ * which are kept among the blueprints as they have no family. */
+static int set_lib(struct stage *s, struct stage_blueprint *bp)
+{
+	int r = 0;
+
+	if (s->lib)
+		r = add_blueprint(s, s->lib);
+	s->lib = bp;
+	return r;
+}
+
 static int parse(struct stage *s, const char *name, const char *text,
 	size_t len, struct error *why)
 {
@@ -128,11 +145,7 @@ static int parse(struct stage *s, const char *name, const char *text,
 
 	if (r)
 		return r;
-	if (!strcmp(name, "lib.bp")) {
-		s->lib = bp;
-		return 0;
-	}
-	return add_blueprint(s, bp);
+	return is_lib(name) ? set_lib(s, bp) : add_blueprint(s, bp);
 }
 
 static int load(struct stage *s, const struct found_file *f, struct digest *d,
@@ -157,10 +170,10 @@ static int load_all(struct stage *s, const struct found *f, struct digest *d,
 	int r = 0;
 
 	for (size_t i = 0; i < f->n && !r; i++)
-		if (!strcmp(f->v[i].name, "lib.bp"))
+		if (is_lib(f->v[i].name))
 			r = load(s, &f->v[i], d, why);
 	for (size_t i = 0; i < f->n && !r; i++)
-		if (strcmp(f->v[i].name, "lib.bp") != 0)
+		if (!is_lib(f->v[i].name))
 			r = load(s, &f->v[i], d, why);
 	return r;
 }

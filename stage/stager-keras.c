@@ -392,6 +392,13 @@ static int make_graph(struct plan *p, struct stage_recipe **ret)
 	return r;
 }
 
+static int read_head(const struct plan *p, uint8_t *ret, size_t len)
+{
+	int r = src_read_wait(p->src, 0, ret, len);
+
+	return r ? stage_read_error(p->src, r, p->path, p->why) : 0;
+}
+
 static int keras_plan(const struct stage *s, const struct stage_input *in,
 	const char *path, struct stage_recipe **ret, struct error *why)
 {
@@ -407,11 +414,10 @@ static int keras_plan(const struct stage *s, const struct stage_input *in,
 	r = in->open(in->arg, e, &p.src, why);
 	if (r)
 		return r;
-	r = p.src->size < sizeof(head) ? error_set(why, -EBADMSG, "%s is "
-		"empty", e->path) : src_read_wait(p.src, 0, head,
-		sizeof(head));
-	if (r && r != -EBADMSG)
-		r = stage_read_error(p.src, r, e->path, why);
+	if (p.src->size < sizeof(head))
+		r = error_set(why, -EBADMSG, "%s is empty", e->path);
+	else
+		r = read_head(&p, head, sizeof(head));
 	if (!r && is_hub(&in->repo)) {
 		builder = strndup(e->path, strcspn(e->path, "/"));
 		r = builder ? read_weights_only(&p, builder) : -ENOMEM;

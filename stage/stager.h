@@ -17,7 +17,7 @@
 struct stage {
 	unsigned opset;
 	bool functions;			/* as in struct stage_conf */
-	struct stage_blueprint *lib;	/* lib.bp, or NULL */
+	struct stage_blueprint *lib;	/* lib.bp and lib-….bp, or NULL */
 	struct stage_blueprint **v;	/* the first for a model type wins */
 	size_t n, room;
 	char digest[65];		/* hex SHA-256 over all their texts */

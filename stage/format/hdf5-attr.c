@@ -39,6 +39,9 @@ static int attr_measure(struct attr *a)
 	hssize_t n = H5Sget_simple_extent_npoints(a->space);
 	uint64_t bytes;
 
+	/* An empty list may be of any type. */
+	if (!n)
+		return 0;
 	if (H5Tget_class(a->type) != H5T_STRING)
 		return error_set(a->why, -ENOTSUP, "the attribute %s is no "
 			"string", a->name);
@@ -48,9 +51,10 @@ static int attr_measure(struct attr *a)
 	if (n < 0 || !a->size)
 		return stage_hdf5_fail(a->h, a->name, a->why);
 	a->n = (size_t)n;
-	/* Strings of their own length may all be one long one. */
-	if (a->vlen && a->n > 1)
-		a->size = (size_t)a->h->source.src->size;
+	/* Strings of their own length may all be one long one, which libhdf5
+	 * copies each time: what a worker may have of memory bounds that. */
+	if (a->vlen && a->n > STAGE_HDF5_OWN_MAX)
+		a->size = STAGE_HDF5_TEXT_MAX;
 	if (a->n > STAGE_HDF5_TEXTS_MAX ||
 	    size_mul(a->n, a->size, &bytes) || bytes > STAGE_HDF5_TEXT_MAX)
 		return error_set(a->why, -EFBIG, "the attribute %s is too "
@@ -114,7 +118,7 @@ static int attr_read_vlen(struct attr *a, struct stage_hdf5_texts *ret)
 
 static int attr_read_fixed(struct attr *a, struct stage_hdf5_texts *ret)
 {
-	cleanup_free char *v = calloc(a->n + 1, a->size);
+	cleanup_free char *v = calloc(a->n + 1, a->size + 1);
 	int err = v ? 0 : -ENOMEM;
 
 	if (!err && a->n && H5Aread(a->id, a->type, v) < 0)

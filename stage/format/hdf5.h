@@ -6,6 +6,10 @@
  * not thread-safe everywhere: one lock is held during every call, also while
  * it waits for bytes.
  *
+ * libhdf5 is not proof against every lie: up to 1.10 a string of its own length
+ * is copied as long as it says, whatever lies behind it. So a process that can
+ * be spared reads files of strangers (base/worker.h).
+ *
  * Refused: external, soft and user-defined links, a group that is there twice
  * (loops), data in other files, virtual datasets, datasets in chunks or
  * through filters, other byte orders. Plug-ins are never loaded.
@@ -26,6 +30,7 @@
 #define STAGE_HDF5_LINKS_MAX 400000	/* names in one walk */
 #define STAGE_HDF5_TEXT_MAX (64u << 20)	/* bytes of one attribute */
 #define STAGE_HDF5_TEXTS_MAX 200000	/* strings of one attribute */
+#define STAGE_HDF5_OWN_MAX 8192		/* of those that tell their length */
 
 struct stage_hdf5;
 

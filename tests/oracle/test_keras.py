@@ -57,7 +57,7 @@ def randomised(model, seed=7):
 
 def stage(repo, out, opset, path, hub="huggingface"):
     """(file, None), or (None, the reason)."""
-    os.makedirs(out, exist_ok=True)
+    os.makedirs(os.path.dirname(os.path.join(out, path)), exist_ok=True)
     run = subprocess.run([PROGRAM, repo, str(opset), out, path, hub],
                          capture_output=True, text=True)
     if run.returncode not in (0, REFUSED):
@@ -80,25 +80,29 @@ def inputs_of(model, batch, seed):
     return feeds
 
 
-def compare(model, onnx, batch=2, seed=3, scale=1.0):
-    """The largest difference over the outputs, as a part of the largest."""
+def run_onnx(onnx, feeds):
     o = ort.SessionOptions()
     o.intra_op_num_threads = 1
     session = ort.InferenceSession(onnx, o, ["CPUExecutionProvider"])
-    feeds = {k: v * scale if v.dtype == np.float32 else v
-             for k, v in inputs_of(model, batch, seed).items()}
     assert {i.name for i in session.get_inputs()} == set(feeds), (
         [i.name for i in session.get_inputs()], list(feeds))
+    return session.run(None, feeds)
+
+
+def compare_arrays(a, b):
+    assert a.shape == b.shape, (a.shape, b.shape)
+    assert b.std() > 1e-6 or b.size < 5, "says nothing"
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def compare(model, onnx, batch=2, seed=3):
+    """The largest difference over the outputs, as a part of the largest."""
+    feeds = inputs_of(model, batch, seed)
     want = model([feeds[t.name] for t in model.inputs], training=False)
     want = [np.asarray(w) for w in keras.tree.flatten(want)]
-    got = session.run(None, feeds)
+    got = run_onnx(onnx, feeds)
     assert len(got) == len(want)
-    worst = 0.0
-    for a, b in zip(got, want):
-        assert a.shape == b.shape, (a.shape, b.shape)
-        assert b.std() > 1e-6 or b.size < 5, "says nothing"
-        worst = max(worst, float(np.abs(a - b).max() / np.abs(b).max()))
-    return worst
+    return max(compare_arrays(a, b) for a, b in zip(got, want))
 
 
 # ---- rows: name: a model, or what is behind an input of such a shape ---------
