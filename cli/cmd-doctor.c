@@ -115,8 +115,8 @@ static void check_cache(struct doctor *d)
 	uint64_t room;
 
 	if (cli_fs_open(d->c)) {	/* has said why on stderr */
-		doctor_say(d, BAD, "cache", "%s cannot be used; --cache DIR puts it "
-			"elsewhere", wanted ? wanted : "it");
+		doctor_say(d, BAD, "cache", "%s cannot be used; --cache DIR "
+			"puts it elsewhere", wanted ? wanted : "it");
 		return;
 	}
 	dir = fs_cache_dir(d->c->fs);
@@ -176,8 +176,8 @@ static void check_token(struct doctor *d)
 	if (token)
 		doctor_say(d, OK, "token", "found one for Hugging Face");
 	else
-		doctor_say(d, NOTE, "token", "none: gated models need one (HF_TOKEN, "
-			"huggingface.token)");
+		doctor_say(d, NOTE, "token", "none: gated models need one "
+			"(HF_TOKEN, huggingface.token)");
 }
 
 static void check_limits(struct doctor *d)

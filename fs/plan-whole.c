@@ -78,7 +78,8 @@ int fs_plan_whole(struct fs_plan *p, struct src **ret)
 	pthread_mutex_lock(&p->plans->lock);
 	name.size = p->size;
 	name.id = p->whole;
-	r = p->state == FS_PLAN_OK && !p->plugin && name.id.alg != OBJID_NONE ? 0 : -ENOENT;
+	r = p->state == FS_PLAN_OK && !p->plugin &&
+		name.id.alg != OBJID_NONE ? 0 : -ENOENT;
 	pthread_mutex_unlock(&p->plans->lock);
 	return r ? r : cache_whole_open(p->plans->cache, &name, ret);
 }

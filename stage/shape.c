@@ -56,7 +56,8 @@ static const struct stage_op_attr pool_attrs[] = {
 	OPTION("pads", IS), OPTION("strides", IS), { .name = NULL } };
 static const struct stage_op_attr average_attrs[] = {
 	OPTION("auto_pad", S), DEFAULT("ceil_mode", I, 0),
-	DEFAULT("count_include_pad", I, 0), NEEDED("kernel_shape", IS), OPTION("pads", IS),
+	DEFAULT("count_include_pad", I, 0), NEEDED("kernel_shape", IS),
+	OPTION("pads", IS),
 	OPTION("strides", IS), { .name = NULL } };
 static const struct stage_op_attr batch_norm_attrs[] = {
 	DEFAULT("epsilon", F, 1e-5), { .name = NULL } };

@@ -367,7 +367,8 @@ int stage_hdf5_group(struct stage_hdf5 *h, const char *path, hid_t *ret,
 		    H5Lget_info(at, name, &info, H5P_DEFAULT) < 0 ||
 		    info.type != H5L_TYPE_HARD) {
 			(void) H5Gclose(at);
-			return h->source.err ? stage_hdf5_fail(h, name, why) : -ENOENT;
+			return h->source.err ? stage_hdf5_fail(h, name, why) :
+				-ENOENT;
 		}
 		next = H5Gopen2(at, name, H5P_DEFAULT);
 		(void) H5Gclose(at);

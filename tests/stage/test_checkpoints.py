@@ -254,7 +254,8 @@ def refused_archives():
     z.members[0] = (b"archive\0data.pkl",) + z.members[0][1:]
     REFUSED["bad-name-nul.pth"] = z.end()
     REFUSED["unsupported-zip.pth"] = Zip().add("readme", b"hello").end()
-    REFUSED["unsupported-format.pth"] = b"\x89HDF\r\n\x1a\n" + bytes(100)
+    REFUSED["unsupported-format.pth"] = b"GGUF" + bytes(100)
+    REFUSED["bad-hdf5.pth"] = b"\x89HDF\r\n\x1a\n" + bytes(100)
     REFUSED["unsupported-nothing.pth"] = b""
 
 
