@@ -67,7 +67,7 @@ def killed_at_work(rig):
                          stdout=subprocess.PIPE)
     lib.until(lambda: any("model.safetensors" in str(r) for r in hub.log()),
               20, "the planner's first range")
-    at_work = workers(m.proc.pid)
+    at_work = workers(m.server())
     check(at_work, "no worker is there")
     if os.geteuid() == 0:
         for pid in at_work:
@@ -85,7 +85,7 @@ def killed_at_work(rig):
 
 
 def gone_with_the_mount(m):
-    left = workers(m.proc.pid)
+    left = workers(m.server())
     check(left, "no worker is idle")
     figure("idle workers", len(left), "", 4)
     m.kill()
@@ -97,7 +97,7 @@ def choices(rig):
     hub = rig.hub({"org/tiny": {"main": lib.bulky_bert(8)}})
     m = rig.mount(hub, "--set", "sandbox=off")
     size = os.stat(m.hf("org/tiny/pytorch/model.onnx")).st_size
-    equal(workers(m.proc.pid), [], "workers that are off")
+    equal(workers(m.server()), [], "workers that are off")
     equal(status(m, "sandbox"), "off")
     m.stop()
     m = rig.mount(hub, "--set", "sandbox=auto")
@@ -105,8 +105,11 @@ def choices(rig):
     equal(os.stat(m.hf("org/tiny/pytorch/model.onnx")).st_size, size)
     figure("a stat that plans", time.monotonic() - start, "s")
     check("seccomp" in status(m, "sandbox"), status(m, "sandbox"))
+    left = workers(m.server())
+    check(left, "no worker is idle")
     m.stop()
-    equal(workers(m.proc.pid), [], "workers of a mount that ended")
+    lib.until(lambda: not any(os.path.exists(f"/proc/{p}") for p in left), 5,
+              "workers of a mount that ended")
     # A program that is missing: planned in the daemon, or not mounted at all.
     nowhere = {"OMNIHUB_LIBEXECDIR": rig.dir("nowhere")}
     m = rig.mount(hub, env=nowhere)
