@@ -258,7 +258,7 @@ int stage_tf_op_pool(struct tf_op *x)
 	const char *v = x->in[0]->ref;
 	char attrs[TF_TEXT_MAX];
 	struct window w;
-	int64_t kernel[2];
+	int64_t kernel[2] = { 0 };
 	int err = read_window(x, &w);
 
 	if (!err)
