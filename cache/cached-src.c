@@ -145,6 +145,9 @@ int cache_src_open(struct cache *c, const struct cache_name *name,
 		free(cs);
 		return r ? error_set(why, r, "out of memory") : 0;
 	}
+	/* What is whole stays so while it is open: nothing is asked of it. */
+	if (atomic_load(&b->state) == BLOB_WHOLE)
+		upstream = NULL;
 	src_init(&cs->s, &cached_ops, name->size);
 	cs->b = b;
 	cs->up = upstream ? src_ref(upstream) : NULL;

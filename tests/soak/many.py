@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Many at once: cold reads, stalled transfers, open handles. In full with the
+word "all"; `make check` plays the small numbers."""
+import os
+import subprocess
+import sys
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "mount"))
+import lib  # noqa: E402
+from lib import MIB, check, equal, figure  # noqa: E402
+
+ALL = "all" in sys.argv[1:]
+LOAD = os.path.join(lib.BUILDDIR, "tests", "soak", "load")
+READS = 10000 if ALL else 500
+SIZE = (96 if ALL else 12) * MIB
+STALLED = 1000 if ALL else 60
+HANDLES = 100000 if ALL else 5000
+PROCESSES = 10 if ALL else 1
+MEMORY = 64             # MiB
+
+
+PROBE = """
+import os, sys, time
+here, top, control = sys.argv[1:]
+slowest = 0
+for _ in range(20):
+    start = time.monotonic()
+    fd = os.open(here, os.O_RDONLY)
+    assert os.pread(fd, 10, 0) == b"0"
+    os.close(fd)
+    os.stat(top)
+    os.getxattr(here, "user.omnihub.state")
+    os.listdir(control)
+    slowest = max(slowest, time.monotonic() - start)
+print(slowest)
+"""
+
+
+def watch(m, seen, stop):
+    while not stop.is_set():
+        try:
+            r = m.rss()
+            seen.append((r["RssAnon"] / MIB, m.fds()))
+        except (OSError, KeyError):
+            pass
+        time.sleep(0.05)
+
+
+class Watched:
+    """The most memory and descriptors of the server while a block runs."""
+
+    def __init__(self, m, what, fds=400):
+        self.m, self.what, self.fds, self.seen = m, what, fds, []
+        self.stop = threading.Event()
+
+    def __enter__(self):
+        self.t = threading.Thread(target=watch, args=(
+            self.m, self.seen, self.stop))
+        self.t.start()
+        self.from_ = time.monotonic()
+
+    def __exit__(self, kind, *rest):
+        self.stop.set()
+        self.t.join()
+        if kind:
+            return
+        figure(self.what, time.monotonic() - self.from_, "s")
+        if self.m.rig.sanitized:
+            return
+        figure("  memory at most", max(s[0] for s in self.seen), "MiB",
+               MEMORY)
+        figure("  descriptors at most", max(s[1] for s in self.seen), "",
+               self.fds)
+
+
+def reads(rig, hub):
+    m = rig.mount(hub, "--set", "fetch.chunk=65536")
+    with Watched(m, f"{READS} cold reads at once"):
+        p = subprocess.run([LOAD, "reads", m.hf("org/many/w.bin"),
+                            os.path.join(hub.root, "org/many/main/w.bin"),
+                            str(READS)], capture_output=True, check=False)
+    print("#", p.stdout.decode().strip(), p.stderr.decode().strip())
+    if p.returncode != 77:
+        equal(p.returncode, 0, "reads")
+    m.stop()
+
+
+def probe(rig, m):
+    return float(rig.run(sys.executable, "-c", PROBE, m.hf("org/small/f0"),
+                         m.hf("org/small"), m.path(".omnihub")))
+
+
+def stalled(rig, hub):
+    """None of them may hold up a file that is here, or ls, or stat."""
+    m, calm = rig.mount(hub), rig.mount(hub)
+    for x in m, calm:
+        equal(lib.read(x.hf("org/small/f0")), b"0")
+        os.listdir(x.hf("org/stalls"))
+    hub.spoil("stall", at=0, match="stalls")
+    ended = []
+
+    def one(i):
+        try:
+            with open(m.hf(f"org/stalls/f{i}"), "rb", buffering=0) as f:
+                ended.append(os.pread(f.fileno(), 10, 0))
+        except OSError as e:
+            ended.append(e.errno)
+
+    threading.stack_size(128 * 1024)
+    # A file that is not whole has two, while it is open.
+    with Watched(m, f"{STALLED} stalled transfers", 2 * STALLED + 100):
+        threads = [threading.Thread(target=one, args=(i,), daemon=True)
+                   for i in range(STALLED)]
+        for t in threads:
+            t.start()
+        # By a process of its own: a thousand threads are slow in here.
+        # Beside it a mount where nothing stalls, on the same busy machine.
+        figure("  slowest of what is here", probe(rig, m), "s",
+               2 + 3 * probe(rig, calm))
+        equal(ended, [], "reads that ended")
+        hub.clear()
+        m.kill()        # the readers get an error, at once
+        for t in threads:
+            t.join(20)
+            check(not t.is_alive(), "a reader waits for ever")
+        calm.stop()
+    threading.stack_size(0)
+
+
+def handles(rig, hub):
+    m = rig.mount(hub)
+    paths = [m.hf(f"org/stalls/f{i}") for i in range(50)] + [
+        m.hf("org/many/w.bin")]
+    for p in paths[:-1]:
+        lib.read(p)
+    before = m.rss()["RssAnon"] / MIB, m.fds()
+    with Watched(m, f"{HANDLES} open handles"):
+        procs = [subprocess.Popen(
+            [LOAD, "opens", str(HANDLES // PROCESSES), *paths],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            for _ in range(PROCESSES)]
+        said = [p.stdout.readline() for p in procs]
+        if all(p.poll() == 77 for p in procs if not p.stdout.closed) and \
+                not any(said):
+            print("# not so many here")
+            return
+        equal(said, [b"ready\n"] * PROCESSES, "opens")
+        equal([p.stdout.readline() for p in procs], [b"read\n"] * PROCESSES)
+        if ALL:
+            m.kill_server()     # and the next one serves them all
+            equal(lib.read(paths[0], 5), lib.noise("s0", 9000)[:5])
+        for p in procs:
+            p.stdin.close()
+        equal([p.wait() for p in procs], [0] * PROCESSES, "closes")
+    lib.until(lambda: m.fds() <= before[1] + 8, 20, "descriptors to go back")
+    if not rig.sanitized:
+        figure("  memory more afterwards",
+               m.rss()["RssAnon"] / MIB - before[0], "MiB", 16)
+    m.stop()
+
+
+def run(rig):
+    hub = rig.hub({
+        "org/many": {"main": {"w.bin": lib.noise("many", SIZE)}},
+        "org/small": {"main": {"f0": b"0"}},
+        "org/stalls": {"main": {f"f{i}": lib.noise(f"s{i}", 9000)
+                                for i in range(max(STALLED, 50))}}})
+    handles(rig, hub)
+    reads(rig, hub)
+    stalled(rig, hub)
+
+
+lib.main(run, 600 if ALL else 60)
