@@ -1,5 +1,5 @@
 /*
- * omnihub info: everything known of one path. For ONNX files, staged ones
+ * omnihub info: everything known of one path. For files of models, staged ones
  * included, the structure of the model too; reading it fetches no weights.
  */
 #include "config.h"
@@ -92,16 +92,17 @@ static void values(const char *kind, const json_t *list)
 		value_line(i ? "" : kind, v);
 }
 
-static void operators(const json_t *ops)
+/* "Add×7 Cast×2": operators, or types of numbers. */
+static void counts(const char *kind, const json_t *ops)
 {
 	char count[CLI_SIZE_MAX];
 	const char *name;
 	const json_t *n;
 	size_t width = 0, len;
 
-	if (!json_is_object(ops))
+	if (!json_object_size(ops))
 		return;
-	printf("%-*s", NAME_WIDTH, "operators");
+	printf("%-*s", NAME_WIDTH, kind);
 	json_object_foreach ((json_t *)(uintptr_t)ops, name, n) {
 		(void) snprintf(count, sizeof(count), "%" JSON_INTEGER_FORMAT,
 			json_integer_value(n));
@@ -116,24 +117,63 @@ static void operators(const json_t *ops)
 	putchar('\n');
 }
 
-static void model_text(const json_t *m)
+static void number_line(const json_t *m, const char *key)
 {
-	const json_t *v;
+	const json_t *v = json_object_get(m, key);
 
-	v = json_object_get(m, "opset");
 	if (json_is_integer(v))
-		printf("%-*s%" JSON_INTEGER_FORMAT "\n", NAME_WIDTH, "opset",
+		printf("%-*s%" JSON_INTEGER_FORMAT "\n", NAME_WIDTH, key,
 			json_integer_value(v));
-	v = json_object_get(m, "parameters");
-	if (json_is_integer(v))
-		printf("%-*s%" JSON_INTEGER_FORMAT "\n", NAME_WIDTH,
-			"parameters", json_integer_value(v));
-	values("inputs", json_object_get(m, "inputs"));
-	values("outputs", json_object_get(m, "outputs"));
-	operators(json_object_get(m, "operators"));
 }
 
-/* The structure of an ONNX file; *ret stays NULL when it cannot be read. */
+/* What a model's maker noted in it: which family, which task. */
+static void notes(const json_t *metadata)
+{
+	const char *name, *kind = "metadata";
+	json_t *v;
+
+	json_object_foreach ((json_t *)(uintptr_t)metadata, name, v) {
+		if (!json_is_string(v))
+			continue;
+		printf("%-*s%s = %s\n", NAME_WIDTH, kind, name,
+			json_string_value(v));
+		kind = "";
+	}
+}
+
+static void model_text(const json_t *m)
+{
+	const char *format = json_str(m, "format");
+	const json_t *signatures = json_object_get(m, "signatures");
+	json_t *v;
+	size_t i;
+
+	if (format)
+		line("format", format);
+	number_line(m, "opset");
+	number_line(m, "tensors");
+	number_line(m, "parameters");
+	counts("types", json_object_get(m, "types"));
+	notes(json_object_get(m, "metadata"));
+	json_array_foreach (signatures, i, v) {
+		line("signature", json_str(v, "name"));
+		values("inputs", json_object_get(v, "inputs"));
+		values("outputs", json_object_get(v, "outputs"));
+	}
+	values("inputs", json_object_get(m, "inputs"));
+	values("outputs", json_object_get(m, "outputs"));
+	counts("operators", json_object_get(m, "operators"));
+}
+
+static bool ends(const char *s, const char *ending)
+{
+	size_t n = strlen(s), tail = strlen(ending);
+
+	return n > tail && !strcmp(s + n - tail, ending);
+}
+
+/* The structure of a model's file; *ret stays NULL when it cannot be read, or
+ * is no model although its name could be that of one. */
 static int model(struct cli *c, const char *path, struct fs_node *n,
 	json_t **ret)
 {
@@ -149,14 +189,21 @@ static int model(struct cli *c, const char *path, struct fs_node *n,
 	}
 	if (!r)
 		r = json_parse(text, strlen(text), SIZE_MAX, ret, &why);
+	if ((r == -EBADMSG || r == -ENOTSUP) && !ends(path, ".onnx"))
+		return CLI_DONE;
 	return r < 0 ? cli_fail(c, path, r, why.text) : CLI_DONE;
 }
 
-static bool is_onnx(const char *path)
+/* Could it be the file of a model? */
+static bool is_model(const char *path)
 {
-	size_t n = strlen(path);
+	static const char *const endings[] = { ".onnx", ".safetensors",
+		".pth", ".pt", ".bin", ".ckpt", ".pb" };
 
-	return n > 5 && !strcmp(path + n - 5, ".onnx");
+	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
+		if (ends(path, endings[i]))
+			return true;
+	return false;
 }
 
 static int info_json(struct cli *c, const char *path, struct fs_node *n,
@@ -190,7 +237,7 @@ static int info(struct cli *c, const char *path)
 	if (a.dir && !fs_readdir_wait(c->fs, n, &dir))
 		fs_dir_free(dir);
 	if (c->given & CLI_OPT_JSON) {
-		if (!a.dir && is_onnx(path))
+		if (!a.dir && is_model(path))
 			status = model(c, path, n, &m);
 		r = info_json(c, path, n, &a, m);
 	} else {
@@ -198,7 +245,7 @@ static int info(struct cli *c, const char *path)
 		if (!a.dir)
 			line("size", cli_bytes(c, size, a.size));
 		attrs_text(c, n);
-		if (!a.dir && is_onnx(path))
+		if (!a.dir && is_model(path))
 			status = model(c, path, n, &m);
 		if (m)
 			model_text(m);
@@ -224,9 +271,10 @@ const struct cli_cmd cli_cmd_info = {
 	.name = "info",
 	.args = "[OPTION]... PATH",
 	.about = "Tell what a file is, where its bytes come from, or why not",
-	.help = "State, revision, digest, address and sources; of an ONNX "
-		"file also inputs,\noutputs, opset, operators and parameters, "
-		"for which no weights are fetched.\n",
+	.help = "State, revision, digest, address and sources; of a model's "
+		"file (ONNX,\nsafetensors, .pth, .bin, SavedModel, GraphDef) "
+		"also what it has of inputs,\noutputs, opset, operators and "
+		"parameters, for which no weights are fetched.\n",
 	.opts = CLI_OPT_COMMON | CLI_OPT_BYTES | CLI_OPT_JSON,
 	.run = run,
 };

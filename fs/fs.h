@@ -205,7 +205,7 @@ void fs_errors(struct fs *fs, size_t max, struct buf *ret);
 /* Text of /.omnihub/status and stats.json. */
 int fs_status_text(struct fs *fs, struct buf *ret);
 int fs_stats_json(struct fs *fs, struct buf *ret);
-/* An ONNX file's structure, as JSON (stage_onnx_info). Waits. */
+/* A model's structure, as JSON (stage_look). Waits. */
 int fs_look(struct fs *fs, struct fs_handle *h, char **ret_json,
 	struct error *why);
 /* What stands around the workers; starts one and waits. False: there are none,

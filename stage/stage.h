@@ -276,7 +276,7 @@ int stage_work_start(struct stage *s, bool strict, struct error *why);
 /* NULL: none was started. */
 struct workers *stage_workers(struct stage *s);
 
-/* stage_archive_read(), stage_member_inflate() and stage_onnx_info(). `whose`
+/* stage_archive_read(), stage_member_inflate() and stage_look(). `whose`
  * names the archive or repository: its worker may be used again for it. */
 int stage_work_list(struct stage *s, const char *whose, struct src *src,
 	const struct stage_archive_sink *sink, struct stage_archive *ret,
@@ -289,8 +289,11 @@ int stage_work_look(struct stage *s, const char *whose, struct src *src,
 
 /* ---- looking into a model (omnihub info) ----------------------------------- */
 
-/* From an ONNX file (staged or original), reading its structure only: a JSON
- * object with inputs, outputs, opset, operators, parameters. Waits. */
+/* From any model's file, reading its structure only: a JSON object whose keys
+ * depend on its "format": inputs, outputs or signatures, operators, parameters
+ * (of checkpoints also by type). -EBADMSG, -ENOTSUP: none we know. Waits. */
+int stage_look(struct src *s, char **ret_json, struct error *why);
+/* From an ONNX file: inputs, outputs, opset, operators, parameters. Waits. */
 int stage_onnx_info(struct src *s, char **ret_json, struct error *why);
 /* The families the blueprints know, as JSON for tables. */
 char *stage_families_json(struct stage *s);

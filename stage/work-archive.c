@@ -293,7 +293,7 @@ int stage_work_look(struct stage *s, const char *whose, struct src *src,
 	int r;
 
 	if (!s->workers)
-		return stage_onnx_info(src, ret_json, why);
+		return stage_look(src, ret_json, why);
 	r = run(s, whose, &j, &u, why);
 	unpacking_done(&u);
 	if (!r && (!j.result.len || strlen((const char *)j.result.data) !=

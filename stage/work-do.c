@@ -274,7 +274,7 @@ static int run_look(struct worker *w, const void *input, size_t len,
 	(void) input;
 	(void) len;
 	if (!r)
-		r = stage_onnx_info(src, &json, why);
+		r = stage_look(src, &json, why);
 	if (!r)
 		r = worker_result(w, json, strlen(json));
 	src_unref(src);

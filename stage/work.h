@@ -10,7 +10,7 @@
  *   LIST     u8 is there a sink                 result: stage_archive_to_json()
  *   INFLATE  u64 size  u64 packed  u64 header  u64 end  u32 CRC-32  u32 flags
  *            path                               result: none
- *   LOOK     nothing                            result: stage_onnx_info()
+ *   LOOK     nothing                            result: stage_look()
  */
 #ifndef STAGE_WORK_H
 #define STAGE_WORK_H
