@@ -554,8 +554,8 @@ static int read_model(struct info *x)
 int stage_onnx_info(struct src *s, char **ret_json, struct error *why)
 {
 	cleanup_json json_t *out = json_pack("{s:s, s:[], s:[], s:{}, s:{}, "
-		"s:{}, s:{}}", "format", "ONNX", "inputs", "outputs", "operators", "external_data",
-		"metadata", "opsets");
+		"s:{}, s:{}}", "format", "ONNX", "inputs", "outputs",
+		"operators", "external_data", "metadata", "opsets");
 	struct info x = { .r = { .why = why }, .why = why, .out = out };
 	char *json = NULL;
 	int err;

@@ -289,11 +289,10 @@ int stage_work_look(struct stage *s, const char *whose, struct src *src,
 
 /* ---- looking into a model (omnihub info) ----------------------------------- */
 
-/* From any model's file, reading its structure only: a JSON object whose keys
- * depend on its "format": inputs, outputs or signatures, operators, parameters
- * (of checkpoints also by type). -EBADMSG, -ENOTSUP: none we know. Waits. */
+/* From any model's file, by its structure alone: a JSON object with what its
+ * "format" tells: inputs, outputs or signatures, opset, operators, parameters.
+ * -EBADMSG, -ENOTSUP: no format we know. Both wait. */
 int stage_look(struct src *s, char **ret_json, struct error *why);
-/* From an ONNX file: inputs, outputs, opset, operators, parameters. Waits. */
 int stage_onnx_info(struct src *s, char **ret_json, struct error *why);
 /* The families the blueprints know, as JSON for tables. */
 char *stage_families_json(struct stage *s);

@@ -1,6 +1,6 @@
 /*
- * An ONNX file of a stranger. stage_onnx_info(): what comes out is JSON with the
- * keys that are promised. Its variants: a recipe that can be read from end to
+ * An ONNX file of a stranger. stage_look(): what comes out is JSON with the keys
+ * that are promised, for another format when the bytes have become one. Its variants: a recipe that can be read from end to
  * end, or a reason; a variant that is ONNX is read again.
  */
 #include <stdlib.h>
@@ -31,13 +31,16 @@ static void info(struct src *s)
 	struct error why = { 0 };
 	char *text = NULL;
 	json_t *j;
-	int err = stage_onnx_info(s, &text, &why);
+	int err = stage_look(s, &text, &why);
 
 	if (!err) {
 		if (json_parse(text, strlen(text), SIZE_MAX, &j, NULL) ||
+			!json_is_string(json_object_get(j, "format")))
+			abort();
+		if (!strcmp(json_str(j, "format"), "ONNX") && (
 			!json_is_array(json_object_get(j, "inputs")) ||
 			!json_is_array(json_object_get(j, "outputs")) ||
-			!json_is_integer(json_object_get(j, "parameters")))
+			!json_is_integer(json_object_get(j, "parameters"))))
 			abort();
 		json_decref(j);
 	} else if (text) {

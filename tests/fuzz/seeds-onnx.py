@@ -114,3 +114,23 @@ put("large-rank", model(uses("w"), field(5, tensor(
 put("large-circle", model(*(field(1, field(1, f"i{i + 1}") + field(
     2, f"i{i}") + field(4, "Identity")) for i in range(50)), field(1, field(
         1, "i0") + field(2, "i50") + field(4, "Identity"))))
+
+
+# ---- GraphDefs ---------------------------------------------------------------
+
+def tf_node(name, op, *attrs):
+    return field(1, field(1, name) + field(2, op) + b"".join(
+        field(5, field(1, k) + field(2, v)) for k, v in attrs))
+
+
+def tf_shape(*dims):
+    return b"".join(field(2, field(1, d)) for d in dims)
+
+
+put("good-graphdef", tf_node("x", "Placeholder", ("dtype", field(6, 1)), (
+    "shape", field(7, tf_shape(2, 3)))) + tf_node("w", "Const", (
+        "value", field(8, field(1, 1) + field(2, tf_shape(3, 4)) + field(
+            4, bytes(48))))) + tf_node("y", "MatMul"))
+put("bad-graphdef-shape", tf_node("w", "Const", ("value", field(8, field(
+    2, tf_shape(1 << 40, 1 << 40))))))
+put("bad-graphdef-op", field(1, field(1, "x")))
