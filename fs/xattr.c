@@ -271,9 +271,6 @@ static int show_error(struct fs *fs, struct fs_node *n, struct buf *ret)
 		r = fs_plan_why(n->plan, ret);
 	if (r == -ENODATA && n->kind == FS_FILE) {
 		stat_node(fs, n, &st);
-		/* Whatever failed before, the last attempt did not. */
-		if (st.state == SRC_VERIFIED)
-			return -ENODATA;
 		if (st.last.code && n->snap->locked)
 			r = buf_printf(ret, "%s: line %u: ",
 				n->snap->locked->lock->file,

@@ -144,7 +144,7 @@ def failing(rig, hub, top):
             ("later", errno.EIO, "plug-in later: busy"),
             ("slow", errno.ENOTSUP, "plug-in slow was not done after 1 s"),
             ("greedy", errno.EFBIG if rig.sanitized else errno.ENOTSUP,
-             "plug-in greedy ")):
+             "plug-in greedy")):
         path = m.hf("org/a", name, "out.txt")
         with lib.raises(number):
             lib.read(path)

@@ -35,8 +35,6 @@ def state(path):
 def verified(path, data):
     equal(state(path), ("verified", SIZE))
     equal(xattr(path, "sha256"), lib.hashlib.sha256(data).hexdigest())
-    with raises(errno.ENODATA):
-        xattr(path, "error")
 
 
 def right_bytes(rig, hub, data, how):

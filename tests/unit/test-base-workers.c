@@ -342,6 +342,8 @@ static void test_limits(struct workers *w)
 	t_int(run(w, SPIN, &why), -ENOTSUP);
 	t_str(why.text, "the test needed more than 1 s of computing");
 	t_check(clock_ms() - start < 60000);
+	if (SANDBOX_LENIENT)
+		return;
 	t_int(run(w, HUNGRY, &why), -ENOTSUP);
 	t_str(why.text, "the test needed more than 1024 MiB of memory");
 }
