@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+
 #define ARENA_MAX ((size_t)1 << 30)	/* bytes of names and constants */
 #define PORTS_MAX 100000
 #define LIST_MAX 1000000	/* inputs of one node, numbers of one list */
@@ -260,6 +262,41 @@ int stage_graph_init_add(struct stage_graph *g,
 	return err;
 }
 
+/* Its bytes as they lie, and what puts them right. */
+static int put_right(struct stage_graph *g, const char *value,
+	struct stage_graph_init *init, enum stage_order order)
+{
+	static const struct {
+		unsigned rank;
+		uint8_t dim[4];		/* of the stored: which of the right */
+		int64_t perm[4];
+	} orders[] = {
+		[STAGE_ORDER_10] = { 2, { 1, 0 }, { 1, 0 } },
+		[STAGE_ORDER_210] = { 3, { 2, 1, 0 }, { 2, 1, 0 } },
+		[STAGE_ORDER_2310] = { 4, { 2, 3, 1, 0 }, { 3, 2, 0, 1 } },
+	};
+	const struct stage_attr perm = { .name = "perm",
+		.kind = STAGE_ATTR_INTS, .ints = orders[order].perm,
+		.n = orders[order].rank };
+	uint64_t dim[STAGE_RANK_MAX];
+	cleanup_free char *name = NULL;
+	int err;
+
+	if (init->rank != orders[order].rank)
+		return -EINVAL;
+	if (asprintf(&name, "%s/stored", value) < 0) {
+		name = NULL;
+		return -ENOMEM;
+	}
+	memcpy(dim, init->dim, sizeof(dim));
+	for (unsigned i = 0; i < init->rank; i++)
+		init->dim[i] = dim[orders[order].dim[i]];
+	init->value = name;
+	err = stage_graph_init_add(g, init);
+	return err ? err : stage_graph_node(g, "Transpose",
+		(const char *const *)&name, 1, &value, 1, &perm, 1);
+}
+
 int stage_graph_weight(struct stage_graph *g, const char *value,
 	const struct stage_tensor *t, const char *path, uint64_t file_size)
 {
@@ -270,6 +307,8 @@ int stage_graph_weight(struct stage_graph *g, const char *value,
 	if (t->rank > STAGE_RANK_MAX)
 		return -EINVAL;
 	memcpy(init.dim, t->dim, sizeof(init.dim));
+	if (t->order)
+		return put_right(g, value, &init, t->order);
 	return stage_graph_init_add(g, &init);
 }
 

@@ -24,6 +24,7 @@
 #include "stage/format/checkpoint.h"
 #include "stage/safetensors-write.h"
 #include "stage/stager-transformers.h"
+#include "stage/tf-names.h"
 #include "stage/timm.h"
 
 #define DIR_NAME "pytorch"
@@ -37,12 +38,16 @@
 /* In order of preference. An index names shards: stem-00001-of-00002.ext. */
 static const struct form {
 	const char *path, *stem, *ext;
-	bool safetensors;
+	bool as_it_is;		/* no weights.safetensors are made of it */
+	bool tensorflow;	/* names and layouts are Keras's */
 } forms[] = {
-	{ "model.safetensors", NULL, NULL, true },
-	{ "model.safetensors.index.json", "model", ".safetensors", true },
-	{ "pytorch_model.bin", NULL, NULL, false },
-	{ "pytorch_model.bin.index.json", "pytorch_model", ".bin", false },
+	{ "model.safetensors", NULL, NULL, true, false },
+	{ "model.safetensors.index.json", "model", ".safetensors", true,
+		false },
+	{ "pytorch_model.bin", NULL, NULL, false, false },
+	{ "pytorch_model.bin.index.json", "pytorch_model", ".bin", false,
+		false },
+	{ "tf_model.h5", NULL, NULL, true, true },
 };
 
 static bool is_file(const struct listing *repo, const char *path)
@@ -111,7 +116,7 @@ static int add_part(struct listing *l, const char *part)
 static int add_weights(const struct listing *own, const struct form *f,
 	struct listing *ret)
 {
-	int r = f->safetensors ? 0 : add_file(ret, SAFETENSORS);
+	int r = f->as_it_is ? 0 : add_file(ret, SAFETENSORS);
 
 	for (size_t i = 0; i < own->n && !r; i++) {
 		const struct listing_entry *e = &own->v[i];
@@ -195,7 +200,7 @@ static bool transformers_stages(const struct stage_repo *repo,
 	if (!f || listing_find(repo->listing, path))
 		return false;
 	return part_of(path, part) ||
-		(!f->safetensors && !strcmp(path, SAFETENSORS));
+		(!f->as_it_is && !strcmp(path, SAFETENSORS));
 }
 
 static bool transformers_reads(const struct stage_repo *repo,
@@ -408,9 +413,11 @@ static int make_graph(const struct stage_input *in, const char *part,
 	unsigned opset, struct plan *p, struct error *why)
 {
 	struct stage_blueprint_args args;
-	int r = stage_checkpoint_read(in, form_of(in->repo.listing)->path,
-		&p->weights, why);
+	const struct form *f = form_of(in->repo.listing);
+	int r = stage_checkpoint_read(in, f->path, &p->weights, why);
 
+	if (!r && f->tensorflow)
+		r = stage_tf_weight_names(&p->weights, why);
 	if (r)
 		return r;
 	args = (struct stage_blueprint_args){

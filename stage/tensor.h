@@ -25,12 +25,21 @@ enum stage_dtype {
 unsigned stage_dtype_size(enum stage_dtype t);
 const char *stage_dtype_name(enum stage_dtype t);	/* "f32" */
 
+/* How the bytes of a tensor lie: by the dimensions in this order. */
+enum stage_order {
+	STAGE_ORDER_SAME,
+	STAGE_ORDER_10,		/* a matrix as [in, out] */
+	STAGE_ORDER_210,	/* a kernel as [width, in, out] */
+	STAGE_ORDER_2310,	/* a kernel as [height, width, in, out] */
+};
+
 struct stage_tensor {
 	char *name;
 	enum stage_dtype dtype;
 	unsigned rank;
 	uint64_t dim[STAGE_RANK_MAX];	/* elements, row-major */
 	unsigned file;			/* index into stage_weights.files */
+	enum stage_order order;
 	uint64_t off, len;		/* bytes in that file */
 };
 

@@ -1,7 +1,8 @@
 """What test_graphdef.py runs in the interpreter that has TensorFlow: for every
 line "GRAPH FEEDS OUT" of standard input it imports the GraphDef, feeds it the
 .npz, writes the .npz with outputs (named in the feeds as "outputs"), and
-answers with the operators of the graph, or with "failed" and why."""
+answers with the operators of the graph, or with "failed" and why. A line
+"h5 ARRAYS OUT" makes a file of HDF5 of an .npz, as Keras would."""
 import os
 import sys
 
@@ -27,6 +28,14 @@ def run(np, v1, graph, feeds, out):
     return " ".join(sorted({n.op for n in g.node})) + f" {len(g.node)}"
 
 
+def save_h5(np, arrays, out):
+    import h5py
+    with h5py.File(out, "w") as f:
+        for name, value in np.load(arrays).items():
+            f.create_dataset(name, data=value)
+    return "done 0"
+
+
 def main():
     try:
         import numpy as np
@@ -37,7 +46,9 @@ def main():
     print("ready", flush=True)
     for line in sys.stdin:
         try:
-            said = run(np, v1, *line.split())
+            words = line.split()
+            said = save_h5(np, *words[1:]) if words[0] == "h5" else \
+                run(np, v1, *words)
         except Exception as e:  # pylint: disable=broad-except
             said = f"failed {type(e).__name__}: " + " ".join(
                 str(e).split())[:700]

@@ -4,6 +4,7 @@ ORACLE_CLIENTS, as graphdef.py) against pytorch/*.onnx of the same repository
 in onnxruntime, which other tests hold against torch: every output, to 2e-5 of
 its largest value. `test_graphdef.py WORD...` runs some of the cases."""
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 import families  # noqa: E402
+import models  # noqa: E402
 import test_families_audio as audio  # noqa: E402
 import test_families_clip as clip  # noqa: E402
 import test_families_decoders as decoders  # noqa: E402
@@ -48,17 +50,27 @@ class TensorFlow:
             print(said or "skipped: no TensorFlow")
             sys.exit(77)
 
+    def ask(self, *words):
+        self.child.stdin.write(" ".join(words) + "\n")
+        self.child.stdin.flush()
+        *said, count = self.child.stdout.readline().split()
+        if said[0] == "failed":
+            raise AssertionError(" ".join([*said, count]))
+        return said, int(count)
+
+    def save_h5(self, arrays, path):
+        with tempfile.TemporaryDirectory(prefix="tf-") as top:
+            given = os.path.join(top, "in.npz")
+            np.savez(given, **arrays)
+            self.ask("h5", given, path)
+
     def run(self, graph, feeds, outputs):
         """({output: array}, operators, number of nodes)"""
         with tempfile.TemporaryDirectory(prefix="tf-") as top:
             given, out = (os.path.join(top, n) for n in ("in.npz", "out.npz"))
             np.savez(given, outputs=np.array(outputs), **feeds)
-            self.child.stdin.write(f"{graph} {given} {out}\n")
-            self.child.stdin.flush()
-            *ops, count = self.child.stdout.readline().split()
-            if ops[0] == "failed":
-                raise AssertionError(" ".join([*ops, count]))
-            return dict(np.load(out)), set(ops), int(count)
+            ops, count = self.ask(graph, given, out)
+            return dict(np.load(out)), set(ops), count
 
 
 def numbers(rng, port, dims):
@@ -195,12 +207,95 @@ def sounds(report, tf):
                     {"batch_size": 1, "sequence_length": 400})))
 
 
+# ---- tf_model.h5 ------------------------------------------------------------
+
+def keras_name(path, leaf, value):
+    """(name below the class, array) of a weight in transformers' TensorFlow
+    class of the same model."""
+    last, value = path[-1], value.float().numpy()
+    if "norm" in last.lower() or last.startswith("ln_"):
+        leaf = {"weight": "gamma", "bias": "beta"}[leaf]
+    elif leaf == "bias" and last in ("c_attn", "c_proj", "c_fc"):
+        value = value[None]             # GPT-2's Conv1D
+    elif last in ("position_embeddings", "token_type_embeddings", "wpe"):
+        leaf = "embeddings"
+    elif leaf == "weight" and value.ndim == 4:
+        leaf, value = "kernel", value.transpose(2, 3, 1, 0)
+    elif leaf == "weight" and last not in ("word_embeddings", "wte", "c_attn",
+                                           "c_proj", "c_fc"):
+        leaf, value = "kernel", value.T
+    path = re.sub(r"/(layer|h)/(?=\d)", r"/\1_._", "/".join(path))
+    return f"{path}/{leaf}", np.ascontiguousarray(value)
+
+
+def keras_arrays(model):
+    """As save_pretrained of the TensorFlow class named them: the layer, the
+    class, and the names below it. The head of a language model stood in a
+    layer with a name of two."""
+    arrays = {}
+    base = model.base_model_prefix
+    for name, value in families.saved_state(model).items():
+        *path, leaf = name.split(".")
+        if path and path[0] not in (base, "cls", "classifier", "qa_outputs",
+                                    "pre_classifier"):
+            path.insert(0, base)
+        below, array = keras_name(path, leaf, value) if leaf in (
+            "weight", "bias") and path[1:] or path[0] != base else (
+                "/".join([*path, leaf]), value.numpy())
+        first, rest = (below + ":0").split("/", 1)
+        if first == "cls":
+            first = "mlm___cls"
+        arrays[f"{first}/tf_model/{first}/{rest}"] = array
+    return arrays
+
+
+def from_h5(tensorflow, model, rows=({},)):
+    """A repository with tf_model.h5 alone, against one with safetensors."""
+    with tempfile.TemporaryDirectory(prefix="repo-") as path, \
+            tempfile.TemporaryDirectory(prefix="repo-") as other, \
+            tempfile.TemporaryDirectory(prefix="out-") as out:
+        families.write_repo(model, other)
+        models.write_config(model, path)
+        tensorflow.save_h5(keras_arrays(model),
+                           os.path.join(path, "tf_model.h5"))
+        text = twins(tensorflow, path, ("model",), rows)
+        sessions = []
+        for i, repo in enumerate((path, other)):
+            code, why = stage(repo, os.path.join(out, str(i)), 13,
+                              "pytorch/model.onnx")
+            assert code == 0, why
+            sessions.append(ort.InferenceSession(
+                os.path.join(out, f"{i}/pytorch/model.onnx")))
+        rng, errors = np.random.default_rng(4), families.Errors()
+        dims = sizes(sessions[0], rows[0])
+        feeds = {p.name: numbers(rng, p, dims)
+                 for p in sessions[0].get_inputs()}
+        names = [o.name for o in sessions[0].get_outputs()]
+        for name, got, want in zip(names, *(s.run(names, feeds)
+                                            for s in sessions)):
+            errors.add(name, got, torch.from_numpy(want))
+        return f"{text}, {errors.worst():.1e} of the other"
+
+
+def h5(report, tf):
+    past = ({"past_sequence_length": 3, "sequence_length": 2},)
+    for family, head in (("BERT", "Model"), ("BERT", "ForMaskedLM"),
+                         ("DistilBERT", "ForSequenceClassification"),
+                         ("RoBERTa", "ForQuestionAnswering")):
+        report.run(f"h5 {family} {head}", lambda f=family, h=head: from_h5(
+            tf, texts.make(f, h, {})))
+    report.run("h5 GPT2", lambda: from_h5(
+        tf, decoders.build("GPT2", "LMHeadModel"), past))
+    report.run("h5 ViT", lambda: from_h5(
+        tf, vision.vit_model("ViTForImageClassification", {}, 1)))
+
+
 def main():
     families.start()
     transformers.logging.set_verbosity_error()
     report = Report(sys.argv[1:])
     tf = TensorFlow()
-    for group in (encoders, causal, both_sides, pictures, sounds):
+    for group in (encoders, causal, both_sides, pictures, sounds, h5):
         group(report, tf)
     return families.finish(report)
 

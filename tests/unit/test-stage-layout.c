@@ -114,7 +114,9 @@ static void test_layout(void)
 
 	lays_out(s, "README.md model.safetensors:5", "");
 	lays_out(s, "config.json README.md", "");
-	lays_out(s, "config.json tf_model.h5", "");
+	lays_out(s, "config.json tf_model.h5:4", "pytorch/ " STAGED
+		" pytorch/tf_model.h5:4 pytorch/weights.safetensors"
+		TENSORFLOW);
 	lays_out(s, "config.json model.safetensors:5 pytorch_model.bin:6",
 		"pytorch/ pytorch/model.onnx pytorch/model.safetensors:5 "
 		VARIANTS TENSORFLOW);
