@@ -4,7 +4,8 @@
 #include "config.h"
 
 #include "stage/format/wire.h"
-#include "stage/graph.h"
+#include "stage/graph-data.h"
+#include "stage/tf-names.h"
 #include "stage/tf.h"
 #include "tests/unit/stage-src.h"
 
@@ -313,8 +314,64 @@ static void test_refusals(void)
 	refused(g, -EFBIG, "2 GiB");
 }
 
+/* ---- tf_model.h5 ----------------------------------------------------------- */
+
+static void add(struct stage_weights *w, const char *name, unsigned rank,
+	const uint64_t *dims)
+{
+	struct stage_tensor t = { .name = (char *)(uintptr_t)name,
+		.dtype = STAGE_F32, .rank = rank, .len = 4 };
+
+	for (unsigned i = 0; i < rank; i++) {
+		t.dim[i] = dims[i];
+		t.len *= dims[i];
+	}
+	t_int(stage_weights_add(w, &t, &why), 0);
+}
+
+static void test_names(void)
+{
+	static const uint64_t d[] = { 1, 2, 3, 4 };
+	struct stage_weights w = { 0 };
+	const struct stage_tensor *t;
+	struct stage_graph *g = stage_graph_new("main");
+
+	t_int(stage_weights_file(&w, "tf_model.h5", 1000), 0);
+	add(&w, "bert/tf_bert/bert/layer_._0/dense/kernel:0", 2, d + 1);
+	add(&w, "bert/tf_bert/bert/layer_._0/LayerNorm/gamma:0", 1, d);
+	add(&w, "mlm___cls/tf_bert/mlm___cls/bias:0", 1, d);
+	add(&w, "vit/tf_vit/vit/projection/kernel:0", 4, d);
+	add(&w, "gpt/tf_gpt/gpt//h_._1/c_fc/bias:0", 2, d);
+	t_int(stage_tf_weight_names(&w, &why), 0);
+	t = stage_weights_find(&w, "bert.layer.0.dense.weight");
+	t_check(t && t->dim[0] == 3 && t->dim[1] == 2);
+	t_int(t->order, STAGE_ORDER_10);
+	t_check(stage_weights_find(&w, "bert.layer.0.LayerNorm.weight"));
+	t_check(stage_weights_find(&w, "cls.bias"));
+	t_int(stage_weights_find(&w, "gpt.h.1.c_fc.bias")->rank, 1);
+	/* Height, width, in, out. */
+	t = stage_weights_find(&w, "vit.projection.weight");
+	t_check(t && t->dim[0] == 4 && t->dim[1] == 3 && t->dim[2] == 1 &&
+		t->dim[3] == 2);
+	t_int(stage_graph_weight(g, "w", t, "tf_model.h5", 1000), 0);
+	t_str(g->inits[0].value, "w/stored");
+	t_check(!memcmp(g->inits[0].dim, d, sizeof(d)));
+	t_str(g->nodes[0].op, "Transpose");
+	t_str(g->nodes[0].outputs[0], "w");
+	stage_graph_free(g);
+	stage_weights_done(&w);
+	memset(&w, 0, sizeof(w));
+	t_int(stage_weights_file(&w, "tf_model.h5", 1000), 0);
+	add(&w, "a/x/b/kernel:0", 1, d);
+	add(&w, "b/y/b/weight:0", 1, d);
+	t_int(stage_tf_weight_names(&w, &why), -EBADMSG);
+	memset(&why, 0, sizeof(why));
+	stage_weights_done(&w);
+}
+
 int main(void)
 {
+	test_names();
 	test_text();
 	test_planes();
 	test_indices();
