@@ -106,6 +106,11 @@ struct src *fs_handle_src(struct fs_handle *h);	/* borrowed */
 /* 0, or -EIO once bytes this handle may have seen turned out wrong. Starts
  * read-ahead; call before src_read/src_peek of the same range. */
 int fs_handle_touch(struct fs_handle *h, uint64_t off, size_t len);
+/* The same in two steps: the read itself can be started in between, so that
+ * what is read ahead comes behind it. *ret_len is 0 when there is nothing to
+ * read ahead; else src_hint() it. */
+int fs_handle_look(struct fs_handle *h, uint64_t off, size_t len,
+	uint64_t *ret_off, uint64_t *ret_len);
 
 /* ---- waiting forms, for the command line only ------------------------------- */
 

@@ -75,20 +75,31 @@ struct src *fs_handle_src(struct fs_handle *h)
 	return h->src;
 }
 
-int fs_handle_touch(struct fs_handle *h, uint64_t off, size_t len)
+int fs_handle_look(struct fs_handle *h, uint64_t off, size_t len,
+	uint64_t *ret_off, uint64_t *ret_len)
 {
-	struct fs_ra_hint hint;
-	bool want;
+	struct fs_ra_hint hint = { 0, 0 };
 
 	if (src_epoch(h->src) != h->epoch)
 		return -EIO;
 	pthread_mutex_lock(&h->lock);
 	note_parts(h, off, len);
-	want = fs_ra_touch(&h->ra, off, len, h->src->size, &hint);
+	if (!fs_ra_touch(&h->ra, off, len, h->src->size, &hint))
+		hint.len = 0;
 	pthread_mutex_unlock(&h->lock);
-	if (want)
-		src_hint(h->src, hint.off, hint.len);
+	*ret_off = hint.off;
+	*ret_len = hint.len;
 	return 0;
+}
+
+int fs_handle_touch(struct fs_handle *h, uint64_t off, size_t len)
+{
+	uint64_t at, more;
+	int r = fs_handle_look(h, off, len, &at, &more);
+
+	if (!r && more)
+		src_hint(h->src, at, more);
+	return r;
 }
 
 void fs_handle_failed(struct fs_handle *h, int err)

@@ -405,7 +405,7 @@ void ll_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	struct ll_file *f = ll_handle_in(ll_of(req), fi->fh);
 	struct iovec iov[PEEK_MAX];
-	uint64_t at = off < 0 ? UINT64_MAX : (uint64_t)off;
+	uint64_t at = off < 0 ? UINT64_MAX : (uint64_t)off, more_at, more;
 	struct src *src;
 	int n;
 
@@ -421,19 +421,20 @@ void ll_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	}
 	if (size > src->size - at)
 		size = (size_t)(src->size - at);
-	if (fs_handle_touch(f->handle, at, size)) {
+	if (fs_handle_look(f->handle, at, size, &more_at, &more)) {
 		fs_handle_failed(f->handle, -EIO);
 		ll_reply_err(req, -EIO);
 		return;
 	}
-	n = src_peek(src, at, size, iov, PEEK_MAX);
-	if (n <= 0) {
-		read_wait(req, f, at, size);
-		return;
-	}
 	/* The reader may have its bytes and close before the reply returns. */
 	(void) src_ref(src);
-	(void) fuse_reply_iov(req, iov, n);
+	n = src_peek(src, at, size, iov, PEEK_MAX);
+	if (n <= 0)
+		read_wait(req, f, at, size);
+	else
+		(void) fuse_reply_iov(req, iov, n);
+	if (more)
+		src_hint(src, more_at, more);
 	(void) src_unref(src);
 }
 

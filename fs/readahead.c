@@ -40,14 +40,15 @@ static struct fs_ra_stream *stream_of(struct fs_ra *ra, uint64_t off)
 	return oldest;
 }
 
-/* Fast at first: while the windows are small each costs a round trip. */
-static uint64_t grown(uint64_t window, uint64_t len)
+/* Twice what the stream has read: a reader that stops early leaves little that
+ * nobody wanted, one that goes on is soon a round trip behind its window. */
+static uint64_t window_of(const struct fs_ra_stream *s)
 {
-	if (!window)
-		window = len > FS_RA_WINDOW_MIN ? len : FS_RA_WINDOW_MIN;
-	else
-		window *= window < FS_RA_FAST ? 4 : 2;
-	return window < FS_RA_WINDOW_MAX ? window : FS_RA_WINDOW_MAX;
+	uint64_t w = 2 * (s->next - s->start);
+
+	if (w < FS_RA_WINDOW_MIN)
+		return FS_RA_WINDOW_MIN;
+	return w < FS_RA_WINDOW_MAX ? w : FS_RA_WINDOW_MAX;
 }
 
 bool fs_ra_touch(struct fs_ra *ra, uint64_t off, uint64_t len, uint64_t size,
@@ -57,7 +58,7 @@ bool fs_ra_touch(struct fs_ra *ra, uint64_t off, uint64_t len, uint64_t size,
 	uint64_t end = off + len, from, to;
 
 	if (!s->used) {
-		*s = (struct fs_ra_stream){ end, end, 0, ++ra->clock };
+		*s = (struct fs_ra_stream){ off, end, end, 0, ++ra->clock };
 		if (len < FS_RA_LARGE)
 			return false;
 	} else {
@@ -66,10 +67,10 @@ bool fs_ra_touch(struct fs_ra *ra, uint64_t off, uint64_t len, uint64_t size,
 			return false;
 		s->next = end;
 	}
-	/* Ask again when half of what was asked for has been read. */
-	if (s->window && end + s->window / 2 < s->hinted)
+	/* Ask again when a quarter of what was asked for has been read. */
+	if (s->window && end + s->window / 4 * 3 < s->hinted)
 		return false;
-	s->window = grown(s->window, len);
+	s->window = window_of(s);
 	from = s->hinted > end ? s->hinted : end;
 	to = end + s->window;
 	if (to > size)

@@ -4,10 +4,11 @@
  *
  * A file may be read by several threads at once (an importer that loads
  * tensors in parallel), so a few streams are followed, each with its own
- * window. Example: reads of 128 KiB from 0 on give hints of 256 KiB, 1 MiB,
- * 4 MiB, 16 MiB … ahead of the reader until 64 MiB; a read elsewhere starts a
- * stream that has no window before its second read. A large read comes from who
- * reads on: it is a stream at once, its first window as long as itself.
+ * window: twice what it has read so far, from 256 KiB to 64 MiB. Example: reads
+ * of 128 KiB from 0 on; the second hints at 512 KiB behind it, and when a
+ * quarter of that has been read the next window begins. A read elsewhere starts
+ * a stream that has no window before its second read. A large read comes from
+ * who reads on: it is a stream at once.
  */
 #ifndef FS_READAHEAD_H
 #define FS_READAHEAD_H
@@ -18,13 +19,13 @@
 #define FS_RA_STREAMS 4
 #define FS_RA_WINDOW_MIN (256 * 1024)		/* bytes */
 #define FS_RA_WINDOW_MAX (64 * 1024 * 1024)	/* bytes */
-#define FS_RA_FAST (8 * 1024 * 1024)		/* bytes; grows by 4 below */
 #define FS_RA_LARGE (512 * 1024)		/* bytes of one read */
 /* A gap up to this many bytes (or half the window, if that is more) is still
  * the same stream: alignment padding, a tensor that was not wanted. */
 #define FS_RA_SKIP (512 * 1024)
 
 struct fs_ra_stream {
+	uint64_t start;		/* where its first read began */
 	uint64_t next;		/* where its next read is expected */
 	uint64_t hinted;	/* all before this was asked for already */
 	uint64_t window;	/* bytes; 0: not yet known to be sequential */

@@ -96,11 +96,14 @@ static void large(void)
 
 	t_check(fs_ra_touch(&ra, 0, M, GIB, &h));
 	t_int(h.off, M);
-	t_int(h.len, M);
+	t_int(h.len, 2 * M);
 	t_check(fs_ra_touch(&ra, M, M, GIB, &h));
-	t_int(h.off, 2 * M);
-	t_int(h.len, 4 * M);
-	t_check(!fs_ra_touch(&ra, 2 * M, M, GIB, &h));
+	t_int(h.off, 3 * M);
+	t_int(h.len, 3 * M);
+	t_check(fs_ra_touch(&ra, 2 * M, M, GIB, &h));
+	t_int(h.off, 6 * M);
+	t_int(h.len, 3 * M);
+	t_check(!fs_ra_touch(&ra, 3 * M, M, GIB, &h));
 	t_check(fs_ra_touch(&ra, 600 * M, 512 * K, GIB, &h));
 	t_int(h.off, 600 * M + 512 * K);
 	t_check(!fs_ra_touch(&ra, 900 * M, 128 * K, GIB, &h));
