@@ -12,6 +12,7 @@
 #include "fs/tree.h"
 
 #define XATTR_MAX (64 * 1024)	/* bytes, Linux's own ceiling */
+#define USER "user."
 
 static void got_attr(void *arg, int err, struct fs_node *n,
 	const struct fs_attr *a)
@@ -76,9 +77,16 @@ static void reply_xattr(fuse_req_t req, int r, const struct buf *b, size_t size)
 void ll_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	size_t size)
 {
-	struct fs_node *n = ll_node(req, ino);
 	struct buf b = BUF_INIT(XATTR_MAX);
+	struct fs_node *n;
 
+	/* Who learns that there are none at all (security labels, ACLs) does
+	 * not ask for those of the next file: `ls -l` asks for two. */
+	if (strncmp(name, USER, strlen(USER))) {
+		ll_reply_err(req, -EOPNOTSUPP);
+		return;
+	}
+	n = ll_node(req, ino);
 	if (!n)
 		return;
 	if (!strcmp(name, LL_REFRESH)) {

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -172,6 +173,7 @@ def measure(asked, top, out):
 
 def main():
     asked = words()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not mirror.nginx():
         print("no nginx: nothing can be measured (apt install nginx-light)")
         sys.exit(mirror.lib.SKIP)

@@ -124,6 +124,10 @@ def attributes(m, hub):
     listed = os.listxattr(one)
     for n in ("state", "hub", "revision", "url", "cached_bytes", "sha256"):
         check("user.omnihub." + n in listed, n, "not in", listed)
+    # "None at all" lets ls ask once and not twice a file.
+    for name in ("security.selinux", "system.posix_acl_access"):
+        with raises(errno.ENOTSUP):
+            os.getxattr(m.hf(BERT, "config.json"), name)
     with raises(errno.ENODATA):
         os.getxattr(one, "user.omnihub.none")
     times = {os.stat(os.path.join(top, n)).st_mtime for n in
