@@ -172,6 +172,8 @@ static int put_node(struct ts *c, struct stage_graph *g,
 		sizeof(*names));
 	int r = names ? 0 : -ENOMEM;
 
+	if (!r && n->op[0] == '?')
+		r = stage_ts_fail(c, "%s has no form in ONNX", n->op + 1);
 	for (size_t i = 0; i < n->n_in && !r; i++) {
 		if (n->in[i])
 			r = put_source(c, g, n->in[i]);

@@ -314,6 +314,23 @@ int stage_ts_aten(struct ts *c, const char *name, const struct ts_value *args,
 		"the operator is not handled");
 }
 
+int stage_script_operators(int (*fn)(void *arg, const char *name), void *arg)
+{
+	const char *last = "";
+	int r = 0;
+
+	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
+		for (const struct ts_op *op = tables[t]; op->name && !r;
+		    op++) {
+			/* '?': it has no form in ONNX. */
+			if (op->onnx[0] != '?' && strcmp(op->name, last))
+				r = fn(arg, op->name);
+			last = op->name;
+		}
+	}
+	return r;
+}
+
 /* ---- what rules ask for ---------------------------------------------------- */
 
 struct ts_val *stage_ts_arg(struct ts_call *k, size_t i)

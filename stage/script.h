@@ -30,7 +30,7 @@
 #include "stage/format/torch-zip.h"
 #include "stage/graph.h"
 #include "stage/script-ast.h"
-#include "stage/stage.h"
+#include "stage/torchscript.h"
 
 #define TS_ARENA_MAX (256u << 20)	/* bytes of a run; of the parsed code */
 #define TS_CODE_MAX (64u << 20)		/* bytes of all code */
@@ -295,14 +295,5 @@ struct ts_value stage_ts_input(struct ts *c, size_t i);
 /* script-value.c: a tensor that lies in the archive. */
 struct ts_value stage_ts_weight(struct ts *c, const struct stage_tensor *t,
 	const char *name, bool load);
-
-/* ---- the door for the stager ------------------------------------------------ */
-
-/* An archive of TorchScript or torch.export. -ENOTSUP with file, line and
- * operator. Waits. */
-int stage_script_run(struct src *s, const char *path, unsigned opset,
-	struct stage_graph **ret, struct error *why);
-/* "script", "export", or NULL: neither, from the archive's directory. */
-int stage_script_probe(struct src *s, const char **ret, struct error *why);
 
 #endif

@@ -17,8 +17,8 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/path.h"
-#include "stage/script.h"
 #include "stage/stager.h"
+#include "stage/torchscript.h"
 
 #define TORCHVISION "pytorch/torchvision"	/* its .pth are its stager's */
 #define STAGED ".onnx"
