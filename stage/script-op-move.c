@@ -474,7 +474,7 @@ static struct ts_val *op_split(struct ts_call *k)
 const struct ts_op stage_ts_ops_move[] = {
 	SAME("contiguous"), SAME("detach"), SAME("alias"), SAME("cpu"),
 	SAME("cuda"), SAME("identity"), SAME("positive"),
-	SAME("lift_fresh"), SAME("_assert_async"),
+	SAME("lift_fresh"), SAME("requires_grad"),
 	{ "clone", "self:T", op_same, "", 0 },
 	{ "lift_fresh_copy", "self:T", op_same, "", 0 },
 	{ "view", "self:T size:I", op_view, "", TS_VIEW },
@@ -514,5 +514,7 @@ const struct ts_op stage_ts_ops_move[] = {
 	{ "split_with_sizes", "self:T split_sizes:I dim:i=0", op_split, "s",
 		TS_VIEW },
 	{ "chunk", "self:T chunks:i dim:i=0", op_split, "c", TS_VIEW },
+	{ "unsafe_chunk", "self:T chunks:i dim:i=0", op_split, "c", 0 },
+	{ "unsafe_split", "self:T split_size:I dim:i=0", op_split, "s", 0 },
 	{ .name = NULL },
 };

@@ -422,6 +422,8 @@ const struct ts_op stage_ts_ops_nn[] = {
 		"dilation:I transposed:b output_padding:I groups:i "
 		"benchmark:b=F deterministic:b=F cudnn_enabled:b=F "
 		"allow_tf32:b=F", op_convolution, "", 0 },
+	{ "_convolution_mode", "input:T weight:T bias:N stride:I padding:s "
+		"dilation:I groups:i", op_conv, "", 0 },
 	{ "convolution", "input:T weight:T bias:N stride:I padding:I "
 		"dilation:I transposed:b output_padding:I groups:i",
 		op_convolution, "", 0 },

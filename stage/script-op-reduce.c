@@ -37,21 +37,19 @@ static struct ts_val *reduce(struct ts_call *k, const char *op,
 		stage_ts_arg_bool(k, keep_at));
 }
 
-/* self dim keepdim dtype, or self dtype */
+/* self dim keepdim dtype */
 static struct ts_val *op_sum(struct ts_call *k)
 {
 	struct ts_val *x = stage_ts_arg(k, 0);
-	size_t type_at = k->n - 1;
 
 	if (!x)
 		return NULL;
-	if (!stage_ts_arg_none(k, type_at))
+	if (!stage_ts_arg_none(k, 3))
 		x = stage_ts_cast(k->c, x, stage_ts_dtype(k->c,
-			stage_ts_arg_int(k, type_at)));
+			stage_ts_arg_int(k, 3)));
 	else if (!stage_ts_is_float(x->t.dtype))
 		x = stage_ts_cast(k->c, x, STAGE_I64);
-	return k->n > 2 ? reduce(k, k->op->onnx, x, 1, 2) :
-		reduce(k, k->op->onnx, x, k->n, k->n);
+	return reduce(k, k->op->onnx, x, 1, 2);
 }
 
 static struct ts_val *op_extreme(struct ts_call *k)
@@ -260,7 +258,6 @@ static struct ts_val *op_sort(struct ts_call *k)
 
 #define DIMS "self:T dim:I=N keepdim:b=F"
 #define SUM(name, op) \
-	{ name, "self:T dtype:i=N", op_sum, op, 0 }, \
 	{ name, DIMS " dtype:i=N", op_sum, op, 0 }
 #define VAR(name) \
 	{ name, "self:T unbiased:b", op_var_all, "", 0 }, \

@@ -89,7 +89,7 @@ static bool fits(const struct param *p, const struct ts_value *v)
 		return v->kind == TS_INT || v->kind == TS_FLOAT ||
 			v->kind == TS_SYM || v->kind == TS_BOOL;
 	case 'b':
-		return v->kind == TS_BOOL || v->kind == TS_INT;
+		return v->kind == TS_BOOL;
 	case 's':
 		return v->kind == TS_STR;
 	default:
@@ -297,6 +297,9 @@ int stage_ts_aten(struct ts *c, const char *name, const struct ts_value *args,
 		name[len - 2] != '_';
 	(void) snprintf(base, sizeof(base), "%.*s",
 		(int)(len - in_place), name);
+	/* These write nothing. */
+	if (!strcmp(base, "detach") || !strcmp(base, "requires_grad"))
+		in_place = false;
 	settle_by_name(c, base, args, n);
 	if (c->err)
 		return c->err;

@@ -279,7 +279,7 @@ static int put_weight(struct program *p, const char *arg, const char *name)
 			continue;
 		if (place_weight(p->c, dirs[i], name, e, &t))
 			return p->c->err;
-		v = stage_ts_weight(p->c, &t, name, i || !t.rank);
+		v = stage_ts_weight(p->c, &t, name, i || !t.rank, false);
 		return p->c->err ? p->c->err : put(p, arg, v);
 	}
 	return stage_ts_error(p->c, error_set(p->c->why, -EBADMSG,

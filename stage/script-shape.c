@@ -244,6 +244,9 @@ static enum stage_dtype value_type(const struct ts_value *v, int *ret_level)
 	*ret_level = 0;
 	switch (v->kind) {
 	case TS_TENSOR:
+		if (v->u.tensor->val->wrapped)
+			return v->u.tensor->val->t.dtype == STAGE_F64 ?
+				STAGE_F32 : v->u.tensor->val->t.dtype;
 		*ret_level = v->u.tensor->val->t.rank ? 2 : 1;
 		return v->u.tensor->val->t.dtype;
 	case TS_BOOL:

@@ -157,7 +157,7 @@ static const char *unique(struct ts *c, const char *base)
 }
 
 /* Constants and numbers are read, weights are only placed. */
-static int load(struct ts *c, struct ts_val *v)
+static int load(struct ts *c, struct ts_val *v, bool constant)
 {
 	uint64_t len = v->weight.len;
 	uint8_t *data;
@@ -173,13 +173,14 @@ static int load(struct ts *c, struct ts_val *v)
 	if (r)
 		return stage_ts_error(c, r);
 	v->origin = TS_CONST;
+	v->wrapped = !v->t.rank && constant;
 	v->data = data;
 	v->len = (size_t)len;
 	return 0;
 }
 
 struct ts_value stage_ts_weight(struct ts *c, const struct stage_tensor *t,
-	const char *name, bool read)
+	const char *name, bool read, bool constant)
 {
 	struct ts_value ret = { .kind = TS_UNSET };
 	struct ts_val *v = stage_arena_alloc(&c->arena, sizeof(*v));
@@ -195,7 +196,7 @@ struct ts_value stage_ts_weight(struct ts *c, const struct stage_tensor *t,
 	v->t.rank = t->rank;
 	for (unsigned i = 0; i < t->rank; i++)
 		v->t.dim[i] = stage_ts_num((int64_t)t->dim[i]);
-	if (c->err || (read && load(c, v)))
+	if (c->err || (read && load(c, v, constant)))
 		return ret;
 	ret = stage_ts_tensor(c, v);
 	if (!c->err)
@@ -213,7 +214,8 @@ static struct ts_value tensor_of(struct ts *c, const struct stage_py *py,
 		(void) stage_ts_error(c, r);
 		return (struct ts_value){ .kind = TS_UNSET };
 	}
-	return stage_ts_weight(c, &t, path, !t.rank || dir[0] == 'c');
+	return stage_ts_weight(c, &t, path, !t.rank || dir[0] == 'c',
+		dir[0] == 'c');
 }
 
 static struct ts_value object_of(struct ts *c, const struct stage_py *py,

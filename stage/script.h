@@ -94,6 +94,7 @@ struct ts_val {
 	struct stage_tensor weight;	/* WEIGHT: where */
 	const uint8_t *data;		/* CONST: little-endian, row-major */
 	size_t len;
+	bool wrapped;			/* counts as a number, not as tensor */
 	bool wanted;
 };
 
@@ -292,8 +293,9 @@ int stage_ts_open_program(struct ts_archive *a);
 int stage_ts_program(struct ts *c, struct ts_value *ret);
 /* script-call.c */
 struct ts_value stage_ts_input(struct ts *c, size_t i);
-/* script-value.c: a tensor that lies in the archive. */
+/* script-value.c: a tensor that lies in the archive. Of the constants of a
+ * traced program torch takes those without dimensions for numbers. */
 struct ts_value stage_ts_weight(struct ts *c, const struct stage_tensor *t,
-	const char *name, bool load);
+	const char *name, bool load, bool constant);
 
 #endif
