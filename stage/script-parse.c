@@ -460,6 +460,8 @@ static int parse_compound(struct parser *p, struct ts_stmt *s)
 	int r = 0;
 
 	if (s->kind == TS_S_FOR) {
+		if (p->t.kind != TS_T_NAME)
+			return bad(p, "the name of a loop is missing");
 		r = parse_name(p, &s->target);
 		if (!r && !at_name(p, "in"))
 			r = bad(p, "in is missing");

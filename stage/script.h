@@ -207,7 +207,6 @@ struct ts {
 	unsigned opset;
 	struct stage_arena arena;
 	struct map names, objects, consts, atoms_by_text, weights;
-	struct ts_object *first_object;
 	struct ts_object **all_objects;
 	size_t n_objects, room_objects;
 	struct ts_value *constants;	/* CONSTANTS.c0 … */
