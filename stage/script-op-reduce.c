@@ -279,8 +279,9 @@ static struct ts_val *op_pair(struct ts_call *k)
 const struct ts_op stage_ts_ops_reduce[] = {
 	SUM("sum", "ReduceSum"), SUM("mean", "ReduceMean"),
 	SUM("prod", "ReduceProd"),
-	EXTREME("max", "ReduceMax"), EXTREME("min", "ReduceMin"),
+	EXTREME("max", "ReduceMax"),
 	{ "max", "self:T other:T", op_pair, "Max", 0 },
+	EXTREME("min", "ReduceMin"),
 	{ "min", "self:T other:T", op_pair, "Min", 0 },
 	{ "amax", "self:T dim:I=N keepdim:b=F", op_extreme, "ReduceMax", 0 },
 	{ "amin", "self:T dim:I=N keepdim:b=F", op_extreme, "ReduceMin", 0 },

@@ -14,6 +14,7 @@
 #include "stage/blueprint-ast.h"
 #include "stage/library.h"
 #include "stage/stager.h"
+#include "stage/torchscript.h"
 #include "stage/variant.h"
 #include "stage/work.h"
 
@@ -74,6 +75,25 @@ const struct stage_blueprint *stage_find_blueprint(const struct stage *s,
 	return NULL;
 }
 
+static int add_name(void *arg, const char *name)
+{
+	return json_array_append_new(arg, json_string(name)) ? -ENOMEM : 0;
+}
+
+/* What programs of torch may call stands where a family's types do. */
+static int add_programs(json_t *all)
+{
+	json_t *calls = json_array();
+
+	if (!calls || stage_script_operators(add_name, calls)) {
+		json_decref(calls);
+		return -ENOMEM;
+	}
+	return json_array_append_new(all, json_pack("{s:s, s:s, s:o, s:[s]}",
+		"family", "TorchScript, torch.export", "library", "torch",
+		"model_types", calls, "tasks", "model")) ? -ENOMEM : 0;
+}
+
 char *stage_families_json(struct stage *s)
 {
 	cleanup_json json_t *all = json_array();
@@ -84,7 +104,8 @@ char *stage_families_json(struct stage *s)
 		if (!some || json_array_extend(all, some))
 			return NULL;
 	}
-	return all ? json_dumps(all, JSON_COMPACT) : NULL;
+	return all && !add_programs(all) ? json_dumps(all, JSON_COMPACT) :
+		NULL;
 }
 
 /* ---- layout ---------------------------------------------------------------- */
