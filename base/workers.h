@@ -19,7 +19,7 @@
 #include "base/buf.h"
 #include "base/worker.h"
 
-#define WORKERS_IDLE 4
+#define WORKERS_IDLE 3
 #define WORKERS_SRCS 4096	/* a job may open */
 
 struct workers;

@@ -87,7 +87,7 @@ def killed_at_work(rig):
 def gone_with_the_mount(m):
     left = workers(m.server())
     check(left, "no worker is idle")
-    figure("idle workers", len(left), "", 4)
+    figure("idle workers", len(left), "", 3)
     m.kill()
     lib.until(lambda: not any(os.path.exists(f"/proc/{p}") for p in left), 5,
               "workers of a mount that was killed")
