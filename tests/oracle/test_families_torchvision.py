@@ -5,12 +5,14 @@ whose name has one of the words; those in LARGE run only when a word names them.
 """
 import os
 import re
+import shutil
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from test_stage import Report, stage  # noqa: E402  (77 without its modules)
 
+import onnx  # noqa: E402
 import onnxruntime as ort  # noqa: E402
 import torch  # noqa: E402
 import torchvision  # noqa: E402
@@ -287,6 +289,35 @@ def refusals(report):
         report.run(f"refused: {name}", refused, builder, reason, state, *file)
 
 
+def variants(builder):
+    """What is made of the staged file, whichever stager made that."""
+    model = build(builder, 13)
+    x = torch.randn((2, 3, 64, 64), generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        want = model(x)
+    text = []
+    with tempfile.TemporaryDirectory(prefix="repo-") as path, \
+            tempfile.TemporaryDirectory(prefix="out-") as out:
+        write(model.state_dict(), path, builder, NEW)
+        os.makedirs(os.path.join(out, builder))
+        for name in os.listdir(os.path.join(path, builder)):
+            shutil.copy(os.path.join(path, builder, name),
+                        os.path.join(out, builder))
+        for kind, bound in (("fp16", 5e-3), ("int8", None),
+                            ("skeleton", 2e-5), ("trainable", 2e-5)):
+            at = f"{builder}/model_{kind}.onnx"
+            code, why = stage(path, out, 13, at, HUB[1])
+            assert not code, f"stage-dir: {code}: {why}"
+            at = os.path.join(out, at)
+            onnx.checker.check_model(at, full_check=True)
+            errors = families.Errors()
+            errors.add("logits", ort.InferenceSession(at).run(
+                ["logits"], {"pixel_values": x.numpy()})[0], want)
+            text.append(f"{kind} {errors.worst(bound):.1e}" if bound else
+                        f"{kind} {errors.cosine():.5f}")
+    return "  ".join(text)
+
+
 def main():
     words = sys.argv[1:]
     report = Report(words)
@@ -294,6 +325,8 @@ def main():
     run(report, words)
     segmentation(report)
     old_names(report)
+    for builder in ("resnet18", "mobilenet_v3_small", "densenet121"):
+        report.run(f"variants: {builder}", variants, builder)
     refusals(report)
     return families.finish(report)
 

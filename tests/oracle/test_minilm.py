@@ -82,6 +82,27 @@ def by_onnxruntime(path, tokens, want, what):
     s.run(None, {k: v[:1, :5] for k, v in feed.items()})
 
 
+def variants(m, repo, tokens, want, what):
+    """Eight bits: how large, how fast to load, and how alike."""
+    import numpy
+    import onnxruntime
+    import time
+    for kind, least in (("int8", 0.999), ("trainable", 1 - 1e-9)):
+        path = m.hf(repo, f"pytorch/model_{kind}.onnx")
+        start = time.monotonic()
+        s = onnxruntime.InferenceSession(path)
+        loaded = time.monotonic() - start
+        feed = {i.name: tokens[i.name] for i in s.get_inputs()}
+        got = dict(zip([o.name for o in s.get_outputs()], s.run(None, feed)))
+        a = got["sentence_embedding"].ravel().astype(numpy.float64)
+        b = want["sentence_embedding"].ravel().astype(numpy.float64)
+        cosine = float(a @ b / numpy.sqrt((a @ a) * (b @ b)))
+        figure(f"{what} {kind}: bytes", os.stat(path).st_size)
+        figure(f"{what} {kind}: loaded in", loaded, "s")
+        check(cosine >= least, f"{kind}: cosine", cosine)
+        figure(f"{what} {kind}: cosine", cosine)
+
+
 def by_opencv(path, tokens, want, what):
     import cv2
     import numpy
@@ -127,6 +148,7 @@ def one(m, repo, opset, tokens, want):
     # The skeleton finds its weights in the files beside it.
     by_onnxruntime(m.hf(repo, "pytorch/model_skeleton.onnx"), tokens, want,
                    what + " skeleton")
+    variants(m, repo, tokens, want, what)
 
 
 def run(rig):
