@@ -1,7 +1,8 @@
 /*
  * An ONNX file of a stranger. stage_look(): what comes out is JSON with the keys
- * that are promised, for another format when the bytes have become one. Its variants: a recipe that can be read from end to
- * end, or a reason; a variant that is ONNX is read again.
+ * that are promised, for another format when the bytes have become one. Its
+ * variants: a recipe that can be read from end to end, or a reason; a variant
+ * that is ONNX is read again.
  */
 #include <stdlib.h>
 #include <string.h>
