@@ -171,6 +171,9 @@ int cache_gc(struct cache *c, uint64_t target, uint64_t *ret_freed)
 
 	cache_ref_settle(c);
 	cache_put_sweep(c);
+	pthread_mutex_lock(&c->evict_lock);
+	cache_reap(c);
+	pthread_mutex_unlock(&c->evict_lock);
 	r = cache_evict_count(c, &used);
 
 	if (r)

@@ -105,6 +105,7 @@ static void publish(struct fill_pull *f)
 		src_stat(f->up, &st);
 	pthread_mutex_lock(&b->lock);
 	learn_digest(b, p, &st.id);
+	cache_land(b->c, cache_partial_len(p, f->at));
 	cache_partial_publish(p, f->at, h ? h : 1);
 	unclaim(p, f->at, 1);
 	atomic_fetch_add(&b->c->pulled_bytes, f->fill);
@@ -169,6 +170,7 @@ static void on_done(struct src_pull *sp, int err, const struct error *why)
 	}
 	if (f->at < end) {
 		unclaim(p, f->at, end - f->at);
+		cache_land(b->c, bytes_of(p, f->at, end - f->at));
 		cache_release(b->c, bytes_of(p, f->at, end - f->at));
 		(void) error_set(&b->last, err, "%s",
 			error_text(why, err));
@@ -239,6 +241,7 @@ int cache_pull_start(struct blob *b, struct src *up, uint64_t *at,
 		cache_release(b->c, bytes_of(p, first, n));
 		return -ENOMEM;
 	}
+	cache_fly(b->c, bytes_of(p, first, n));
 	if (hint)
 		b->hint_pulls++;
 	for (tail = &todo->pulls; *tail; tail = &(*tail)->next)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -22,6 +23,7 @@
 #include "cache/store.h"
 
 #define PREFIX "put-"
+#define SWEEP_AGE_S 3600
 
 struct cache_put {
 	struct cache *c;
@@ -193,6 +195,20 @@ static void sweep_one(struct cache *c, int dir, const char *name)
 	cache_release(c, (uint64_t)st.st_size);
 }
 
+/* Of a killed process: its other names live for seconds, unless it died. */
+static void sweep_old(struct cache *c, int dir, const char *name)
+{
+	struct stat st;
+
+	if (!strcmp(name, ".") || !strcmp(name, "..") ||
+	    fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    st.st_ctim.tv_sec + SWEEP_AGE_S > time(NULL))
+		return;
+	cache_store_enter(c);
+	(void) io_remove_tree(dir, name);
+	cache_store_leave(c);
+}
+
 void cache_put_sweep(struct cache *c)
 {
 	int fd = openat(c->dir, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -205,8 +221,10 @@ void cache_put_sweep(struct cache *c)
 		return;
 	}
 	while ((e = readdir(d))) {
-		if (strncmp(e->d_name, PREFIX, strlen(PREFIX)))
+		if (strncmp(e->d_name, PREFIX, strlen(PREFIX))) {
+			sweep_old(c, dirfd(d), e->d_name);
 			continue;
+		}
 		cache_store_enter(c);
 		sweep_one(c, dirfd(d), e->d_name);
 		cache_store_leave(c);

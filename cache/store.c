@@ -32,6 +32,7 @@
 #define USAGE_MAGIC UINT64_C(0x3130454741535548)	/* "HUSAGE01" */
 #define LOCK_ALIVE 0	/* byte of `lock`: shared by every open cache */
 #define LOCK_NAMES 1	/* byte of `lock`: cache_store_enter() */
+#define LOCK_SLOT 16	/* bytes of `lock` from here: whose slot of `usage` */
 #define POOL_THREADS 3
 #define KEEPER_THREADS 2
 #define DISK_STEP (256UL << 20)	/* bytes evicted when the disk runs full */
@@ -218,6 +219,10 @@ int cache_reserve(struct cache *c, uint64_t len)
 	/* One at a time: two that need the same room would evict it twice. */
 	pthread_mutex_lock(&c->evict_lock);
 	r = reserve_once(c, len, &lack);
+	if (r) {
+		cache_reap(c);
+		r = reserve_once(c, len, &lack);
+	}
 	for (int i = 0; r && i < 3 && cache_evict(c, lack, false); i++)
 		r = reserve_once(c, len, &lack);
 	pthread_mutex_unlock(&c->evict_lock);
@@ -232,6 +237,48 @@ void cache_release(struct cache *c, uint64_t len)
 	while (!atomic_compare_exchange_weak(&c->usage->used, &had,
 		       had > len ? had - len : 0))
 		;
+}
+
+void cache_fly(struct cache *c, uint64_t len)
+{
+	if (c->slot >= 0)
+		atomic_fetch_add(&c->usage->flying[c->slot], len);
+}
+
+void cache_land(struct cache *c, uint64_t len)
+{
+	if (c->slot >= 0)
+		atomic_fetch_sub(&c->usage->flying[c->slot], len);
+}
+
+static void reap_slot(struct cache *c, int slot)
+{
+	uint64_t lost = atomic_exchange(&c->usage->flying[slot], 0);
+
+	if (lost)
+		cache_release(c, lost);
+}
+
+void cache_reap(struct cache *c)
+{
+	for (int i = 0; i < CACHE_SLOTS; i++) {
+		if (i == c->slot || !atomic_load(&c->usage->flying[i]) ||
+		    cache_lock_try(c->lock_fd, (uint64_t)LOCK_SLOT + i, 1))
+			continue;
+		reap_slot(c, i);
+		cache_lock_drop(c->lock_fd, (uint64_t)LOCK_SLOT + i, 1);
+	}
+}
+
+static void take_slot(struct cache *c)
+{
+	c->slot = -1;
+	for (int i = 0; i < CACHE_SLOTS && c->slot < 0; i++) {
+		if (!cache_lock_try(c->lock_fd, (uint64_t)LOCK_SLOT + i, 1))
+			c->slot = i;
+	}
+	if (c->slot >= 0)
+		reap_slot(c, c->slot);
 }
 
 /* ---- open -------------------------------------------------------------------- */
@@ -320,6 +367,8 @@ static int repair(struct cache *c)
 	if (r)
 		return r;
 	c->usage->magic = USAGE_MAGIC;
+	for (int i = 0; i < CACHE_SLOTS; i++)
+		atomic_store(&c->usage->flying[i], 0);
 	atomic_store(&c->usage->used, used);
 	return 0;
 }
@@ -352,6 +401,8 @@ static int open_files(struct cache *c, struct error *why)
 	/* Before this lock another process may be at repair(). */
 	if (!r)
 		r = io_mkdirs(c->dir, "tmp");
+	if (!r)
+		take_slot(c);
 	if (!r && fresh)
 		r = write_version(c);
 	if (r)
@@ -445,7 +496,7 @@ static struct cache *new_cache(const struct cache_conf *conf)
 
 	if (!c)
 		return NULL;
-	c->dir = c->lock_fd = -1;
+	c->dir = c->lock_fd = c->slot = -1;
 	c->budget = conf->budget;
 	c->chunk = conf->chunk ? conf->chunk : CACHE_CHUNK_DEFAULT;
 	c->connections = conf->connections ? conf->connections : 1;

@@ -23,15 +23,21 @@
 struct blob;
 struct pass;
 
+#define CACHE_SLOTS 256
+
 struct cache_usage {		/* the file `usage`, mapped by every process */
 	uint64_t magic;
 	_Atomic uint64_t used;	/* bytes reserved or stored */
+	/* Of them, reserved by pulls that are under way, a process each; who
+	 * has a slot holds its byte of `lock`. Never too high. */
+	_Atomic uint64_t flying[CACHE_SLOTS];
 };
 
 struct cache {
 	int dir;			/* the root; constant */
 	int lock_fd;			/* the file `lock`; constant */
 	struct cache_usage *usage;	/* shared with other processes */
+	int slot;			/* ours in usage; -1: none was free */
 	uint64_t budget;		/* bytes, 0: a tenth stays free */
 	uint32_t chunk;			/* bytes */
 	unsigned connections;
@@ -93,6 +99,13 @@ void cache_store_discard(struct cache *c, const char *rel);
 /* Budget. Reserve before writing; evicts when it must. -ENOSPC. */
 int cache_reserve(struct cache *c, uint64_t len);
 void cache_release(struct cache *c, uint64_t len);
+/* Reserved bytes are on their way; they came, or will not (before they are
+ * counted as stored, or released). What a killed process had on its way is
+ * released by the others. */
+void cache_fly(struct cache *c, uint64_t len);
+void cache_land(struct cache *c, uint64_t len);
+/* Release what killed processes had on its way. */
+void cache_reap(struct cache *c);
 
 /* ---- objects (object.c) ---------------------------------------------------- */
 
