@@ -168,8 +168,8 @@ def main():
 
 # Of some hundred operations most write one more chunk.
 LONG = {"large": 7, "resumed": 7}
-PART = {("small", "kill"): 2, ("large", "kill"): 9, ("small", "enospc"): 3,
-        ("large", "full"): 11, ("evict", "kill"): 3, ("small", "torn"): 5}
+PART = {("small", "kill"): 8, ("large", "kill"): 61, ("small", "enospc"): 13,
+        ("large", "full"): 67, ("evict", "kill"): 3, ("small", "torn"): 19}
 
 if __name__ == "__main__":
     sys.exit(main())
