@@ -34,7 +34,7 @@
 
 #define TS_ARENA_MAX (256u << 20)	/* bytes of a run; of the parsed code */
 #define TS_CODE_MAX (64u << 20)		/* bytes of all code */
-#define TS_STEPS_MAX 5000000		/* expressions and statements */
+#define TS_STEPS_MAX 1000000		/* expressions and statements */
 #define TS_NODES_MAX 200000
 #define TS_DEPTH_MAX 1200		/* of the interpreter itself */
 #define TS_RUNS_MAX 64
