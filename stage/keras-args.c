@@ -37,8 +37,8 @@ static json_t *find_tensor(const struct stage_keras_scope *s, const json_t *hist
 
 /* The tensors of an argument behind each other, numbers as they are. 1: one of
  * them is not there yet. */
-static int add_argument(const struct stage_keras_scope *s, const json_t *v, json_t *ret,
-	unsigned depth)
+static int add_argument(const struct stage_keras_scope *s, const json_t *v,
+	json_t *ret, unsigned depth)
 {
 	const json_t *history = NULL;
 	json_t *tensor;
@@ -78,7 +78,8 @@ static bool idle(const char *key, const json_t *v)
 		!strcmp(key, "return_attention_scores")));
 }
 
-static int add_kwargs(const struct stage_keras_scope *s, const json_t *from, json_t *ret)
+static int add_kwargs(const struct stage_keras_scope *s, const json_t *from,
+	json_t *ret)
 {
 	const char *key;
 	json_t *v;
@@ -161,7 +162,8 @@ int stage_keras_arguments(const struct stage_keras_scope *s,
 	return err ? err : add_states(inputs, kwargs);
 }
 
-int stage_keras_argument(const struct stage_keras_scope *s, const json_t *v, json_t *ret)
+int stage_keras_argument(const struct stage_keras_scope *s, const json_t *v,
+	json_t *ret)
 {
 	return add_argument(s, v, ret, 0);
 }

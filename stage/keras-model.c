@@ -19,8 +19,8 @@
 
 #define PASSES_MAX 64		/* Keras writes layers in order: one is enough */
 
-static int flatten(struct stage_keras_scope *s, const char *class, const json_t *config,
-	json_t **ret);
+static int flatten(struct stage_keras_scope *s, const char *class,
+	const json_t *config, json_t **ret);
 
 /* ---- names ----------------------------------------------------------------- */
 
@@ -119,7 +119,8 @@ static size_t count_outputs(const struct call *c)
 		!strcmp(class, "SimpleRNN") ? 2 : 1;
 }
 
-static int add_layer(struct stage_keras_scope *s, const struct call *c, json_t **ret)
+static int add_layer(struct stage_keras_scope *s, const struct call *c,
+	json_t **ret)
 {
 	const char *group = s->group ? s->group : c->name;
 	char path[STAGE_KERAS_NAME_MAX], id[48];
@@ -161,11 +162,12 @@ static int count_call(struct stage_keras_flat *f)
 }
 
 /* A layer or a model within; *ret: its tensors. */
-static int call_layer(struct stage_keras_scope *s, const struct call *c, json_t **ret)
+static int call_layer(struct stage_keras_scope *s, const struct call *c,
+	json_t **ret)
 {
 	cleanup_free char *path = NULL, *store = NULL;
-	struct stage_keras_scope inner = { .f = s->f, .why = s->why, .inputs = c->inputs,
-		.group = s->group ? s->group : c->name };
+	struct stage_keras_scope inner = { .f = s->f, .why = s->why,
+		.inputs = c->inputs, .group = s->group ? s->group : c->name };
 	int err;
 
 	err = count_call(s->f);
@@ -231,8 +233,8 @@ static int implied_input(struct stage_keras_scope *s, const json_t *config,
 		ret);
 }
 
-static int next_layer(struct stage_keras_scope *s, const json_t *layer, struct map *seen,
-	json_t **at)
+static int next_layer(struct stage_keras_scope *s, const json_t *layer,
+	struct map *seen, json_t **at)
 {
 	const json_t *config = json_object_get(layer, "config");
 	cleanup_free char *store = NULL;
@@ -410,8 +412,8 @@ static int run_node(struct stage_keras_scope *s, const struct call *layer, size_
 	struct call c = *layer;
 	cleanup_json json_t *inputs = json_array(), *kwargs = json_object();
 	cleanup_json json_t *out = NULL;
-	int err = inputs && kwargs ? stage_keras_arguments(s, node, inputs, kwargs) :
-		-ENOMEM;
+	int err = inputs && kwargs ? stage_keras_arguments(s, node, inputs,
+		kwargs) : -ENOMEM;
 
 	c.inputs = inputs;
 	c.kwargs = kwargs;
@@ -566,8 +568,8 @@ static int flatten_functional(struct stage_keras_scope *s, const json_t *config,
 
 /* ---- the door -------------------------------------------------------------- */
 
-static int flatten(struct stage_keras_scope *s, const char *class, const json_t *config,
-	json_t **ret)
+static int flatten(struct stage_keras_scope *s, const char *class,
+	const json_t *config, json_t **ret)
 {
 	return !strcmp(class, "Sequential") ?
 		flatten_sequential(s, config, ret) :
