@@ -53,6 +53,8 @@ RETRIES = 2
 TIMEOUT = 1             # of what never comes, seconds
 PATIENCE = 20           # … of all else, so that a busy machine is no fault
 CHUNK = 128 << 10
+# One connection: how often a fault is met must not hang on how many parts are
+# asked for at a time.
 CUT = 500000            # where the first part of "later" ends
 KEPT = CUT // CHUNK * CHUNK
 # `make check`: every fault in one family and stage, and these in all of them.
@@ -183,7 +185,8 @@ class Desk:
         argv = [os.path.join(BUILDDIR, "omnihub"), cmd, "--cache", cache]
         keys = {**lib.NOWHERE, **self.endpoints, **matrix_hubs.TOKENS,
                 "fetch.retries": RETRIES, "fetch.timeout": PATIENCE,
-                "fetch.chunk": CHUNK, "cache.fresh": FRESH, **(keys or {})}
+                "fetch.chunk": CHUNK, "fetch.connections": 1,
+                "cache.fresh": FRESH, **(keys or {})}
         for k, v in keys.items():
             argv += ["--set", f"{k}={v}"]
         env = {k: v for k, v in os.environ.items()

@@ -85,7 +85,8 @@ static void test_hint(void)
 	t_expect(s, bytes, 17 * MIB, 1000);
 	t_wait_state(s, SRC_VERIFIED);
 	t_int(atomic_load(&u->sent), size);
-	t_check(atomic_load(&u->pulls) >= 5);
+	/* each of the four connections has its share */
+	t_check(atomic_load(&u->pulls) >= 4);
 	src_unref(s);
 	cache_close(c);
 	upstream_free(u);
