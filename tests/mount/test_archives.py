@@ -290,4 +290,4 @@ def run(rig):
     hub.stop()
 
 
-lib.main(run)
+lib.main(run, 110)
