@@ -376,20 +376,22 @@ static int lower_gather(const struct lower *l, struct bp_tensor **ret)
 	struct bp_tensor *in[2] = { l->in[0], l->in[1] }, *y, *gone;
 	int64_t v[STAGE_RANK_MAX], at = axis;
 	size_t n;
-	int err;
+	int err = 0;
 
 	if (l->in[0]->type.rank < 2 || l->in[1]->type.rank ||
 	    !stage_lower_constant(l->in[1], v, &n))
 		return LOWER_AS_IT_IS;
 	if (v[0] < 0 && d->symbol) {
 		err = slice(l, in[0], at, v[0], v[0] == -1 ? INT32_MAX :
-			v[0] + 1, &y);
-	} else {
-		v[0] += v[0] < 0 ? d->size : 0;
-		err = stage_lower_numbers(l->r, l->at, v, 1, &in[1]);
-		if (!err)
-			err = with_axis(l, "Gather", in, 2, axis, &y);
+			v[0] + 1, &in[0]);
+		v[0] = 0;
+	} else if (v[0] < 0) {
+		v[0] += d->size;
 	}
+	if (!err)
+		err = stage_lower_numbers(l->r, l->at, v, 1, &in[1]);
+	if (!err)
+		err = with_axis(l, "Gather", in, 2, axis, &y);
 	if (!err)
 		err = stage_lower_numbers(l->r, l->at, &at, 1, &gone);
 	return err ? err : one(l, "Squeeze", y, gone, ret);

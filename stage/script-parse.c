@@ -241,7 +241,14 @@ static int parse_call(struct parser *p, struct ts_expr *fn,
 		return r;
 	e->v = (struct ts_expr **)l.v;
 	e->n = l.n;
-	e->keys = (const char **)keys.v;
+	if (keys.n) {
+		e->keys = stage_arena_array(p->arena, keys.n,
+			sizeof(*e->keys));
+		if (!e->keys)
+			return -ENOMEM;
+	}
+	for (size_t i = 0; i < keys.n; i++)
+		e->keys[i] = keys.v[i];
 	*ret = e;
 	return next(p);
 }

@@ -60,7 +60,9 @@ static int emit(struct tf_walk *w, const struct tf_flow *x, const char *name,
 	char *full;
 
 	(void) snprintf(number, sizeof(number), "_%zu", i);
-	(void) snprintf(attrs, sizeof(attrs), type ? "T=t:%u" : "", type);
+	*attrs = '\0';
+	if (type)
+		(void) snprintf(attrs, sizeof(attrs), "T=t:%u", type);
 	full = stage_tf_joined(w, x->prefix, name, number);
 	if (!full)
 		return stage_tf_no_memory(w);

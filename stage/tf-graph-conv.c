@@ -313,7 +313,8 @@ static int column(struct tf_op *x, const char *suffix, const char *v,
 /* x * m + (b - mean * m), m = scale / sqrt(variance + epsilon) */
 int stage_tf_op_batch_norm(struct tf_op *x)
 {
-	const char *two[2] = { x->in[4]->ref, NULL }, *m, *shape, *rest;
+	const char *two[2] = { x->in[4]->ref, NULL };
+	const char *m = NULL, *shape = NULL, *rest = NULL;
 	int64_t dims[STAGE_RANK_MAX] = { -1, 1, 1, 1, 1, 1, 1, 1 };
 	unsigned rank = x->in[0]->type.rank;
 	int err = stage_tf_put_float(x, "/epsilon",

@@ -227,8 +227,10 @@ static int outputs(struct tf_walk *w, struct tf_work *t,
 				*v = x->in[i];
 			continue;
 		}
-		(void) snprintf(number, sizeof(number), w->f.in_function ?
-			":output:%zu" : i ? ":%zu" : "", i);
+		*number = '\0';
+		if (w->f.in_function || i)
+			(void) snprintf(number, sizeof(number), "%s:%zu",
+				w->f.in_function ? ":output" : "", i);
 		v->ref = stage_tf_joined(w, name, number, "");
 		if (!v->ref)
 			err = stage_tf_no_memory(w);

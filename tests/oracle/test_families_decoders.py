@@ -134,17 +134,17 @@ def case(kind, head="ForCausalLM", config=None, opset=13, seed=0, dtype=None,
         families.write_repo(model, path, dtype=dtype, **repo)
         return families.compared(
             path, opset, inputs, outputs, steps(model, inputs, outputs, caches),
-            run_halved=None if dtype else steps(
-                families.halved(model), inputs, outputs, caches))
+            *(steps(f(model), inputs, outputs, caches)
+              for f in (families.halved, families.eighths) if not dtype))
 
 
-def whole(model, inputs, outputs):
+def whole(model, inputs, outputs, rows=3):
     """One pass without a cache, over rows padded at either end."""
     def run(session, errors):
         rng = np.random.default_rng(3)
-        ids = rng.integers(5, VOCAB, (3, 9), dtype=np.int64)
+        ids = rng.integers(5, VOCAB, (rows, 9), dtype=np.int64)
         mask = np.ones_like(ids)
-        mask[1, 6:] = mask[2, :4] = 0
+        mask[1:2, 6:] = mask[2:, :4] = 0
         ids[mask == 0] = 0
         where = np.maximum(mask.cumsum(axis=1) - 1, 0)
         feed = {"input_ids": ids, "attention_mask": mask,
@@ -167,11 +167,11 @@ HEADS = {
 }
 
 
-def headed(kind, head, opset=13, config=None):
+def headed(kind, head, opset=13, config=None, rows=3):
     # With seed 0 the bytes of Gemma's random weights have a cosine of 0.998
     # where a row is one vector; every number before them agrees to 1e-6.
-    model = build(kind, head, dict(num_labels=LABELS, pad_token_id=0,
-                                   **(config or {})), int(kind == "Gemma"))
+    model = build(kind, head, {"num_labels": LABELS, "pad_token_id": 0,
+                               **(config or {})}, int(kind == "Gemma"))
     inputs = {"input_ids": (B, S), "attention_mask": (B, S)}
     if model.config.model_type not in WITHOUT_POSITIONS:
         inputs["position_ids"] = (B, S)
@@ -179,8 +179,10 @@ def headed(kind, head, opset=13, config=None):
     with tempfile.TemporaryDirectory(prefix="repo-") as path:
         families.write_repo(model, path)
         return families.compared(
-            path, opset, inputs, outputs, whole(model, inputs, outputs),
-            run_halved=whole(families.halved(model), inputs, outputs))
+            path, opset, inputs, outputs,
+            whole(model, inputs, outputs, rows),
+            whole(families.halved(model), inputs, outputs, rows),
+            whole(families.eighths(model), inputs, outputs, rows))
 
 
 def heads(report):
@@ -190,6 +192,9 @@ def heads(report):
                 continue
             report.run(f"{kind}{head}", headed, kind, head,
                        families.OPSETS[n % 2])
+    report.run("Llama ForSequenceClassification, no padding", headed, "Llama",
+               "ForSequenceClassification", config=dict(pad_token_id=None),
+               rows=1)
     report.run("Mistral ForTokenClassification, a short window", headed,
                "Mistral", "ForTokenClassification",
                config=dict(sliding_window=3))
@@ -437,8 +442,11 @@ def refusals(report):
                 "Llama", r'no weight "model.layers.0.self_attn.q_proj.bias"',
                 dict(attention_bias=True)),
             "sequence classification": (
-                "Llama", r'"LlamaForSequenceClassification" of model_type',
+                "Llama", r'no weight "score.weight"',
                 dict(architectures=["LlamaForSequenceClassification"])),
+            "multiple choice": (
+                "Llama", r'"LlamaForMultipleChoice" of model_type',
+                dict(architectures=["LlamaForMultipleChoice"])),
             "no head": ("Llama", r"lm_head.weight is missing and "
                         r"tie_word_embeddings is false", dict(
                             drop=lambda n: n == "lm_head.weight")),

@@ -59,7 +59,8 @@ def vit(cls, config=None, opset=13, dtype=None, labels=2, seed=0, **repo):
         families.write_repo(model, path, dtype=dtype, **repo)
         return families.compared(
             path, opset, {"pixel_values": (B, *shape)}, outputs,
-            images(model, shape, outputs))
+            images(model, shape, outputs), run_eighths=images(
+                families.eighths(model), shape, outputs))
 
 
 def vits(report):
