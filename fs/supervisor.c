@@ -365,6 +365,8 @@ static int begin(struct supervisor *s, struct error *why)
 	return fs_mount_begin(c, s->ll, device, why);
 }
 
+static struct fuse_session *last __attribute__((used));
+
 int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
 	void *arg, struct error *why)
 {
@@ -378,8 +380,9 @@ int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
 
 	if (!r)
 		r = supervise(&s, why);
-	if (ll.se)
-		fuse_session_destroy(ll.se);
+	/* Only unmounting frees all of a session, and the server has done that
+	 * in its copy: ours goes with the process. */
+	last = ll.se;
 	fs_handover_free(s.h);
 	for (int i = 0; i < 2; i++)
 		if (s.ready[i] >= 0)
