@@ -294,8 +294,16 @@ static int advance(struct pass *s, struct pass_read *r, struct todo *todo)
 	return 1;
 }
 
-/* Look at all who wait, for block `failed` with its error (or NULL). */
-static void kick(struct pass *s, const struct block *failed,
+/* A block of a file that could not be filled; err 0: none. The block itself
+ * may be another's already. */
+struct failure {
+	const struct passing *p;
+	uint64_t i;
+	int err;
+};
+
+/* Look at all who wait. */
+static void kick(struct pass *s, const struct failure *failed,
 	struct todo *todo)
 {
 	struct pass_read **at = &s->waiting, *r;
@@ -303,7 +311,8 @@ static void kick(struct pass *s, const struct block *failed,
 	while ((r = *at)) {
 		uint64_t off = r->r->off + r->at;
 
-		if (failed && r->s->p == failed->p && off / BLOCK == failed->i)
+		if (failed->err && r->s->p == failed->p &&
+		    off / BLOCK == failed->i)
 			r->err = failed->err;
 		if (!advance(s, r, todo)) {
 			at = &r->next;
@@ -439,6 +448,7 @@ static void filled(struct pool_job *job)
 		offsetof(struct block, job));
 	struct todo todo = { .n = 0 };
 	struct passing *p = b->p, *gone;
+	const struct failure failed = { p, b->i, b->err };
 	struct pass *s = p->c->pass;
 	unsigned epoch = atomic_load(&p->epoch);
 	struct src *up = b->up;
@@ -446,13 +456,13 @@ static void filled(struct pool_job *job)
 	pthread_mutex_lock(&p->hash_lock);
 	pthread_mutex_lock(&s->lock);
 	b->up = NULL;
-	b->state = b->err ? EMPTY : FULL;
-	if (b->err)
-		(void) error_set(&p->last, b->err, "%s: %s", p->what,
-			strerror(-b->err));
+	b->state = failed.err ? EMPTY : FULL;
+	if (failed.err)
+		(void) error_set(&p->last, failed.err, "%s: %s", p->what,
+			strerror(-failed.err));
 	pthread_mutex_unlock(&s->lock);
-	if (!b->err && p->id.alg != OBJID_NONE) {
-		if (!b->i && p->hashed)
+	if (!failed.err && p->id.alg != OBJID_NONE) {
+		if (!failed.i && p->hashed)
 			start_again(s, p);
 		hash_on(s, p);
 	}
@@ -464,7 +474,7 @@ static void filled(struct pool_job *job)
 		p->c->on_epoch(p->c->on_epoch_arg, &told.s);
 	}
 	pthread_mutex_lock(&s->lock);
-	kick(s, b->err ? b : NULL, &todo);
+	kick(s, &failed, &todo);
 	gone = put_file(s, p);
 	pthread_mutex_unlock(&s->lock);
 	(void) src_unref(up);

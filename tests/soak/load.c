@@ -73,6 +73,7 @@ static int reads(char **argv)
 	}
 	for (long i = 0; i < all.n; i++)
 		(void) pthread_join(t[i], NULL);
+	free(t);
 	printf("%ld failed, %ld differ\n", atomic_load(&all.failed),
 		atomic_load(&all.differ));
 	return atomic_load(&all.failed) || atomic_load(&all.differ);
@@ -106,6 +107,7 @@ static int opens(int argc, char **argv)
 	(void) fflush(stdout);
 	while (read(STDIN_FILENO, &byte, 1) > 0)
 		continue;
+	free(fd);
 	return 0;
 }
 
