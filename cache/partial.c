@@ -37,20 +37,18 @@ static size_t map_len(uint64_t n)
 	return PARTIAL_HEAD + (size_t)n * sizeof(uint64_t);
 }
 
-void cache_partial_close_fds(struct partial *p)
+void cache_partial_close_fd(struct partial *p)
 {
 	if (p->data >= 0)
 		(void) close(p->data);
-	if (p->map >= 0)
-		(void) close(p->map);
-	p->data = p->map = -1;
+	p->data = -1;
 }
 
 void cache_partial_close(struct partial *p)
 {
 	if (!p)
 		return;
-	cache_partial_close_fds(p);
+	cache_partial_close_fd(p);
 	if (p->mem)
 		(void) munmap((void *)(uintptr_t)p->mem, (size_t)p->size);
 	if (p->head)
@@ -67,21 +65,24 @@ void cache_partial_close(struct partial *p)
 /* The two files below dir (a descriptor) are what we think, and mapped. */
 static int attach(struct partial *p, int dir, uint64_t size)
 {
+	cleanup_fd int map = openat(dir, "map",
+		O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	struct partial_head head;
 	struct stat st;
 	void *m;
 	int r;
 
-	p->map = openat(dir, "map", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (p->map < 0)
+	if (map < 0)
 		return -errno;
 	p->data = openat(dir, "data", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (p->data < 0)
 		return -errno;
-	r = io_pread(p->map, &head, sizeof(head), 0);
+	r = io_pread(map, &head, sizeof(head), 0);
 	if (r)
 		return r == -ENODATA ? -EBADMSG : r;
-	if (!size)
+	if (size)	/* not only to verify it */
+		(void) futimens(map, NULL);
+	else
 		size = head.size;
 	if (head.magic != MAGIC || head.version != PARTIAL_VERSION ||
 	    !chunk_ok(head.chunk) || head.size != size || !size ||
@@ -92,11 +93,11 @@ static int attach(struct partial *p, int dir, uint64_t size)
 	p->chunk = head.chunk;
 	p->n = chunks_of(size, head.chunk);
 	if (fstat(p->data, &st) < 0 || (uint64_t)st.st_size != size ||
-	    fstat(p->map, &st) < 0 ||
+	    fstat(map, &st) < 0 ||
 	    (uint64_t)st.st_size != map_len(p->n))
 		return -EBADMSG;
 	m = mmap(NULL, map_len(p->n), PROT_READ | PROT_WRITE, MAP_SHARED,
-		p->map, 0);
+		map, 0);
 	if (m == MAP_FAILED)
 		return -errno;
 	p->head = m;
@@ -122,11 +123,9 @@ static int load(struct cache *c, const char *rel, uint64_t size,
 	if (!p)
 		return -ENOMEM;
 	p->c = c;
-	p->data = p->map = -1;
+	p->data = -1;
 	r = attach(p, dir, size);
 	if (!r) {
-		if (size)	/* not only to verify it */
-			(void) futimens(p->map, NULL);
 		p->busy = cache_bitmap_new(p->n);
 		p->checked = cache_bitmap_new(p->n);
 		p->handed = cache_bitmap_new(p->n);
@@ -297,7 +296,7 @@ uint64_t cache_partial_present(const struct partial *p, uint64_t off,
 int cache_partial_peek(struct cache *c, const char *key, uint64_t size,
 	uint64_t *ret_bytes)
 {
-	struct partial p = { .data = -1, .map = -1, .size = size };
+	struct partial p = { .data = -1, .size = size };
 	struct partial_head head;
 	char rel[CACHE_REL_MAX];
 	cleanup_fd int fd = -1;

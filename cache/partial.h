@@ -36,8 +36,9 @@ struct partial_head {		/* in the byte order of the machine */
 	char name[PARTIAL_NAME_MAX];	/* what it is, for people */
 };
 
-/* Which process fetches chunk i holds byte PARTIAL_LOCK_CHUNK + i of the map,
- * who compares the whole with its digest byte PARTIAL_LOCK_VERDICT. */
+/* Which process fetches chunk i holds byte PARTIAL_LOCK_CHUNK + i of data, who
+ * compares the whole with its digest byte PARTIAL_LOCK_VERDICT. All locks are
+ * on data, so that an open partial is one descriptor. */
 #define PARTIAL_LOCK_VERDICT 0
 #define PARTIAL_LOCK_CHUNK 1
 
@@ -46,7 +47,7 @@ struct digest;
 struct partial {	/* all fields: the blob's lock, if not constant */
 	struct cache *c;
 	struct partial *older;		/* discarded, its mapping still used */
-	int data, map;			/* descriptors, -1 once settled */
+	int data;			/* descriptor, -1 once settled */
 	const uint8_t *mem;		/* the data, `size` bytes */
 	struct partial_head *head;
 	_Atomic uint64_t *entry;	/* XXH3 a chunk, behind the head */
@@ -75,8 +76,8 @@ int cache_partial_open_locked(struct cache *c, const char *key,
 	const char *name, uint64_t size, uint32_t chunk, bool distrust,
 	bool make, struct partial **ret);
 void cache_partial_close(struct partial *p);
-/* Descriptors only: the mapping stays. */
-void cache_partial_close_fds(struct partial *p);
+/* The descriptor only: the mappings stay. */
+void cache_partial_close_fd(struct partial *p);
 
 static inline uint64_t cache_partial_len(const struct partial *p, uint64_t i)
 {

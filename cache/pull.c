@@ -28,8 +28,8 @@ static void unclaim(struct partial *p, uint64_t first, uint64_t n)
 	for (uint64_t i = first; i < first + n; i++)
 		cache_bitmap_clear(p->busy, i);
 	p->n_busy -= n;
-	if (p->map >= 0)
-		cache_lock_drop(p->map, PARTIAL_LOCK_CHUNK + first, n);
+	if (p->data >= 0)
+		cache_lock_drop(p->data, PARTIAL_LOCK_CHUNK + first, n);
 }
 
 /* How many chunks from `at` on we could claim: absent and not busy. */
@@ -50,9 +50,9 @@ static uint64_t claim(struct partial *p, uint64_t at, uint64_t n)
 {
 	uint64_t got = n;
 
-	if (cache_lock_try(p->map, PARTIAL_LOCK_CHUNK + at, n)) {
+	if (cache_lock_try(p->data, PARTIAL_LOCK_CHUNK + at, n)) {
 		for (got = 0; got < n; got++) {
-			if (cache_lock_try(p->map,
+			if (cache_lock_try(p->data,
 				    PARTIAL_LOCK_CHUNK + at + got, 1))
 				break;
 		}
@@ -60,7 +60,7 @@ static uint64_t claim(struct partial *p, uint64_t at, uint64_t n)
 	/* Another process may have published some before we had the lock. */
 	for (uint64_t i = 0; i < got; i++) {
 		if (atomic_load(&p->entry[at + i])) {
-			cache_lock_drop(p->map, PARTIAL_LOCK_CHUNK + at + i,
+			cache_lock_drop(p->data, PARTIAL_LOCK_CHUNK + at + i,
 				got - i);
 			got = i;
 		}

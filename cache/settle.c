@@ -96,7 +96,7 @@ static void next_attempt(struct blob *b, struct partial *fresh, int err)
 		fail(b, err);
 		return;
 	}
-	cache_partial_close_fds(p);
+	cache_partial_close_fd(p);
 	fresh->older = p;
 	b->part = fresh;
 }
@@ -114,7 +114,7 @@ void cache_settle_look(struct blob *b)
 		settle_doubt(b, p);
 		b->last.code = 0;
 		cache_blob_set_whole(b, fd, b->id.alg != OBJID_NONE);
-		cache_partial_close_fds(p);
+		cache_partial_close_fd(p);
 		break;
 	case PARTIAL_DISCARDED:
 		if (p->head->distrust) {
@@ -185,7 +185,7 @@ static int move_in(struct blob *b, struct partial *p,
 }
 
 /* Once b is WHOLE, on a pool of its own: fsync() may take long, and others
- * wait for their verdicts. The descriptors of p are this job's alone now. */
+ * wait for their verdicts. The descriptor of p is this job's alone now. */
 static void run_keep(struct pool_job *job)
 {
 	struct objid id = { .alg = OBJID_SHA256, .digits = 64 };
@@ -213,7 +213,7 @@ static void run_keep(struct pool_job *job)
 	pthread_mutex_lock(&b->lock);
 	if (fd >= 0)
 		b->fd = fd;
-	cache_partial_close_fds(p);
+	cache_partial_close_fd(p);
 	pthread_mutex_unlock(&b->lock);
 	cache_blob_unref(b);
 }
@@ -249,7 +249,7 @@ static void throw_away(struct blob *b, const struct objid *got)
 		b->want_all = b->srcs && b->up;
 	} else {
 		(void) remember(b, p);
-		cache_partial_close_fds(p);
+		cache_partial_close_fd(p);
 		fail(b, -EIO);
 	}
 }
@@ -332,7 +332,7 @@ static enum turn take_turn(struct blob *b, struct partial *p,
 {
 	if (atomic_load(&b->state) != BLOB_FILLING)
 		return TURN_IDLE;
-	if (cache_lock_try(p->map, PARTIAL_LOCK_VERDICT, 1)) {
+	if (cache_lock_try(p->data, PARTIAL_LOCK_VERDICT, 1)) {
 		cache_watch(b);
 		return TURN_IDLE;
 	}
@@ -348,7 +348,7 @@ static enum turn take_turn(struct blob *b, struct partial *p,
 		return decide(b, p, sha256) ? TURN_KEEP : TURN_DECIDED;
 	if (cache_partial_has(p, p->hashed))
 		return TURN_AGAIN;
-	cache_lock_drop(p->map, PARTIAL_LOCK_VERDICT, 1);
+	cache_lock_drop(p->data, PARTIAL_LOCK_VERDICT, 1);
 	return TURN_IDLE;
 }
 

@@ -69,24 +69,31 @@ static void test_readers(void)
 	free(dir);
 }
 
-/* Hints alone bring the whole file, several pulls at once, each byte once. */
+/* Hints alone bring the whole file, each byte once. What is wanted is shared by
+ * the connections: 20 MiB by four are pulls of 5 MiB (FILL_PULL_MIN is less,
+ * FILL_PULL_MAX more), all under way at once, and no other follows. */
 static void test_hint(void)
 {
 	char *dir = upstream_dir("hint");
 	uint64_t size = 20 * MIB;
 	uint8_t *bytes = upstream_bytes(size, 11);
 	struct cache *c = t_open_cache(dir, 0);
-	struct upstream *u = upstream_new(bytes, size, 4);
+	struct upstream *u = upstream_new(bytes, size, 5);
 	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
 	struct src *s = t_open_src(c, &n, u);
 
+	atomic_store(&u->stalled, true);
 	src_hint(s, 0, size);
 	src_hint(s, 0, size);
+	for (int i = 0; i < 5000 && atomic_load(&u->pulls) < 4; i++)
+		usleep(1000);
+	t_int(atomic_load(&u->pulls), 4);
+	t_int(atomic_load(&u->sent), 0);
+	atomic_store(&u->stalled, false);
 	t_expect(s, bytes, 17 * MIB, 1000);
 	t_wait_state(s, SRC_VERIFIED);
 	t_int(atomic_load(&u->sent), size);
-	/* each of the four connections has its share */
-	t_check(atomic_load(&u->pulls) >= 4);
+	t_int(atomic_load(&u->pulls), 4);
 	src_unref(s);
 	cache_close(c);
 	upstream_free(u);
@@ -208,75 +215,77 @@ static int open_partial(const char *dir, const char *name)
 	return fd;
 }
 
+/* In a child: fetch the first 2 MiB of 6, claim the others and stall. */
+static void child_stalls(const char *dir, const uint8_t *bytes, uint64_t size,
+	const struct cache_name *n)
+{
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct src *s = t_open_src(c, n, u);
+
+	t_expect(s, bytes, 0, 2 * MIB);
+	atomic_store(&u->stalled, true);
+	src_hint(s, 2 * MIB, 4 * MIB);
+	for (;;)
+		pause();
+}
+
+/* Until the child has fetched all that it will. */
+static void wait_bytes(struct cache *c, const struct cache_name *n,
+	uint64_t want)
+{
+	struct src_stat st = { 0 };
+
+	for (int i = 0; i < 5000 && st.cached_bytes < want; i++) {
+		t_int(cache_name_stat(c, n, &st), 0);
+		usleep(2000);
+	}
+	t_int(st.cached_bytes, want);
+	usleep(50000);
+}
+
 /* A process is killed while it fills: what it finished is kept, what it had
  * claimed can be fetched by others at once. */
 static void test_kill(bool other_waits)
 {
 	char *dir = upstream_dir("kill");
-	uint64_t size = 6 * MIB, bytes_there;
+	uint64_t size = 6 * MIB;
 	uint8_t *bytes = upstream_bytes(size, 14);
 	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
-	struct cache *c = NULL;
 	struct upstream *u;
-	struct src_stat st;
-	struct src *s;
+	struct reader r = { NULL, bytes, 0 };
+	struct cache *c;
+	pthread_t t;
 	int status;
 	pid_t pid;
 
 	pid = fork();
 	t_check(pid >= 0);
-	if (!pid) {
-		c = t_open_cache(dir, 0);
-		u = upstream_new(bytes, size, 1);
-		u->fail_at = 2 * MIB;	/* only a mark: it stalls there */
-		s = t_open_src(c, &n, u);
-		t_expect(s, bytes, 0, 2 * MIB);
-		atomic_store(&u->stalled, true);
-		src_hint(s, 2 * MIB, 4 * MIB);
-		for (;;)
-			pause();
-	}
-	for (int i = 0; i < 5000; i++) {
-		if (other_waits && !c && !access(dir, F_OK) && i > 100)
-			c = t_open_cache(dir, 0);
-		if (c || !other_waits) {
-			struct cache *x = c ? c : t_open_cache(dir, 0);
-
-			t_int(cache_name_stat(x, &n, &st), 0);
-			if (!c)
-				cache_close(x);
-			if (st.cached_bytes >= 2 * MIB)
-				break;
-		}
-		usleep(2000);
-	}
-	bytes_there = st.cached_bytes;
-	t_int(bytes_there, 2 * MIB);
-	usleep(50000);
+	if (!pid)
+		child_stalls(dir, bytes, size, &n);
+	c = t_open_cache(dir, 0);
+	wait_bytes(c, &n, 2 * MIB);
 	u = upstream_new(bytes, size, 1);
 	if (other_waits) {
-		struct reader r = { t_open_src(c, &n, u), bytes, 0 };
-		pthread_t t;
-
+		r.s = t_open_src(c, &n, u);
 		t_check(!pthread_create(&t, NULL, read_everything, &r));
 		usleep(50000);
 		t_int(atomic_load(&u->sent), 0);
 		t_int(kill(pid, SIGKILL), 0);
 		pthread_join(t, NULL);
-		s = r.s;
+		t_int(waitpid(pid, &status, 0), pid);
 	} else {
+		cache_close(c);
 		t_int(kill(pid, SIGKILL), 0);
 		t_int(waitpid(pid, &status, 0), pid);
 		c = t_open_cache(dir, 0);
-		s = t_open_src(c, &n, u);
-		t_expect(s, bytes, 0, size);
+		r.s = t_open_src(c, &n, u);
+		t_expect(r.s, bytes, 0, size);
 	}
-	t_int(atomic_load(&u->sent), size - bytes_there);
-	t_wait_state(s, SRC_VERIFIED);
-	src_unref(s);
+	t_int(atomic_load(&u->sent), size - 2 * MIB);
+	t_wait_state(r.s, SRC_VERIFIED);
+	src_unref(r.s);
 	cache_close(c);
-	if (other_waits)
-		t_int(waitpid(pid, &status, 0), pid);
 	upstream_free(u);
 	free(bytes);
 	free(dir);
