@@ -28,6 +28,9 @@
 #define PX_PASSTHROUGH (1ULL << 37)
 #define PX_DIRECT_IO_ALLOW_MMAP (1ULL << 36)
 
+#define PAGE 4096		/* or larger */
+#define REQUEST_MAX (3 * PAGE)	/* bytes, wherever in a page they begin */
+
 /* Minor versions of the protocol from which a kernel knows them. */
 #define MINOR_CACHE_DIR 28
 #define MINOR_NOFLUSH 35
@@ -79,15 +82,27 @@ static void see_init(struct ll *ll, const char *buf, size_t len)
 	atomic_store(&ll->init_unique, h.unique);
 }
 
+/* A thread that is being killed still takes a request, but faults no page in
+ * any more, and then the kernel ends the request with EIO: what it copies to
+ * must be there before. A header and two names are less than this. */
+static void be_there(void *buf, size_t len)
+{
+	volatile char *p = buf;
+
+	for (size_t at = 0; at < len && at < REQUEST_MAX; at += PAGE)
+		p[at] = 0;
+}
+
 static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 {
 	struct ll *ll = userdata;
 	ssize_t n;
 
 	(void) fd;
-	do
+	do {
+		be_there(buf, len);
 		n = read(ll->device, buf, len);
-	while (n > 0 && ll->resume && ll_resume_take(ll, buf, (size_t)n));
+	} while (n > 0 && ll->resume && ll_resume_take(ll, buf, (size_t)n));
 	if (n > 0 && !atomic_load(&ll->init_unique))
 		see_init(ll, buf, (size_t)n);
 	return n;
