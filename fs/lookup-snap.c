@@ -89,7 +89,8 @@ void fs_ask_names(struct fs_looking *k, struct fs_snap *snap,
 
 	k->inner = strdup(inner);
 	if (path && k->inner)
-		fs_names_want(&k->fs->plans, snap, inner, path, names_told, k);
+		fs_names_want_one(&k->fs->plans, snap, inner, k->name, path,
+			names_told, k);
 	else
 		fs_looking_done(k, -ENOMEM, NULL);
 	free(path);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/path.h"
 
 #define NAMES_JSON_MAX (16 << 20)	/* bytes of an index entry */
 
@@ -99,6 +100,7 @@ int fs_names_find(struct fs_plans *p, struct fs_snap *s, const char *dir,
 	const struct stage_repo repo = fs_snap_repo(s);
 	const struct listing *l = NULL;
 	const struct listing_entry *e = listing_find(&s->layout, path);
+	const char *holder = stage_holder(p->stage, &repo, path);
 	int r;
 
 	if (listing_is_dir(&s->layout, path) ||
@@ -106,7 +108,7 @@ int fs_names_find(struct fs_plans *p, struct fs_snap *s, const char *dir,
 		*ret = e;
 		return 0;
 	}
-	r = fs_names_known(p, s, dir, &l);
+	r = fs_names_known(p, s, holder ? holder : dir, &l);
 	if (!l)
 		return r;
 	e = listing_find(l, path);
@@ -271,6 +273,22 @@ static int join(struct names_job *j, const char *dir, uint64_t epochs,
 	j->plans->busy++;
 	j->names = n;
 	return 0;
+}
+
+void fs_names_want_one(struct fs_plans *p, struct fs_snap *s, const char *dir,
+	const char *name, const char *path, fs_names_cb *cb, void *arg)
+{
+	const struct stage_repo repo = fs_snap_repo(s);
+	char *inner = path_join(dir, name);
+	const char *holder;
+
+	if (!inner) {
+		cb(arg, -ENOMEM, fs_snap_ref(s));
+		return;
+	}
+	holder = stage_holder(p->stage, &repo, inner);
+	free(inner);
+	fs_names_want(p, s, holder ? holder : dir, path, cb, arg);
 }
 
 void fs_names_want(struct fs_plans *p, struct fs_snap *s, const char *dir,

@@ -30,6 +30,10 @@ typedef void fs_names_cb(void *arg, int err, struct fs_snap *snap);
 /* `path`: of the directory in the mount, for the list of errors. */
 void fs_names_want(struct fs_plans *p, struct fs_snap *s, const char *dir,
 	const char *path, fs_names_cb *cb, void *arg);
+/* Then fs_names_find() has one for `name` in `dir`: of a file whose size no
+ * listing tells only who wants that name asks. */
+void fs_names_want_one(struct fs_plans *p, struct fs_snap *s, const char *dir,
+	const char *name, const char *path, fs_names_cb *cb, void *arg);
 
 /* Of a snapshot that nobody has any more. */
 void fs_names_free(struct fs_names *list);

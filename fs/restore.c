@@ -104,8 +104,9 @@ static void in_snap(struct restoring *k, struct fs_snap *snap)
 		k->asked = true;
 		path = fs_node_path(k->dir);
 		if (path) {
-			fs_names_want(&k->fs->plans, snap, k->word[W_ABOVE],
-				path, names_told, k);
+			fs_names_want_one(&k->fs->plans, snap,
+				k->word[W_ABOVE], k->word[W_NAME], path,
+				names_told, k);
 			fs_snap_unref(snap);
 			free(path);
 			return;

@@ -209,9 +209,22 @@ static int add_laid_out(const struct stage_stager *stager,
 	return r;
 }
 
+/* `dir`, or where it lies if it is a file that holds a name. */
+static int dir_of(const struct stage_repo *repo, const char *dir, char **ret)
+{
+	size_t above = (size_t)(path_base(dir) - dir);
+
+	if (listing_find(repo->listing, dir))
+		*ret = strndup(dir, above ? above - 1 : 0);
+	else
+		*ret = strdup(dir);
+	return *ret ? 0 : -ENOMEM;
+}
+
 int stage_names(struct stage *s, const struct stage_input *in,
 	const char *dir, struct listing *ret, struct error *why)
 {
+	cleanup_free char *above = NULL;
 	struct listing all = { 0 };
 	int r = 0;
 
@@ -224,7 +237,9 @@ int stage_names(struct stage *s, const struct stage_input *in,
 			r = add_laid_out(stagers[i], &in->repo, dir, &all);
 	}
 	if (!r)
-		r = stage_variant_layout(&in->repo, dir, &all);
+		r = dir_of(&in->repo, dir, &above);
+	if (!r)
+		r = stage_variant_layout(&in->repo, above, &all);
 	if (!r)
 		r = add_missing(&in->repo, &all, ret);
 	if (!r)
@@ -301,6 +316,17 @@ bool stage_layout_quiet(struct stage *s, const struct stage_repo *repo,
 
 	(void) s;
 	return !maker_of(repo, path, &m) && !m.stager;
+}
+
+const char *stage_holder(struct stage *s, const struct stage_repo *repo,
+	const char *path)
+{
+	cleanup_maker struct maker m = { 0 };
+
+	(void) s;
+	if (maker_of(repo, path, &m) || !m.stager || !m.stager->holder)
+		return NULL;
+	return m.stager->holder(repo, m.form == STAGE_FORMS ? path : m.base);
 }
 
 /* Does what is at path depend on this file? m NULL: path is a directory. */

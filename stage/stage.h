@@ -153,6 +153,13 @@ bool stage_layout_quiet(struct stage *s, const struct stage_repo *repo,
 bool stage_asks(struct stage *s, const struct stage_repo *repo,
 	const char *dir);
 
+/* The file that is `dir` to stage_asks(), stage_names() and stage_key() where a
+ * name is wanted that only that file tells of, and its directory does not ask
+ * it: to learn its size would take a question, which is not for readdir. NULL:
+ * the directory says what there is at `path`. Lives as long as the listing. */
+const char *stage_holder(struct stage *s, const struct stage_repo *repo,
+	const char *path);
+
 /* How a planner gets at the repository. open returns a new reference. */
 struct stage_input {
 	struct stage_repo repo;

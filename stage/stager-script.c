@@ -1,7 +1,8 @@
 /*
  * TorchScript and torch.export archives, wherever they are: FILE.pt gives
  * FILE.onnx beside it. Whether a .pt or .pth is one (or a checkpoint) stands in
- * it, so that directories with some ask; the other endings say it.
+ * it, so that directories with some ask; the other endings say it. One whose
+ * size is not known is asked when somebody wants FILE.onnx, not by readdir.
  *
  *	DIR/FILE.onnx		of DIR/FILE.pt, .pth, .ptl, .pt2, .jit or
  *				.torchscript
@@ -144,6 +145,23 @@ static bool in_dir(const char *path, const char *dir)
 	return len ? at == len + 1 && !strncmp(path, dir, len) : !at;
 }
 
+/* Does `dir` ask this file, whose name leaves it open? */
+static bool is_asked(const struct listing_entry *e, const char *dir)
+{
+	return e->size == LISTING_SIZE_UNKNOWN ? !strcmp(e->path, dir) :
+		in_dir(e->path, dir);
+}
+
+static const char *script_holder(const struct stage_repo *repo,
+	const char *path)
+{
+	const struct listing_entry *e = archive_of(repo, path);
+	bool sure = true;
+
+	return e && e->size == LISTING_SIZE_UNKNOWN && stem(e->path, &sure) &&
+		!sure ? e->path : NULL;
+}
+
 static bool script_asks(const struct stage_repo *repo, const char *dir)
 {
 	bool sure;
@@ -153,8 +171,8 @@ static bool script_asks(const struct stage_repo *repo, const char *dir)
 	for (size_t i = 0; i < repo->listing->n; i++) {
 		const struct listing_entry *e = &repo->listing->v[i];
 
-		if (e->kind == LISTING_FILE && in_dir(e->path, dir) &&
-		    stem(e->path, &sure) && !sure)
+		if (e->kind == LISTING_FILE && stem(e->path, &sure) && !sure &&
+		    is_asked(e, dir))
 			return true;
 	}
 	return false;
@@ -218,7 +236,8 @@ static int script_names(const struct stage *s, const struct stage_input *in,
 		bool sure = false;
 		size_t len = stem(e->path, &sure);
 
-		if (e->kind != LISTING_FILE || !len || !in_dir(e->path, dir))
+		if (e->kind != LISTING_FILE || !len ||
+		    !(sure ? in_dir(e->path, dir) : is_asked(e, dir)))
 			continue;
 		if (!sure && probes++ < PROBES_MAX)
 			r = probe(in, e, &kind, why);
@@ -301,5 +320,6 @@ const struct stage_stager stage_stager_script = {
 	.reads = script_reads,
 	.asks = script_asks,
 	.names = script_names,
+	.holder = script_holder,
 	.plan = script_plan,
 };

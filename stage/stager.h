@@ -48,6 +48,9 @@ struct stage_stager {
 	bool (*asks)(const struct stage_repo *repo, const char *dir);
 	int (*names)(const struct stage *s, const struct stage_input *in,
 		const char *dir, struct listing *ret, struct error *why);
+	/* stage_holder(), or NULL. NULL: its directories tell everything. */
+	const char *(*holder)(const struct stage_repo *repo,
+		const char *path);
 	int (*plan)(const struct stage *s, const struct stage_input *in,
 		const char *path, struct stage_recipe **ret,
 		struct error *why);

@@ -200,12 +200,15 @@ int stage_work_plan(const struct stage *s, const struct stage_input *in,
 	return 0;
 }
 
-/* Files of `dir` itself that the repository has not. */
+/* Files of `dir` itself, or of where it lies if it is a file that holds a name,
+ * and that the repository has not. */
 static bool names_ok(const struct listing *got, const struct listing *own,
 	const char *dir)
 {
-	size_t n = strlen(dir);
+	size_t n = strlen(dir), above = (size_t)(path_base(dir) - dir);
 
+	if (listing_find(own, dir))
+		n = above ? above - 1 : 0;
 	for (size_t i = 0; i < got->n; i++) {
 		const char *path = got->v[i].path;
 

@@ -6,6 +6,7 @@ torch.hub comes with this interpreter (make check-oracle). The others live in
 that of ORACLE_CLIENTS, with what requirements-clients.txt names; without it
 their parts are left out.
 """
+import errno
 import hashlib
 import io
 import json
@@ -148,12 +149,17 @@ def torch_repository(rig):
     import torch
     import torch.hub as th
     weights = lib.noise("lfs", 90000)
+    out = io.BytesIO()
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(4, 3), torch.rand(2, 4)),
+                   out)
+    program = out.getvalue()
+    large = {"w.pt": weights, "program.pt": program}
     about = {"branches": {"main": "main", "v1": "branch"},
-             "tags": {"v1": "main"}, "lfs": ["w.pt"],
+             "tags": {"v1": "main"}, "lfs": list(large),
              "links": {"link.py": "hubconf.py"}, "renamed": ["old/tiny"]}
-    trees = {"main": dict(REPO, **{"w.pt": weights}),
+    trees = {"main": dict(REPO, **large),
              "branch": dict(REPO, **{"hubconf.py": REPO["hubconf.py"].replace(
-                 b"1", b"2"), "w.pt": weights})}
+                 b"1", b"2"), **large})}
     files = {"github/org/tiny/repo.json": json.dumps(about).encode()}
     for tree, d in trees.items():
         files.update({f"github/org/tiny/{tree}/{p}": b for p, b in d.items()})
@@ -195,20 +201,28 @@ def torch_repository(rig):
         equal(sorted(os.listdir(at)), sorted(
             {p.split("/")[0] for p in trees[tree]}), ref)
         for p, want in trees[tree].items():
-            if p == "w.pt":
+            if p in large:
                 continue
             equal(read(os.path.join(at, p)) == want, True, ref + p)
             equal(lib.xattr(os.path.join(at, p), "state"), "verified", p)
-    # .gitattributes is asked for before it is known that it is here, and whether
-    # w.pt, which the client has as a pointer only, is a program of torch.
-    figure("content requests but .gitattributes and w.pt", len(
+    # .gitattributes is asked for before it is known that it is here. Of LFS files
+    # the client has pointers only: ls asks neither for their size nor for what
+    # they are.
+    figure("content requests but .gitattributes", len(
         [r for r in hub.log() if r["content"] and
-         not r["path"].endswith((".gitattributes", "w.pt"))]), "", 0)
+         not r["path"].endswith(".gitattributes")]), "", 0)
+    check(not any("/git/blobs/" in r["path"] for r in hub.log()), hub.log())
     # The zip has the pointer of an LFS file; the mount has the file.
     want = os.path.join(m.path("pytorch/hub/org/tiny"), "w.pt")
     equal(os.stat(want).st_size, len(weights))
     equal(read(want) == weights, True, "LFS")
     equal(lib.xattr(want, "state"), "verified")
+    # Who wants the name has the file asked whether it is a program.
+    with lib.raises(errno.ENOENT):
+        os.stat(want[:-3] + ".onnx")
+    staged = os.path.join(os.path.dirname(want), "program.onnx")
+    equal(len(read(staged)), os.stat(staged).st_size, "a program in LFS")
+    check(os.stat(staged[:-5] + "_fp16.onnx").st_size, "its variant")
     equal(read(m.path("pytorch/hub/old/tiny/hubconf.py")),
           REPO["hubconf.py"])
     m.stop()

@@ -479,6 +479,15 @@ bool stage_asks(struct stage *s, const struct stage_repo *repo,
 	return !strcmp(dir, "pytorch") && !strcmp(repo->repo, "org/asks");
 }
 
+const char *stage_holder(struct stage *s, const struct stage_repo *repo,
+	const char *path)
+{
+	(void) s;
+	(void) repo;
+	(void) path;
+	return NULL;
+}
+
 int stage_names(struct stage *s, const struct stage_input *in,
 	const char *dir, struct listing *ret, struct error *why)
 {

@@ -402,6 +402,36 @@ static void test_names(void)
 		" weights.safetensors");
 }
 
+/* What a .pt is stands in it. A directory asks those whose size is known; of the
+ * others only who wants what they may hold. */
+static void test_holder(void)
+{
+	struct stage *s = stage_of(13, "installed", NULL);
+	struct stage_repo repo;
+	struct listing in;
+	char key[65];
+
+	listing_of("d/far.pt:-1 d/own.onnx d/own.pt:-1 e/near.pt:7 "
+		"e/sure.pt2:-1 far.pt:-1", &in);
+	repo = REPO(&in);
+	t_check(!stage_asks(s, &repo, ""));
+	t_check(!stage_asks(s, &repo, "d"));
+	t_check(stage_asks(s, &repo, "e"));
+	t_str(stage_holder(s, &repo, "d/far.onnx"), "d/far.pt");
+	t_str(stage_holder(s, &repo, "d/far_fp16.onnx"), "d/far.pt");
+	t_str(stage_holder(s, &repo, "far.onnx"), "far.pt");
+	t_check(!stage_holder(s, &repo, "d/own.onnx"));
+	t_check(!stage_holder(s, &repo, "e/near.onnx"));
+	t_check(!stage_holder(s, &repo, "e/sure.onnx"));
+	t_check(!stage_holder(s, &repo, "d/none.onnx"));
+	t_check(stage_asks(s, &repo, "d/far.pt"));
+	t_int(stage_key(s, &repo, "r", "d/far.pt", key), 0);
+	t_check(!stage_asks(s, &repo, "e/near.pt"));
+	t_int(stage_key(s, &repo, "r", "e/near.pt", key), -ENOENT);
+	listing_done(&in);
+	stage_free(s);
+}
+
 /* Each part takes its own weights; together they must take all. */
 static void test_parts(void)
 {
@@ -567,6 +597,7 @@ int main(void)
 	test_key_digests();
 	test_plan();
 	test_names();
+	test_holder();
 	test_parts();
 	test_big();
 	test_dirs();
