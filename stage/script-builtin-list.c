@@ -4,12 +4,7 @@
 
 #include <string.h>
 
-#include "stage/script-op.h"
-
-#define NOT_MINE 1
-
-int stage_ts_builtin_list(struct ts *c, const char *name,
-	const struct ts_value *args, size_t n, struct ts_value *ret);
+#include "stage/script-builtin.h"
 
 /* An index that may count from the end; false: outside, with an error. */
 static bool wrap(struct ts *c, const struct ts_value *v, size_t n,
@@ -75,7 +70,7 @@ static int get_item(struct ts *c, const struct ts_value *args,
 		return 0;
 	}
 	if (args[0].kind != TS_LIST && args[0].kind != TS_TUPLE)
-		return NOT_MINE;
+		return TS_NOT_MINE;
 	if (!wrap(c, &args[1], args[0].u.list->n, &i))
 		return c->err;
 	*ret = args[0].u.list->v[i];
@@ -96,7 +91,7 @@ static int set_item(struct ts *c, const struct ts_value *args)
 		return c->err;
 	}
 	if (args[0].kind != TS_LIST)
-		return NOT_MINE;
+		return TS_NOT_MINE;
 	if (!wrap(c, &args[1], args[0].u.list->n, &i))
 		return c->err;
 	args[0].u.list->v[i] = args[2];
@@ -241,7 +236,7 @@ static int of_dict(struct ts *c, const char *name,
 	if (!strcmp(name, "items"))
 		return items(c, args[0].u.list, ret);
 	if (strcmp(name, "get") != 0 || n < 2)
-		return NOT_MINE;
+		return TS_NOT_MINE;
 	v = dict_find(args[0].u.list, &args[1]);
 	*ret = v ? *v : n > 2 ? args[2] : (struct ts_value){
 		.kind = TS_NONE };
@@ -288,21 +283,21 @@ static int of_list(struct ts *c, const char *name,
 		args[0].u.list->n = 0;
 		return 0;
 	}
-	return NOT_MINE;
+	return TS_NOT_MINE;
 }
 
 int stage_ts_builtin_list(struct ts *c, const char *name,
 	const struct ts_value *args, size_t n, struct ts_value *ret)
 {
 	if (!n)
-		return NOT_MINE;
+		return TS_NOT_MINE;
 	if (n == 2 && !strcmp(name, "__getitem__"))
 		return get_item(c, args, ret);
 	if (n == 3 && !strcmp(name, "_set_item"))
 		return set_item(c, args);
 	if (args[0].kind != TS_LIST && args[0].kind != TS_TUPLE &&
 	    args[0].kind != TS_DICT)
-		return NOT_MINE;
+		return TS_NOT_MINE;
 	if (n == 2 && !strcmp(name, "__contains__"))
 		return contains(c, args, ret);
 	return args[0].kind == TS_DICT ? of_dict(c, name, args, n, ret) :

@@ -1,389 +1,14 @@
 /*
- * A TorchScript file to a tree, by recursive descent; how deep is bounded. The
- * printer writes operators as calls (torch.add), so that there is no table of
- * precedences.
+ * A TorchScript file to a tree, by recursive descent: statements, functions and
+ * classes. How deep is bounded.
  */
 #include "config.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "stage/script-parse.h"
 
-#include "stage/script-ast.h"
+static int parse_block(struct ts_parser *p, struct ts_block *ret);
 
-struct parser {
-	struct ts_lexer lex;
-	struct ts_token t;	/* the one being looked at */
-	unsigned depth;
-	struct stage_arena *arena;
-	struct ts_file *file;
-	struct error *why;
-};
-
-/* A list being made. */
-struct items {
-	void **v;
-	size_t n, room;
-};
-
-static int parse_expr(struct parser *p, struct ts_expr **ret);
-
-static int bad(struct parser *p, const char *what)
-{
-	return error_set(p->why, -EBADMSG, "%s:%u: %s", p->file->name,
-		p->t.line, what);
-}
-
-static int next(struct parser *p)
-{
-	return stage_ts_lex(&p->lex, &p->t);
-}
-
-static bool at(const struct parser *p, char punct)
-{
-	return p->t.kind == TS_T_PUNCT && p->t.punct == punct;
-}
-
-static bool at_name(const struct parser *p, const char *name)
-{
-	return p->t.kind == TS_T_NAME && !strcmp(p->t.text, name);
-}
-
-static int expect(struct parser *p, char punct)
-{
-	char text[] = "' ' is missing";
-
-	if (at(p, punct))
-		return next(p);
-	text[1] = punct == '>' ? '-' : punct;
-	return bad(p, text);
-}
-
-static int expect_kind(struct parser *p, enum ts_token_kind kind,
-	const char *what)
-{
-	return p->t.kind == kind ? next(p) : bad(p, what);
-}
-
-static int push(struct parser *p, struct items *l, void *item)
-{
-	if (l->n == l->room) {
-		size_t room = l->room ? 2 * l->room : 4;
-		void **v = stage_arena_array(p->arena, room, sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		if (l->n)
-			memcpy(v, l->v, l->n * sizeof(*v));
-		l->v = v;
-		l->room = room;
-	}
-	l->v[l->n++] = item;
-	return 0;
-}
-
-static struct ts_expr *expr_new(struct parser *p, enum ts_expr_kind kind)
-{
-	struct ts_expr *e = stage_arena_alloc(p->arena, sizeof(*e));
-
-	if (e) {
-		e->kind = kind;
-		e->line = p->t.line;
-	}
-	return e;
-}
-
-/* Expressions up to `close`; commas between and at the end. */
-static int parse_items(struct parser *p, char close, bool pairs,
-	struct items *l, bool *ret_comma)
-{
-	int r = 0;
-
-	*ret_comma = false;
-	while (!r && !at(p, close)) {
-		struct ts_expr *e = NULL;
-
-		r = parse_expr(p, &e);
-		if (!r)
-			r = push(p, l, e);
-		if (!r && pairs && l->n % 2) {
-			r = expect(p, ':');
-			continue;
-		}
-		*ret_comma = !r && at(p, ',');
-		if (!r && !at(p, close))
-			r = expect(p, ',');
-	}
-	return r ? r : next(p);
-}
-
-static int parse_group(struct parser *p, char close, enum ts_expr_kind kind,
-	struct ts_expr **ret)
-{
-	struct ts_expr *e = expr_new(p, kind);
-	struct items l = { NULL, 0, 0 };
-	bool comma;
-	int r = e ? next(p) : -ENOMEM;
-
-	if (!r)
-		r = parse_items(p, close, kind == TS_E_DICT, &l, &comma);
-	if (r)
-		return r;
-	e->v = (struct ts_expr **)l.v;
-	e->n = l.n;
-	/* (a) is a itself. */
-	*ret = kind == TS_E_TUPLE && l.n == 1 && !comma ? e->v[0] : e;
-	return 0;
-}
-
-static int parse_name(struct parser *p, struct ts_expr **ret)
-{
-	static const struct {
-		const char *name;
-		enum ts_expr_kind kind;
-	} words[] = { { "None", TS_E_NONE }, { "True", TS_E_TRUE },
-		{ "False", TS_E_FALSE } };
-	struct ts_expr *e = expr_new(p, TS_E_NAME);
-
-	if (!e)
-		return -ENOMEM;
-	e->text = p->t.text;
-	e->len = p->t.len;
-	for (size_t i = 0; i < 3; i++)
-		if (!strcmp(e->text, words[i].name))
-			e->kind = words[i].kind;
-	*ret = e;
-	return next(p);
-}
-
-static int parse_literal(struct parser *p, enum ts_expr_kind kind,
-	struct ts_expr **ret)
-{
-	struct ts_expr *e = expr_new(p, kind);
-
-	if (!e)
-		return -ENOMEM;
-	e->text = p->t.text;
-	e->len = p->t.len;
-	e->i = p->t.i;
-	e->f = p->t.f;
-	*ret = e;
-	return next(p);
-}
-
-static int parse_prefix(struct parser *p, enum ts_expr_kind kind,
-	struct ts_expr **ret);
-
-static int parse_atom(struct parser *p, struct ts_expr **ret)
-{
-	switch (p->t.kind) {
-	case TS_T_NAME:
-		return at_name(p, "not") ? parse_prefix(p, TS_E_NOT, ret) :
-			parse_name(p, ret);
-	case TS_T_INT:
-		return parse_literal(p, TS_E_INT, ret);
-	case TS_T_FLOAT:
-		return parse_literal(p, TS_E_FLOAT, ret);
-	case TS_T_STR:
-		return parse_literal(p, TS_E_STR, ret);
-	default:
-		break;
-	}
-	if (at(p, '('))
-		return parse_group(p, ')', TS_E_TUPLE, ret);
-	if (at(p, '['))
-		return parse_group(p, ']', TS_E_LIST, ret);
-	if (at(p, '{'))
-		return parse_group(p, '}', TS_E_DICT, ret);
-	if (at(p, '-'))
-		return parse_prefix(p, TS_E_NEG, ret);
-	return bad(p, "an expression is missing");
-}
-
-/* One argument: NAME = value, or value. A name alone cannot be told from a
- * keyword before the next token. */
-static int parse_arg(struct parser *p, struct ts_expr **ret,
-	const char **ret_key)
-{
-	int r = parse_expr(p, ret);
-
-	*ret_key = NULL;
-	if (r || !at(p, '='))
-		return r;
-	if ((*ret)->kind != TS_E_NAME)
-		return bad(p, "a keyword that is no name");
-	*ret_key = (*ret)->text;
-	r = next(p);
-	return r ? r : parse_expr(p, ret);
-}
-
-static int parse_call(struct parser *p, struct ts_expr *fn,
-	struct ts_expr **ret)
-{
-	struct ts_expr *e = expr_new(p, TS_E_CALL);
-	struct items l = { NULL, 0, 0 }, keys = { NULL, 0, 0 };
-	int r = e ? push(p, &l, fn) : -ENOMEM;
-
-	if (!r)
-		r = next(p);
-	while (!r && !at(p, ')')) {
-		struct ts_expr *arg = NULL;
-		const char *key = NULL;
-
-		r = parse_arg(p, &arg, &key);
-		if (!r)
-			r = push(p, &l, arg);
-		if (!r)
-			r = push(p, &keys, (void *)(uintptr_t)key);
-		if (!r && !at(p, ')'))
-			r = expect(p, ',');
-	}
-	if (r)
-		return r;
-	e->v = (struct ts_expr **)l.v;
-	e->n = l.n;
-	if (keys.n) {
-		e->keys = stage_arena_array(p->arena, keys.n,
-			sizeof(*e->keys));
-		if (!e->keys)
-			return -ENOMEM;
-	}
-	for (size_t i = 0; i < keys.n; i++)
-		e->keys[i] = keys.v[i];
-	*ret = e;
-	return next(p);
-}
-
-static int parse_attr(struct parser *p, struct ts_expr *of,
-	struct ts_expr **ret)
-{
-	struct ts_expr *e = expr_new(p, TS_E_ATTR);
-	struct items l = { NULL, 0, 0 };
-	int r = e ? push(p, &l, of) : -ENOMEM;
-
-	if (!r)
-		r = next(p);
-	if (r)
-		return r;
-	if (p->t.kind != TS_T_NAME)
-		return bad(p, "a name is missing behind the dot");
-	e->text = p->t.text;
-	e->len = p->t.len;
-	e->v = (struct ts_expr **)l.v;
-	e->n = 1;
-	*ret = e;
-	return next(p);
-}
-
-static int parse_index(struct parser *p, struct ts_expr *of,
-	struct ts_expr **ret)
-{
-	struct ts_expr *e = expr_new(p, TS_E_INDEX);
-	struct items l = { NULL, 0, 0 };
-	bool comma;
-	int r = e ? push(p, &l, of) : -ENOMEM;
-
-	if (!r)
-		r = next(p);
-	if (!r)
-		r = parse_items(p, ']', false, &l, &comma);
-	if (r)
-		return r;
-	e->v = (struct ts_expr **)l.v;
-	e->n = l.n;
-	*ret = e;
-	return 0;
-}
-
-static int parse_postfix(struct parser *p, struct ts_expr **ret)
-{
-	int r = parse_atom(p, ret);
-
-	/* Every suffix makes the tree one deeper. */
-	for (unsigned n = 0; !r; n++) {
-		if (n > TS_NEST_MAX)
-			return bad(p, "nested too deeply");
-		if (at(p, '.'))
-			r = parse_attr(p, *ret, ret);
-		else if (at(p, '('))
-			r = parse_call(p, *ret, ret);
-		else if (at(p, '['))
-			r = parse_index(p, *ret, ret);
-		else
-			break;
-	}
-	return r;
-}
-
-static int parse_prefix(struct parser *p, enum ts_expr_kind kind,
-	struct ts_expr **ret)
-{
-	struct ts_expr *e = expr_new(p, kind), *of = NULL;
-	struct items l = { NULL, 0, 0 };
-	int r = e ? next(p) : -ENOMEM;
-
-	if (++p->depth > TS_NEST_MAX)
-		return bad(p, "nested too deeply");
-	if (!r)
-		r = parse_postfix(p, &of);
-	if (!r)
-		r = push(p, &l, of);
-	p->depth--;
-	if (r)
-		return r;
-	e->v = (struct ts_expr **)l.v;
-	e->n = 1;
-	*ret = e;
-	return 0;
-}
-
-/* a if c else b */
-static int parse_cond(struct parser *p, struct ts_expr **ret)
-{
-	struct ts_expr *e = expr_new(p, TS_E_COND), *c = NULL, *other = NULL;
-	struct items l = { NULL, 0, 0 };
-	int r = e ? next(p) : -ENOMEM;
-
-	if (!r)
-		r = parse_postfix(p, &c);
-	if (!r && !at_name(p, "else"))
-		r = bad(p, "else is missing");
-	if (!r)
-		r = next(p);
-	if (!r)
-		r = parse_expr(p, &other);
-	if (!r)
-		r = push(p, &l, *ret);
-	if (!r)
-		r = push(p, &l, c);
-	if (!r)
-		r = push(p, &l, other);
-	if (r)
-		return r;
-	e->v = (struct ts_expr **)l.v;
-	e->n = 3;
-	*ret = e;
-	return 0;
-}
-
-static int parse_expr(struct parser *p, struct ts_expr **ret)
-{
-	int r;
-
-	if (++p->depth > TS_NEST_MAX)
-		return error_set(p->why, -EFBIG, "%s:%u: nested too deeply",
-			p->file->name, p->t.line);
-	r = parse_postfix(p, ret);
-	if (!r && at_name(p, "if"))
-		r = parse_cond(p, ret);
-	p->depth--;
-	return r;
-}
-
-/* ---- statements ------------------------------------------------------------ */
-
-static int parse_block(struct parser *p, struct ts_block *ret);
-
-static struct ts_stmt *stmt_new(struct parser *p, enum ts_stmt_kind kind)
+static struct ts_stmt *stmt_new(struct ts_parser *p, enum ts_stmt_kind kind)
 {
 	struct ts_stmt *s = stage_arena_alloc(p->arena, sizeof(*s));
 
@@ -392,34 +17,6 @@ static struct ts_stmt *stmt_new(struct parser *p, enum ts_stmt_kind kind)
 		s->line = p->t.line;
 	}
 	return s;
-}
-
-/* a, b, = … : one or more expressions with commas between, and one at the end
- * of targets. */
-static int parse_tuple(struct parser *p, struct ts_expr **ret)
-{
-	struct ts_expr *e = NULL;
-	struct items l = { NULL, 0, 0 };
-	int r = parse_expr(p, ret);
-
-	if (r || !at(p, ','))
-		return r;
-	e = expr_new(p, TS_E_TUPLE);
-	r = e ? push(p, &l, *ret) : -ENOMEM;
-	while (!r && at(p, ',')) {
-		r = next(p);
-		if (r || at(p, '=') || p->t.kind == TS_T_NEWLINE)
-			break;
-		r = parse_expr(p, ret);
-		if (!r)
-			r = push(p, &l, *ret);
-	}
-	if (r)
-		return r;
-	e->v = (struct ts_expr **)l.v;
-	e->n = l.n;
-	*ret = e;
-	return 0;
 }
 
 static bool can_assign(const struct ts_expr *e)
@@ -434,17 +31,17 @@ static bool can_assign(const struct ts_expr *e)
 		e->kind == TS_E_INDEX;
 }
 
-static int parse_simple(struct parser *p, struct ts_stmt *s)
+static int parse_simple(struct ts_parser *p, struct ts_stmt *s)
 {
 	struct ts_expr *e = NULL, *type = NULL;
-	int r = parse_tuple(p, &e);
+	int r = stage_ts_parse_tuple(p, &e);
 
 	s->kind = TS_S_EXPR;
 	s->value = e;
 	if (!r && at(p, ':')) {
 		r = next(p);
 		if (!r)
-			r = parse_expr(p, &type);
+			r = stage_ts_parse_expr(p, &type);
 		if (!r && !at(p, '='))
 			s->kind = TS_S_PASS;
 	}
@@ -455,28 +52,28 @@ static int parse_simple(struct parser *p, struct ts_stmt *s)
 		s->target = e;
 		r = next(p);
 		if (!r)
-			r = parse_tuple(p, &s->value);
+			r = stage_ts_parse_tuple(p, &s->value);
 	}
 	return r ? r : expect_kind(p, TS_T_NEWLINE, "the line does not end "
 		"where it should");
 }
 
 /* if, while, with, for: the word has been taken. */
-static int parse_compound(struct parser *p, struct ts_stmt *s)
+static int parse_compound(struct ts_parser *p, struct ts_stmt *s)
 {
 	int r = 0;
 
 	if (s->kind == TS_S_FOR) {
 		if (p->t.kind != TS_T_NAME)
 			return bad(p, "the name of a loop is missing");
-		r = parse_name(p, &s->target);
+		r = stage_ts_parse_name(p, &s->target);
 		if (!r && !at_name(p, "in"))
 			r = bad(p, "in is missing");
 		if (!r)
 			r = next(p);
 	}
 	if (!r)
-		r = parse_expr(p, &s->value);
+		r = stage_ts_parse_expr(p, &s->value);
 	if (!r)
 		r = parse_block(p, &s->body);
 	if (r || s->kind != TS_S_IF || !at_name(p, "else"))
@@ -485,7 +82,7 @@ static int parse_compound(struct parser *p, struct ts_stmt *s)
 	return r ? r : parse_block(p, &s->orelse);
 }
 
-static int parse_word(struct parser *p, struct ts_stmt *s)
+static int parse_word(struct ts_parser *p, struct ts_stmt *s)
 {
 	int r = next(p);
 
@@ -499,10 +96,10 @@ static int parse_word(struct parser *p, struct ts_stmt *s)
 		return parse_compound(p, s);
 	case TS_S_RETURN:
 		if (p->t.kind != TS_T_NEWLINE)
-			r = parse_tuple(p, &s->value);
+			r = stage_ts_parse_tuple(p, &s->value);
 		break;
 	case TS_S_ASSERT:
-		r = parse_tuple(p, &s->value);
+		r = stage_ts_parse_tuple(p, &s->value);
 		break;
 	default:
 		break;
@@ -511,7 +108,7 @@ static int parse_word(struct parser *p, struct ts_stmt *s)
 		"where it should");
 }
 
-static int parse_stmt(struct parser *p, struct ts_stmt **ret)
+static int parse_stmt(struct ts_parser *p, struct ts_stmt **ret)
 {
 	static const struct {
 		const char *word;
@@ -534,9 +131,9 @@ static int parse_stmt(struct parser *p, struct ts_stmt **ret)
 	return parse_simple(p, s);
 }
 
-static int parse_block(struct parser *p, struct ts_block *ret)
+static int parse_block(struct ts_parser *p, struct ts_block *ret)
 {
-	struct items l = { NULL, 0, 0 };
+	struct ts_items l = { NULL, 0, 0 };
 	int r = expect(p, ':');
 
 	if (++p->depth > TS_NEST_MAX)
@@ -562,9 +159,9 @@ static int parse_block(struct parser *p, struct ts_block *ret)
 
 /* ---- functions and classes ------------------------------------------------- */
 
-static int parse_params(struct parser *p, struct ts_def *d)
+static int parse_params(struct ts_parser *p, struct ts_def *d)
 {
-	struct items l = { NULL, 0, 0 };
+	struct ts_items l = { NULL, 0, 0 };
 	int r = expect(p, '(');
 
 	while (!r && !at(p, ')')) {
@@ -579,12 +176,12 @@ static int parse_params(struct parser *p, struct ts_def *d)
 		if (!r && at(p, ':')) {
 			r = next(p);
 			if (!r)
-				r = parse_expr(p, &a->type);
+				r = stage_ts_parse_expr(p, &a->type);
 		}
 		if (!r && at(p, '=')) {
 			r = next(p);
 			if (!r)
-				r = parse_expr(p, &a->dflt);
+				r = stage_ts_parse_expr(p, &a->dflt);
 		}
 		if (!r)
 			r = push(p, &l, a);
@@ -600,7 +197,7 @@ static int parse_params(struct parser *p, struct ts_def *d)
 	return d->params ? next(p) : -ENOMEM;
 }
 
-static int parse_def(struct parser *p, struct ts_def **list)
+static int parse_def(struct ts_parser *p, struct ts_def **list)
 {
 	struct ts_def *d = stage_arena_alloc(p->arena, sizeof(*d));
 	struct ts_expr *type;
@@ -619,7 +216,7 @@ static int parse_def(struct parser *p, struct ts_def **list)
 	if (!r && at(p, '>')) {
 		r = next(p);
 		if (!r)
-			r = parse_expr(p, &type);
+			r = stage_ts_parse_expr(p, &type);
 	}
 	if (!r)
 		r = parse_block(p, &d->body);
@@ -631,11 +228,11 @@ static int parse_def(struct parser *p, struct ts_def **list)
 }
 
 /* name : type [= value], __annotations__["name"] = type, or name = value */
-static int parse_field(struct parser *p, struct ts_class *c)
+static int parse_field(struct ts_parser *p, struct ts_class *c)
 {
 	struct ts_field *f = stage_arena_alloc(p->arena, sizeof(*f));
 	struct ts_expr *e = NULL;
-	int r = f ? parse_expr(p, &e) : -ENOMEM;
+	int r = f ? stage_ts_parse_expr(p, &e) : -ENOMEM;
 
 	if (!r && e->kind == TS_E_NAME)
 		f->name = e->text;
@@ -645,13 +242,13 @@ static int parse_field(struct parser *p, struct ts_class *c)
 	if (!r && at(p, ':')) {
 		r = next(p);
 		if (!r)
-			r = parse_expr(p, &f->type);
+			r = stage_ts_parse_expr(p, &f->type);
 	}
 	if (!r && at(p, '=')) {
 		r = next(p);
 		if (!r)
-			r = parse_tuple(p, e->kind == TS_E_INDEX ? &f->type :
-				&f->value);
+			r = stage_ts_parse_tuple(p, e->kind == TS_E_INDEX ?
+				&f->type : &f->value);
 	}
 	if (!r)
 		r = expect_kind(p, TS_T_NEWLINE, "this does not belong into "
@@ -666,7 +263,7 @@ static int parse_field(struct parser *p, struct ts_class *c)
 	return 0;
 }
 
-static int class_head(struct parser *p, struct ts_class *c)
+static int class_head(struct ts_parser *p, struct ts_class *c)
 {
 	struct ts_expr *base = NULL;
 	int r = next(p);
@@ -681,7 +278,7 @@ static int class_head(struct parser *p, struct ts_class *c)
 	if (!r && at(p, '(')) {
 		r = next(p);
 		if (!r && !at(p, ')'))
-			r = parse_expr(p, &base);
+			r = stage_ts_parse_expr(p, &base);
 		if (!r && base && base->kind == TS_E_NAME)
 			c->base = base->text;
 		if (!r)
@@ -694,7 +291,7 @@ static int class_head(struct parser *p, struct ts_class *c)
 	return r ? r : expect_kind(p, TS_T_INDENT, "a class is missing");
 }
 
-static int parse_class(struct parser *p)
+static int parse_class(struct ts_parser *p)
 {
 	struct ts_class *c = stage_arena_alloc(p->arena, sizeof(*c));
 	int r = c ? class_head(p, c) : -ENOMEM;
@@ -715,7 +312,7 @@ static int parse_class(struct parser *p)
 	return next(p);
 }
 
-static int parse_file(struct parser *p)
+static int parse_file(struct ts_parser *p)
 {
 	int r = next(p);
 
@@ -736,7 +333,7 @@ int stage_ts_parse(struct stage_arena *arena, const char *file,
 	const char *text, size_t len, struct ts_file **ret,
 	struct error *why)
 {
-	struct parser p = { .arena = arena, .why = why, .lex = {
+	struct ts_parser p = { .arena = arena, .why = why, .lex = {
 		.arena = arena, .file = file, .at = text, .end = text + len,
 		.line = 1, .fresh = true, .why = why } };
 	int r;

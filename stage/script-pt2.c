@@ -17,72 +17,7 @@
 #include "base/json.h"
 #include "stage/script-op.h"
 
-#define PROGRAM_MAX (48u << 20)		/* bytes of JSON */
 #define PORTS_MAX 1024
-#define SCHEMA_MAJOR 8
-
-/* Its numbers of element types, and TorchScript's. */
-static const struct {
-	int64_t is, scalar;
-} scalars[] = { { 1, 0 }, { 2, 1 }, { 3, 2 }, { 4, 3 }, { 5, 4 }, { 6, 5 },
-	{ 7, 6 }, { 8, 7 }, { 12, 11 }, { 13, 15 } };
-
-static int64_t scalar_of(int64_t is)
-{
-	for (size_t i = 0; i < sizeof(scalars) / sizeof(scalars[0]); i++)
-		if (scalars[i].is == is)
-			return scalars[i].scalar;
-	return -1;
-}
-
-/* ---- opening --------------------------------------------------------------- */
-
-static int read_json(struct ts_archive *a, const char *name, json_t **ret)
-{
-	const struct stage_zip_member *m = stage_torch_zip_find(&a->zip,
-		name);
-	cleanup_free char *text = NULL;
-	int r;
-
-	if (!m)
-		return -ENOENT;
-	r = stage_ts_member(a, m, PROGRAM_MAX, &text);
-	if (!r)
-		r = json_parse(text, (size_t)m->size, PROGRAM_MAX, ret,
-			a->why);
-	if (r)
-		(void) error_wrap(a->why, "%s", name);
-	return r;
-}
-
-int stage_ts_open_program(struct ts_archive *a)
-{
-	int major = 0, r;
-
-	r = stage_torch_zip_open(&a->zip, a->src, "archive_format");
-	if (r == -ENOTSUP)
-		return error_set(a->why, -ENOTSUP, "torch.export's older "
-			"archive, with pickled weights, is not read");
-	if (!r)
-		r = stage_torch_zip_properties(&a->zip);
-	if (!r)
-		r = read_json(a, "models/model.json", &a->program);
-	if (!r)
-		r = read_json(a, "data/weights/model_weights_config.json",
-			&a->weights);
-	if (r == -ENOENT)
-		return error_set(a->why, -ENOTSUP, "torch.export's archive "
-			"has its weights pickled, which is not read");
-	if (!r)
-		r = read_json(a, "data/constants/model_constants_config.json",
-			&a->tensors);
-	if (r && r != -ENOENT)
-		return r;
-	(void) json_unpack(a->program, "{s:{s:i}}", "schema_version",
-		"major", &major);
-	return major == SCHEMA_MAJOR ? 0 : error_set(a->why, -ENOTSUP,
-		"schema version %d of torch.export is not read", major);
-}
 
 /* ---- types ----------------------------------------------------------------- */
 
@@ -152,7 +87,7 @@ static int add_port(struct program *p, const char *name)
 	port->name = stage_arena_strdup(&c->a->arena, name);
 	if (!port->name)
 		return stage_ts_error(c, -ENOMEM);
-	port->dtype = stage_ts_dtype(c, scalar_of(json_integer_value(
+	port->dtype = stage_ts_dtype(c, stage_ts_scalar_of(json_integer_value(
 		json_object_get(type, "dtype"))));
 	port->rank = (unsigned)json_array_size(sizes);
 	port->ranked = true;
@@ -188,105 +123,14 @@ static int put(struct program *p, const char *name, struct ts_value v)
 	return 0;
 }
 
-/* ---- weights --------------------------------------------------------------- */
-
-static int read_dims(struct ts *c, const json_t *v, uint64_t *ret)
-{
-	size_t i;
-	json_t *d;
-
-	json_array_foreach(v, i, d) {
-		const json_t *n = json_object_get(d, "as_int");
-
-		if (!json_is_integer(n) || json_integer_value(n) < 0)
-			return stage_ts_fail(c, "a weight of an open size");
-		ret[i] = (uint64_t)json_integer_value(n);
-	}
-	return 0;
-}
-
-static bool row_major(const struct stage_tensor *t, const uint64_t *stride)
-{
-	uint64_t want = 1;
-
-	for (unsigned i = t->rank; i--;) {
-		if (t->dim[i] > 1 && stride[i] != want)
-			return false;
-		if (__builtin_mul_overflow(want, t->dim[i], &want))
-			return false;
-	}
-	return true;
-}
-
-/* An entry of a …_config.json */
-static int place_weight(struct ts *c, const char *dir, const char *name,
-	const json_t *entry, struct stage_tensor *ret)
-{
-	const json_t *meta = json_object_get(entry, "tensor_meta");
-	const json_t *sizes = json_object_get(meta, "sizes");
-	const json_t *strides = json_object_get(meta, "strides");
-	const char *file = json_string_value(json_object_get(entry,
-		"path_name"));
-	struct stage_tensor t = { .name = NULL };
-	uint64_t stride[STAGE_RANK_MAX];
-	const struct stage_zip_member *m;
-	char path[300];
-	int r;
-
-	if (!file || json_array_size(sizes) > STAGE_RANK_MAX ||
-	    json_array_size(sizes) != json_array_size(strides) ||
-	    json_is_true(json_object_get(entry, "use_pickle")))
-		return stage_ts_fail(c, "%s is not stored as bytes", name);
-	t.rank = (unsigned)json_array_size(sizes);
-	t.dtype = stage_ts_dtype(c, scalar_of(json_integer_value(
-		json_object_get(meta, "dtype"))));
-	if (read_dims(c, sizes, t.dim) || read_dims(c, strides, stride) ||
-	    c->err)
-		return c->err;
-	if (!row_major(&t, stride) || json_integer_value(json_object_get(
-	    json_object_get(meta, "storage_offset"), "as_int")))
-		return stage_ts_fail(c, "%s is not stored row by row", name);
-	t.len = stage_dtype_size(t.dtype);
-	for (unsigned i = 0; i < t.rank; i++)
-		if (__builtin_mul_overflow(t.len, t.dim[i], &t.len))
-			return stage_ts_fail(c, "%s is too large", name);
-	(void) snprintf(path, sizeof(path), "%s%.200s", dir, file);
-	m = stage_torch_zip_find(&c->a->zip, path);
-	if (!m || m->size < t.len)
-		return stage_ts_error(c, error_set(c->why, -EBADMSG,
-			"%s has no %llu bytes in the archive", name,
-			(unsigned long long)t.len));
-	r = stage_torch_zip_place(&c->a->zip, dir, file, m->size, &t.off);
-	if (r)
-		return stage_ts_error(c, r);
-	*ret = t;
-	return 0;
-}
+/* ---- inputs ---------------------------------------------------------------- */
 
 static int put_weight(struct program *p, const char *arg, const char *name)
 {
-	static const char *const dirs[] = { "data/weights/",
-		"data/constants/" };
-	json_t *const configs[] = { p->c->a->weights, p->c->a->tensors };
-	struct stage_tensor t;
+	struct ts_value v = stage_ts_program_weight(p->c, name);
 
-	for (size_t i = 0; i < 2 && name; i++) {
-		const json_t *e = json_object_get(json_object_get(configs[i],
-			"config"), name);
-		struct ts_value v;
-
-		if (!e)
-			continue;
-		if (place_weight(p->c, dirs[i], name, e, &t))
-			return p->c->err;
-		v = stage_ts_weight(p->c, &t, name, i || !t.rank, false);
-		return p->c->err ? p->c->err : put(p, arg, v);
-	}
-	return stage_ts_error(p->c, error_set(p->c->why, -EBADMSG,
-		"the archive has no weight %s", name ? name : "?"));
+	return p->c->err ? p->c->err : put(p, arg, v);
 }
-
-/* ---- inputs ---------------------------------------------------------------- */
 
 static int put_input(struct program *p, const json_t *spec, bool first,
 	size_t *port)
@@ -386,7 +230,7 @@ static struct ts_value plain_of(struct program *p, const char *kind,
 			(void) stage_ts_error(p->c, -ENOMEM);
 	} else if (!strcmp(kind, "as_scalar_type")) {
 		ret.kind = TS_INT;
-		ret.u.i = scalar_of(json_integer_value(v));
+		ret.u.i = stage_ts_scalar_of(json_integer_value(v));
 	} else if (strcmp(kind, "as_none") != 0 &&
 	    strcmp(kind, "as_device") != 0 && strcmp(kind, "as_layout") &&
 	    strcmp(kind, "as_memory_format") != 0) {

@@ -5,16 +5,17 @@
  * the language is small, every function a program may call stands in a table
  * here.
  *
- *	script-lex.c script-parse.c	code/ to trees
+ *	script-lex.c script-parse*.c	code/ to trees
  *	script-archive.c	the archive: code, pickles, storages
  *	script-value.c		values
  *	script-sym.c		sizes that are not numbers
  *	script-emit.c		operators
- *	script-eval.c script-call.c	the walk
- *	script-builtin.c	functions of numbers, lists and strings
+ *	script-eval.c script-exec.c	the walk: expressions, statements,
+ *	script-invoke.c script-call.c	calls, and the whole program
+ *	script-builtin*.c	functions of numbers, lists and strings
  *	script-ops.c		which operator a call means
  *	script-op-*.c		the operators
- *	script-pt2.c		torch.export's JSON
+ *	script-pt2*.c		torch.export's JSON
  *	script-graph.c		what is needed of it, as struct stage_graph
  *
  * A size of an input is a symbol until the program needs it to be a number
@@ -30,6 +31,7 @@
 #include "stage/format/torch-zip.h"
 #include "stage/graph.h"
 #include "stage/script-ast.h"
+#include "stage/script-value.h"
 #include "stage/torchscript.h"
 
 #define TS_ARENA_MAX (256u << 20)	/* bytes of a run; of the parsed code */
@@ -41,129 +43,6 @@
 #define TS_ITEMS_MAX 100000		/* of one list */
 #define TS_DATA_MAX 1048576		/* bytes of a constant that is read */
 #define TS_RESTART (-EAGAIN)		/* a size was bound: begin again */
-
-/* ---- sizes ----------------------------------------------------------------- */
-
-#define TS_DEGREE_MAX 4
-#define TS_TERMS_MAX 12
-#define TS_ATOMS_MAX 4096
-
-struct ts_term {
-	int64_t coef;
-	unsigned n;			/* of atoms; 0: the constant */
-	uint16_t atom[TS_DEGREE_MAX];	/* sorted */
-};
-
-/* A polynomial: terms sorted by their atoms, none with coef 0, not a number
- * alone. */
-struct ts_sym {
-	unsigned n;
-	struct ts_term t[];
-};
-
-struct ts_dim {
-	int64_t n;
-	const struct ts_sym *sym;	/* NULL: n */
-};
-
-struct ts_atom {
-	unsigned input, axis;		/* a size of an input, or */
-	const struct ts_sym *of;	/* floor(of / by) */
-	int64_t by;
-	const char *text;
-	struct ts_val *val;		/* i64[1], when it was needed */
-};
-
-/* ---- tensors --------------------------------------------------------------- */
-
-struct ts_type {
-	enum stage_dtype dtype;		/* 0: not known yet (an input) */
-	unsigned rank;
-	struct ts_dim dim[STAGE_RANK_MAX];
-};
-
-enum ts_origin { TS_INPUT, TS_WEIGHT, TS_CONST, TS_RESULT };
-
-/* A tensor that does not change: what operators read and give. */
-struct ts_val {
-	enum ts_origin origin;
-	struct ts_type t;
-	const char *name;		/* in the graph */
-	struct ts_node *node;		/* RESULT */
-	unsigned input;			/* INPUT: index */
-	struct stage_tensor weight;	/* WEIGHT: where */
-	const uint8_t *data;		/* CONST: little-endian, row-major */
-	size_t len;
-	bool wrapped;			/* counts as a number, not as tensor */
-	bool wanted;
-};
-
-struct ts_node {
-	const char *op;
-	struct ts_val **in, **out;	/* in: NULL is left out */
-	size_t n_in, n_out;
-	struct stage_attr *attrs;
-	size_t n_attrs;
-	struct ts_node *next, *before;
-};
-
-/* Memory several tensors look at. */
-struct ts_base {
-	unsigned version;
-	bool fixed;			/* a parameter: not to be written */
-};
-
-/* What the program calls a tensor: can be written in place. */
-struct ts_tensor {
-	struct ts_val *val;
-	struct ts_base *base;
-	unsigned version;		/* of base, when it was right */
-};
-
-/* ---- values ---------------------------------------------------------------- */
-
-enum ts_kind {
-	TS_NONE, TS_BOOL, TS_INT, TS_FLOAT, TS_STR, TS_SYM,
-	TS_UNSURE,		/* sym REL 0, not known */
-	TS_LIST, TS_TUPLE, TS_DICT, TS_TENSOR, TS_OBJECT,
-	TS_PATH,		/* torch.add, __torch__.m.f */
-	TS_UNSET,
-};
-
-enum ts_rel { TS_EQ, TS_NE, TS_LT, TS_LE, TS_GT, TS_GE };
-
-struct ts_value {
-	enum ts_kind kind;
-	enum ts_rel rel;	/* UNSURE */
-	union {
-		bool b;
-		int64_t i;
-		double f;
-		const char *s;		/* STR, PATH */
-		const struct ts_sym *sym;
-		struct ts_list *list;	/* LIST, TUPLE; DICT: k, v, k, v */
-		struct ts_tensor *tensor;
-		struct ts_object *object;
-	} u;
-};
-
-struct ts_list {
-	struct ts_value *v;
-	size_t n, room;
-};
-
-struct ts_object {
-	const char *module, *name;	/* "__torch__.m", "C" */
-	const char *path;		/* in the tree of modules: "layer1.0" */
-	const struct ts_class *cls;	/* NULL: not looked for yet */
-	const struct stage_py *state;	/* of the pickle, or NULL */
-	struct map attrs;		/* -> struct ts_slot */
-};
-
-struct ts_slot {
-	struct ts_value v;
-	bool written, read_first;	/* by the program */
-};
 
 /* ---- the program ----------------------------------------------------------- */
 
@@ -260,20 +139,28 @@ struct ts_value stage_ts_of_dim(struct ts_dim d);
 /* INT or SYM, and numbers in a tensor that is constant. */
 bool stage_ts_to_dim(const struct ts_value *v, struct ts_dim *ret);
 
+/* A tensor that lies in the archive. Of the constants of a traced program torch
+ * takes those without dimensions for numbers. */
+struct ts_value stage_ts_weight(struct ts *c, const struct stage_tensor *t,
+	const char *name, bool load, bool constant);
+
 /* script-call.c: the whole program. */
 int stage_ts_script(struct ts *c, struct ts_value *ret);
 /* Walks until nothing has to be bound any more. */
 int stage_ts_runs(struct ts_archive *a, unsigned opset,
 	int (*walk)(struct ts *c, struct ts_value *ret),
 	struct stage_graph **ret);
+struct ts_value stage_ts_input(struct ts *c, size_t i);
+
 /* script-eval.c */
 int stage_ts_eval(struct ts *c, const struct ts_expr *e, struct map *env,
 	struct ts_value *ret);
+int stage_ts_truth(struct ts *c, const struct ts_value *v, bool *ret,
+	bool *ret_sure);
+/* script-invoke.c */
 int stage_ts_invoke(struct ts *c, const struct ts_def *d,
 	const struct ts_value *args, size_t n, const char *const *keys,
 	struct ts_value *ret);
-int stage_ts_truth(struct ts *c, const struct ts_value *v, bool *ret,
-	bool *ret_sure);
 
 /* script-builtin.c: 1: this is none of them. */
 int stage_ts_builtin(struct ts *c, const char *name,
@@ -287,14 +174,13 @@ int stage_ts_aten(struct ts *c, const char *name, const struct ts_value *args,
 int stage_ts_graph(struct ts *c, const struct ts_value *result,
 	struct stage_graph **ret);
 
-/* script-pt2.c: opens and walks torch.export's. */
+/* script-pt2-archive.c: torch.export's. */
 int stage_ts_open_program(struct ts_archive *a);
+/* One of its tensors. */
+struct ts_value stage_ts_program_weight(struct ts *c, const char *name);
+/* TorchScript's number of an element type; -1: it has none. */
+int64_t stage_ts_scalar_of(int64_t is);
+/* script-pt2.c: walks it. */
 int stage_ts_program(struct ts *c, struct ts_value *ret);
-/* script-call.c */
-struct ts_value stage_ts_input(struct ts *c, size_t i);
-/* script-value.c: a tensor that lies in the archive. Of the constants of a
- * traced program torch takes those without dimensions for numbers. */
-struct ts_value stage_ts_weight(struct ts *c, const struct stage_tensor *t,
-	const char *name, bool load, bool constant);
 
 #endif
