@@ -137,14 +137,12 @@ struct stage_repo {
  */
 int stage_layout(struct stage *s, const struct stage_repo *repo,
 	struct listing *ret);
-/* For a path that shows a repository file again: that file's path, else NULL
- * (it is staged). */
+/* Of a path that shows a repository file again: that file's, else NULL. */
 const char *stage_layout_original(struct stage *s,
 	const struct stage_repo *repo, const char *path);
 
-/* Is a path of the layout better not shown in a directory? So it is with what
- * is made of the repository's own ONNX files: to tell how large it is takes
- * reading all through them, which `ls` must not do to a tree of models. */
+/* Is a path of the layout better not shown in a directory? To tell the size of
+ * what is made of an ONNX file takes reading all of it, which is not for ls. */
 bool stage_layout_quiet(struct stage *s, const struct stage_repo *repo,
 	const char *path);
 
@@ -153,10 +151,9 @@ bool stage_layout_quiet(struct stage *s, const struct stage_repo *repo,
 bool stage_asks(struct stage *s, const struct stage_repo *repo,
 	const char *dir);
 
-/* The file that is `dir` to stage_asks(), stage_names() and stage_key() where a
- * name is wanted that only that file tells of, and its directory does not ask
- * it: to learn its size would take a question, which is not for readdir. NULL:
- * the directory says what there is at `path`. Lives as long as the listing. */
+/* `path` is told of by a file whose size is not known, so that readdir does not
+ * ask it: that file, which is `dir` to stage_asks(), _names(), _key(). NULL: the
+ * directory tells. Lives as long as the listing. */
 const char *stage_holder(struct stage *s, const struct stage_repo *repo,
 	const char *path);
 
@@ -168,9 +165,8 @@ struct stage_input {
 	void *arg;
 };
 
-/* All files staging adds to a directory that asks (none below its
- * directories), as a layout has them. Reads little, and waits; an error is
- * what reading gave. */
+/* All files staging adds to a directory that asks (none below its directories),
+ * as a layout has them. Reads little, and waits; errors are those of reading. */
 int stage_names(struct stage *s, const struct stage_input *in,
 	const char *dir, struct listing *ret, struct error *why);
 
@@ -182,17 +178,16 @@ int stage_key(struct stage *s, const struct stage_repo *repo,
 	const char *revision, const char *path, char ret[65]);
 
 /* Plan the staged file at `path`. -ENOENT: there is none; -ENOTSUP: cannot be
- * staged, with the reason; -EBADMSG: a file contradicts its format; -EFBIG; or
- * what reading gave. */
+ * staged, why says it; -EBADMSG: a file contradicts its format; -EFBIG; or what
+ * reading gave. */
 int stage_plan(struct stage *s, const struct stage_input *in,
 	const char *path, struct stage_recipe **ret, struct error *why);
 
 /* ---- archives ---------------------------------------------------------------- */
 
 /* What is in an archive: zip (.zip .mar .war .keras) by its directory, tar and
- * tar.gz in one pass over all of it. Which of them it is says the content, not
- * the name. Which members are refused: stage/format/archive.h. */
-
+ * tar.gz in one pass. The content says which it is, not the name. Which members
+ * are refused: stage/format/archive.h. */
 #define STAGE_ARCHIVE_MEMBERS 200000
 #define STAGE_ARCHIVE_NAMES (32u << 20)		/* bytes */
 #define STAGE_ARCHIVE_FREE (1ull << 30)		/* bytes */
