@@ -27,10 +27,14 @@ def workers(pid):
     return out
 
 
+def walls(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return dict(line.split(":\t", 1) for line in f)
+
+
 def bare(rig, pid):
     """What a worker holds and may do, as the kernel tells."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        status = dict(line.split(":\t", 1) for line in f)
+    status = walls(pid)
     equal(status["NoNewPrivs"].strip(), "1", "no new privileges")
     equal(status["Seccomp"].strip(), "2", "a filter")
     equal(int(status["CapEff"], 16), 0, "capabilities")
@@ -70,7 +74,12 @@ def killed_at_work(rig):
     at_work = workers(m.server())
     check(at_work, "no worker is there")
     if os.geteuid() == 0:
+        # The one at work has its walls; one that begins comes to have them.
+        check(any(walls(pid)["Seccomp"].strip() == "2" for pid in at_work),
+              "it works without walls")
         for pid in at_work:
+            lib.until(lambda p=pid: walls(p)["Seccomp"].strip() == "2", 10,
+                      "the walls of one that begins")
             bare(rig, pid)
     for pid in at_work:
         os.kill(pid, signal.SIGKILL)
