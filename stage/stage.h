@@ -1,10 +1,9 @@
 /*
  * The door of the stage room: from the files of a repository to staged files,
  * without running a line of them. Planning reads headers only; its result is
- * a recipe (extent map) that says where every byte of the staged file lies.
- *
- * Planning waits for the bytes it asks for (src_read_wait): never call
- * stage_plan on a FUSE worker or the engine thread.
+ * a recipe (extent map) that says where every byte of the staged file lies. It
+ * waits for the bytes it asks for (src_read_wait): never call stage_plan on a
+ * FUSE worker or the engine thread.
  */
 #ifndef STAGE_STAGE_H
 #define STAGE_STAGE_H
@@ -185,9 +184,8 @@ int stage_plan(struct stage *s, const struct stage_input *in,
 
 /* ---- archives ---------------------------------------------------------------- */
 
-/* What is in an archive: zip (.zip .mar .war .keras) by its directory, tar and
- * tar.gz in one pass. The content says which it is, not the name. Which members
- * are refused: stage/format/archive.h. */
+/* What is in an archive: zip (.zip .mar .war .keras) by its directory, tar(.gz)
+ * in one pass; the content says which. Refused members: format/archive.h. */
 #define STAGE_ARCHIVE_MEMBERS 200000
 #define STAGE_ARCHIVE_NAMES (32u << 20)		/* bytes */
 #define STAGE_ARCHIVE_FREE (1ull << 30)		/* bytes */
