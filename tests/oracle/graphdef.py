@@ -2,7 +2,8 @@
 line "GRAPH FEEDS OUT" of standard input it imports the GraphDef, feeds it the
 .npz, writes the .npz with outputs (named in the feeds as "outputs"), and
 answers with the operators of the graph, or with "failed" and why. A line
-"h5 ARRAYS OUT" makes a file of HDF5 of an .npz, as Keras would."""
+"h5 ARRAYS OUT" makes a file of HDF5 of an .npz, as Keras would; "savedmodel DIR
+OUT" a SavedModel, and an .npz of its x and y."""
 import os
 import sys
 
@@ -36,6 +37,29 @@ def save_h5(np, arrays, out):
     return "done 0"
 
 
+def save_model(np, path, out):
+    import tensorflow as tf
+    layers, rng = tf.keras.layers, np.random.default_rng(11)
+    model = tf.keras.Sequential([
+        tf.keras.Input((16, 16, 3), name="x"),
+        layers.Conv2D(8, 3, strides=2, padding="same"),
+        layers.BatchNormalization(), layers.ReLU(6.0),
+        layers.DepthwiseConv2D(3, padding="same", activation="relu"),
+        layers.MaxPooling2D(2), layers.Conv2D(6, 1),
+        layers.AveragePooling2D(2), layers.Flatten(),
+        layers.Dense(5, activation="tanh"), layers.Dense(3),
+        layers.Softmax()])
+    for v in model.variables:
+        x = rng.uniform(0.05, 0.6, v.shape)
+        if "variance" not in v.name:
+            x *= rng.choice([-1, 1], v.shape)
+        v.assign(x.astype(np.float32))
+    model.export(path, verbose=False)
+    x = rng.standard_normal((2, 16, 16, 3)).astype(np.float32)
+    np.savez(out, x=x, y=model(x).numpy())
+    return "done 0"
+
+
 def main():
     try:
         import numpy as np
@@ -47,8 +71,12 @@ def main():
     for line in sys.stdin:
         try:
             words = line.split()
-            said = save_h5(np, *words[1:]) if words[0] == "h5" else \
-                run(np, v1, *words)
+            if words[0] == "h5":
+                said = save_h5(np, *words[1:])
+            elif words[0] == "savedmodel":
+                said = save_model(np, *words[1:])
+            else:
+                said = run(np, v1, *words)
         except Exception as e:  # pylint: disable=broad-except
             said = f"failed {type(e).__name__}: " + " ".join(
                 str(e).split())[:700]
