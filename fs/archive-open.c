@@ -38,9 +38,8 @@ static bool header_here(struct src *s, const struct stage_member *m)
 	return src_present(s, m->header, len) == len;
 }
 
-static int open_stored(const struct fs_archive *a,
-	const struct stage_member *m, bool wait, struct src **ret,
-	struct error *why)
+int fs_archive_stored(const struct fs_archive *a, const struct stage_member *m,
+	bool wait, struct src **ret, struct error *why)
 {
 	struct src *archive;
 	uint64_t off;
@@ -58,7 +57,7 @@ static int open_stored(const struct fs_archive *a,
 	return r;
 }
 
-static int inflate_member(struct fs_archive *a, const struct stage_member *m,
+int fs_archive_inflate(struct fs_archive *a, const struct stage_member *m,
 	struct error *why)
 {
 	struct fs_archive_putting k = { .a = a, .wanted = m->path };
@@ -95,7 +94,7 @@ static int unpack(struct fs_archive *a, const struct stage_member *m,
 		return 0;
 	}
 	if (m->how == STAGE_MEMBER_DEFLATED)
-		return inflate_member(a, m, why);
+		return fs_archive_inflate(a, m, why);
 	r = fs_archive_pass(a, &k, &unused, why);
 	if (!r)
 		stage_archive_done(&unused);
@@ -133,7 +132,7 @@ int fs_archive_member(struct fs_archive *a, const struct listing_entry *e,
 		return *ret ? 0 : -ENOMEM;
 	}
 	if (m->how == STAGE_MEMBER_STORED) {
-		r = open_stored(a, m, wait, ret, why);
+		r = fs_archive_stored(a, m, wait, ret, why);
 		return r == -EBADMSG ? -EIO : r;
 	}
 	if (!fs_archive_object(a, m, ret))
@@ -210,7 +209,7 @@ static void absent_free(struct src *s)
 	free(s);
 }
 
-static int absent(uint64_t size, struct src **ret)
+int fs_archive_absent(uint64_t size, struct src **ret)
 {
 	static const struct src_ops ops = { .name = "absent",
 		.read = absent_read, .free = absent_free };
@@ -235,13 +234,13 @@ int fs_archive_here(struct fs_archive *a, const struct listing_entry *e,
 		return -EIO;
 	if (!m->size || m->how != STAGE_MEMBER_STORED) {
 		r = fs_archive_member(a, e, false, ret, NULL);
-		return r == -EAGAIN ? absent(m->size, ret) : r;
+		return r == -EAGAIN ? fs_archive_absent(m->size, ret) : r;
 	}
 	/* Its header may not be here; then where it begins is a guess, good
 	 * enough to say how much of it is. */
 	r = fs_archive_bytes(a, false, false, &archive, NULL);
 	if (r == -EAGAIN)
-		return absent(m->size, ret);
+		return fs_archive_absent(m->size, ret);
 	off = m->header + LOCAL_LEN + strlen(m->path);
 	if (!r && header_here(archive, m))
 		(void) stage_member_place(archive, m, &off, NULL);

@@ -62,4 +62,15 @@ void fs_archive_remember(const struct fs_archive *a, const char *path,
 int fs_archive_pass(struct fs_archive *a, struct fs_archive_putting *k,
 	struct stage_archive *ret, struct error *why);
 
+/* ---- archive-open.c ------------------------------------------------------------ */
+
+/* A stored member of a zip. Without `wait` as fs_archive_member(). */
+int fs_archive_stored(const struct fs_archive *a, const struct stage_member *m,
+	bool wait, struct src **ret, struct error *why);
+/* Make an object of a deflated one; the caller has entered. Waits. */
+int fs_archive_inflate(struct fs_archive *a, const struct stage_member *m,
+	struct error *why);
+/* So many bytes that are not here. */
+int fs_archive_absent(uint64_t size, struct src **ret);
+
 #endif

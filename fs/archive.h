@@ -102,6 +102,10 @@ int fs_archive_stat(struct fs_archive *a, const struct listing_entry *e,
  * is here of the member. */
 int fs_archive_here(struct fs_archive *a, const struct listing_entry *e,
 	struct src **ret);
+/* What is made of a file of s (stage/made.h), of so many bytes. Waits while it
+ * is made; `here`: never, and what is not here is a src without bytes. */
+int fs_archive_made(struct fs_snap *s, const char *path, uint64_t size,
+	bool here, struct src **ret, struct error *why);
 /* Run when nobody unpacks this archive, on the pool: what fs_archive_list() is
  * to be called from. */
 void fs_archive_later(const struct fs_snap *s, struct pool_job *job);

@@ -165,7 +165,7 @@ static void ask_stage(struct pool_job *job)
 	struct names_job *j = (struct names_job *)job;
 	struct fs_plans *p = j->plans;
 	const struct stage_input in = {
-		fs_snap_repo(j->snap), open_file, j
+		fs_snap_repo(j->snap), open_file, j, NULL
 	};
 	struct listing got = { 0 };
 	char *json;

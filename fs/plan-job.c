@@ -41,10 +41,19 @@ static int open_source(void *arg, const struct listing_entry *e,
 	return fs_stack_file_wait(&j->plan->plans->stack, j->snap, e, ret, why);
 }
 
+static int make_source(void *arg, const char *path, uint64_t size,
+	struct src **ret, struct error *why)
+{
+	struct fs_plan_job *j = arg;
+
+	return fs_archive_made(j->snap, path, size, false, ret, why);
+}
+
 static int make(struct fs_plan_job *j)
 {
 	struct fs_plans *plans = j->plan->plans;
-	struct stage_input in = { fs_snap_repo(j->snap), open_source, j };
+	struct stage_input in = { fs_snap_repo(j->snap), open_source, j,
+		make_source };
 	struct buf b = BUF_INIT(FS_RECIPE_MAX);
 	struct stage_recipe *recipe = NULL;
 	int r = stage_plan(plans->stage, &in, j->inner, &recipe, &j->why);
@@ -326,7 +335,7 @@ static void run(struct pool_job *job)
 	if (!fs_plan_known(j->plan, &size) &&
 		!fs_plan_recipe(j->plan, &j->recipe)) {
 		/* Sources that have to be unpacked first take time. */
-		if (!j->snap->archive) {
+		if (!j->snap->archive && !fs_plan_parts(j->recipe)) {
 			finish(j, 0);
 			return;
 		}

@@ -275,6 +275,16 @@ int fs_plan_recipe(struct fs_plan *p, struct stage_recipe **ret)
 	return r;
 }
 
+bool fs_plan_parts(const struct stage_recipe *recipe)
+{
+	unsigned n = stage_recipe_sources(recipe);
+
+	while (n--)
+		if (stage_made_is(stage_recipe_source_path(recipe, n)))
+			return true;
+	return false;
+}
+
 /* ---- asking ------------------------------------------------------------------- */
 
 int fs_plan_known(struct fs_plan *p, uint64_t *ret_size)

@@ -132,5 +132,7 @@ int fs_plan_whole(struct fs_plan *p, struct src **ret);
 
 /* The recipe as stored, for who looks without waiting. -ENOENT. */
 int fs_plan_recipe(struct fs_plan *p, struct stage_recipe **ret);
+/* Has it sources that have to be made first? */
+bool fs_plan_parts(const struct stage_recipe *recipe);
 
 #endif

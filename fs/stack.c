@@ -66,7 +66,11 @@ int fs_stack_staged(const struct fs_stack *k, struct fs_snap *s,
 		const char *path = stage_recipe_source_path(recipe, i);
 		const struct listing_entry *e = listing_find(&s->own, path);
 
-		if (e && e->kind == LISTING_FILE)
+		if (stage_made_is(path))
+			r = fs_archive_made(s, path,
+				stage_recipe_source_size(recipe, i), k->here,
+				&sources[i], why);
+		else if (e && e->kind == LISTING_FILE)
 			r = fs_stack_file(k, s, e, &sources[i], why);
 		else
 			r = error_set(why, -EBADMSG,

@@ -3,6 +3,7 @@
  *
  *   repository file   cached-src ← remote-src
  *   member of an archive  a range of the archive's, or an object; may wait
+ *   made of a file        an object; waits until it is made
  *   staged file       recipe-src ← one of these a source
  *
  * Offline leaves the remote out; nobody else knows of it. Local disk only,

@@ -222,7 +222,28 @@ static int show_made_by(struct fs *fs, struct fs_node *n, struct buf *ret)
 		p->name, p->version, p->digest);
 }
 
-/* One source a line; of a member, the archive. */
+/* One source a line, also of what is made of it (FILE//…). */
+static int list_sources(const struct stage_recipe *recipe, struct buf *ret)
+{
+	size_t len, last = 0;
+	const char *before = "";
+	int r = 0;
+
+	for (unsigned i = 0; i < stage_recipe_sources(recipe) && !r; i++) {
+		const char *path = stage_recipe_source_path(recipe, i);
+		const char *mark = strstr(path, "//");
+
+		len = mark ? (size_t)(mark - path) : strlen(path);
+		if (len == last && !strncmp(before, path, len))
+			continue;
+		r = buf_printf(ret, "%s%.*s", i ? "\n" : "", (int)len, path);
+		before = path;
+		last = len;
+	}
+	return r;
+}
+
+/* Of a member, the archive. */
 static int show_sources(struct fs *fs, struct fs_node *n, struct buf *ret)
 {
 	struct stage_recipe *recipe = NULL;
@@ -237,28 +258,30 @@ static int show_sources(struct fs *fs, struct fs_node *n, struct buf *ret)
 	if (n->kind != FS_STAGED || fs_plan_known(n->plan, &size) ||
 		fs_plan_recipe(n->plan, &recipe))
 		return -ENODATA;
-	r = 0;
-	for (unsigned i = 0; i < stage_recipe_sources(recipe) && !r; i++)
-		r = buf_printf(ret, "%s%s", i ? "\n" : "",
-			stage_recipe_source_path(recipe, i));
+	r = list_sources(recipe, ret);
 	stage_recipe_unref(recipe);
 	return r;
 }
 
-/* Is the staged file an object of its own? */
+/* Is the staged file an object of its own, or are sources of it? */
 static int show_materialized(struct fs *fs, struct fs_node *n,
 	struct buf *ret)
 {
+	struct stage_recipe *recipe = NULL;
 	struct src *src = NULL;
+	const char *answer = "no";
 	uint64_t size;
-	int r;
 
 	(void) fs;
 	if (n->kind != FS_STAGED || fs_plan_known(n->plan, &size))
 		return -ENODATA;
-	r = fs_plan_whole(n->plan, &src);
+	if (!fs_plan_whole(n->plan, &src))
+		answer = "yes";
+	else if (!fs_plan_recipe(n->plan, &recipe) && fs_plan_parts(recipe))
+		answer = "parts";
 	src_unref(src);
-	return buf_append_str(ret, r ? "no" : "yes");
+	stage_recipe_unref(recipe);
+	return buf_append_str(ret, answer);
 }
 
 static int show_error(struct fs *fs, struct fs_node *n, struct buf *ret)

@@ -18,6 +18,7 @@
 struct reading {
 	const struct stage_keras_weights *k;
 	struct stage_weights raw;	/* all tensors of the file */
+	unsigned made;			/* of ret: what raw's second file is */
 	bool *used;			/* of raw.v */
 	struct map done;		/* layers by name */
 	size_t taken;			/* of the group of STAGE_KERAS_ORDER */
@@ -25,19 +26,32 @@ struct reading {
 	struct error *why;
 };
 
+/* A tensor of the file, as the caller is to see it. raw has at most one file
+ * more, of what has to be made. */
+static int add(struct reading *x, const struct stage_tensor *t,
+	const char *name)
+{
+	struct stage_tensor copy = *t;
+
+	copy.name = (char *)(uintptr_t)name;
+	if (t->file) {
+		copy.file = x->made;
+	} else {
+		copy.file = x->k->file;
+		copy.off += x->k->base;
+	}
+	return stage_weights_add(x->ret, &copy, x->why);
+}
+
 /* raw.v[i] is the weight `var` of a layer. */
 static int take(struct reading *x, const struct stage_tensor *t,
 	const char *layer, const char *var)
 {
-	struct stage_tensor copy = *t;
 	char name[PATH_ROOM];
 
 	(void) snprintf(name, sizeof(name), "%s.%s", layer, var);
-	copy.name = name;
-	copy.file = x->k->file;
-	copy.off += x->k->base;
 	x->used[t - x->raw.v] = true;
-	return stage_weights_add(x->ret, &copy, x->why);
+	return add(x, t, name);
 }
 
 static int take_named(struct reading *x, const char *from, const char *layer,
@@ -287,30 +301,33 @@ static int add_others(struct reading *x)
 {
 	int err = 0;
 
-	for (size_t i = 0; i < x->raw.n && !err; i++) {
-		struct stage_tensor copy = x->raw.v[i];
-
-		copy.file = x->k->file;
-		copy.off += x->k->base;
-		if (!x->used[i] && !not_a_weight(copy.name))
-			err = stage_weights_add(x->ret, &copy, x->why);
-	}
+	for (size_t i = 0; i < x->raw.n && !err; i++)
+		if (!x->used[i] && !not_a_weight(x->raw.v[i].name))
+			err = add(x, &x->raw.v[i], x->raw.v[i].name);
 	return err;
 }
 
 static int read_raw(struct reading *x)
 {
 	bool store = x->k->form == STAGE_KERAS_STORE;
-	int err = stage_weights_file(&x->raw, "h5", x->k->h_size);
+	int err = stage_weights_file(&x->raw, x->k->name, x->k->h_size);
 
 	if (err < 0)
-		return err;
+		return error_set(x->why, -ENOTSUP, "%s: its name is not "
+			"handled", x->k->name);
 	err = stage_hdf5_tensors(x->k->h, store ? "layers" : x->k->top, 0,
 		&x->raw, x->why);
 	if (err == -ENOENT)
 		err = error_set(x->why, -ENOTSUP, "the file has no group %s",
 			store ? "layers" : x->k->top);
-	return err;
+	if (err || x->raw.n_files < 2)
+		return err;
+	err = stage_weights_file(x->ret, x->raw.files[1],
+		x->raw.file_sizes[1]);
+	if (err < 0)
+		return err;
+	x->made = (unsigned)err;
+	return 0;
 }
 
 /* stage_hdf5_tensors() names them from the group on. */

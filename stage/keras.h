@@ -63,11 +63,13 @@ enum stage_keras_form {
 };
 
 /* The weights of the layers, called "name.var". top: the group of the legacy
- * forms. Tensors get `file` and lie `base` bytes further than in h. Those of
- * no layer are added under their own names. -ENOTSUP: a layer has too few or
+ * forms. Tensors get `file` and lie `base` bytes further than in h; those that
+ * have to be made are in a file more. Those of no layer are added under their
+ * own names. -ENOTSUP: a layer has too few or
  * too many. */
 struct stage_keras_weights {
 	struct stage_hdf5 *h;
+	const char *name;	/* of the HDF5 file, as in stage/made.h */
 	uint64_t h_size;	/* bytes of the HDF5 file */
 	enum stage_keras_form form;
 	const char *top;

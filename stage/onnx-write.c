@@ -97,6 +97,12 @@ static int check_locations(const struct stage_graph_init **order, size_t n,
 
 		if (!is_external(order[i], o))
 			continue;
+		if (stage_made_is(path)) {
+			err = error_set(why, -ENOTSUP, "onnx: over 2 GiB, with "
+				"weights that are compressed in %.*s",
+				(int)strcspn(path, "/"), path);
+			break;
+		}
 		old = map_get(&seen, path_base(path));
 		if (!old)
 			err = map_put(&seen, path_base(path), pb_str(path),

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/path.h"
+#include "stage/made.h"
 
 struct stage_recipe *stage_recipe_new(void)
 {
@@ -53,7 +53,7 @@ int stage_recipe_source(struct stage_recipe *r, const char *path,
 		if (!strcmp(r->sources[i].path, path))
 			return r->sources[i].size == size ? (int)i : -EINVAL;
 	}
-	if (!path_rel_ok(path) || size > INT64_MAX)
+	if (!stage_made_ok(path) || size > INT64_MAX)
 		return -EINVAL;
 	if (r->n_sources == STAGE_SOURCES_MAX)
 		return -EFBIG;
@@ -249,7 +249,7 @@ int stage_recipe_check(const struct stage_recipe *r, struct error *why)
 	uint64_t size = 0;
 
 	for (unsigned i = 0; i < r->n_sources; i++) {
-		if (!path_rel_ok(r->sources[i].path) ||
+		if (!stage_made_ok(r->sources[i].path) ||
 		    r->sources[i].size > INT64_MAX)
 			return error_set(why, -EBADMSG,
 				"recipe: source %u has a bad name or size", i);

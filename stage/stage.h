@@ -17,6 +17,7 @@
 #include "base/listing.h"
 #include "base/src.h"
 #include "base/workers.h"
+#include "stage/made.h"
 
 /* ---- recipes --------------------------------------------------------------- */
 
@@ -60,10 +61,9 @@ struct stage_recipe *stage_recipe_new(void);
 struct stage_recipe *stage_recipe_ref(struct stage_recipe *r);
 struct stage_recipe *stage_recipe_unref(struct stage_recipe *r);
 
-/* Building: extents are appended in output order; neighbours that continue
- * each other are joined. */
-/* Name a source (repository path) and its size; returns its index >= 0. The
- * same path twice gives the same index. */
+/* Building: extents are appended in output order, neighbours joined. */
+/* Name a source (of the repository, or made.h) and its size; returns its index
+ * >= 0. The same path twice gives the same index. */
 int stage_recipe_source(struct stage_recipe *r, const char *path,
 	uint64_t size);
 int stage_recipe_inline(struct stage_recipe *r, const void *data, size_t len);
@@ -71,8 +71,7 @@ int stage_recipe_copy(struct stage_recipe *r, unsigned source, uint64_t off,
 	uint64_t len);
 int stage_recipe_zero(struct stage_recipe *r, uint64_t len);
 /* Computed from n elements, which lie at off; of `how`, xform, from and group
- * count. -EINVAL: outside the source, or what stage_recipe_check() would
- * refuse. */
+ * count. -EINVAL: outside the source, or stage_recipe_check() would refuse. */
 int stage_recipe_xform(struct stage_recipe *r, unsigned source, uint64_t off,
 	uint64_t n, const struct stage_extent *how);
 
@@ -117,8 +116,7 @@ void stage_free(struct stage *s);
 
 /* A repository at one revision. */
 struct stage_repo {
-	const char *hub;	/* directory in the mount: "huggingface",
-				 * "pytorch/torchvision" */
+	const char *hub;	/* directory in the mount: "huggingface" */
 	const char *repo;	/* as the hub calls it */
 	const struct listing *listing;	/* its own files */
 	/* Is this file the one people mean who name only its directory? Any
@@ -162,6 +160,9 @@ struct stage_input {
 	int (*open)(void *arg, const struct listing_entry *e, struct src **ret,
 		struct error *why);
 	void *arg;
+	/* What is made of a file (made.h), of so many bytes. NULL: nothing. */
+	int (*make)(void *arg, const char *path, uint64_t size,
+		struct src **ret, struct error *why);
 };
 
 /* All files staging adds to a directory that asks (none below its directories),
@@ -261,9 +262,8 @@ int stage_member_inflate(struct src *s, const struct stage_member *m,
 	const struct stage_archive_sink *sink, struct objid *ret,
 	struct error *why);
 
-/* For the index. The caller frees the text. */
+/* For the index. The caller frees the text. -EBADMSG: not such a text. */
 char *stage_archive_to_json(const struct stage_archive *a);
-/* -EBADMSG: not what the above writes. */
 int stage_archive_from_json(const char *text, size_t len,
 	struct stage_archive *ret, struct error *why);
 
@@ -291,7 +291,7 @@ int stage_work_look(struct stage *s, const char *whose, struct src *src,
 
 /* From any model's file, by its structure alone: a JSON object with what its
  * "format" tells: inputs, outputs or signatures, opset, operators, parameters.
- * -EBADMSG, -ENOTSUP: no format we know. Both wait. */
+ * -EBADMSG, -ENOTSUP: no format we know. Waits. */
 int stage_look(struct src *s, char **ret_json, struct error *why);
 int stage_onnx_info(struct src *s, char **ret_json, struct error *why);
 /* The families the blueprints know, as JSON for tables. */

@@ -133,8 +133,11 @@ static bool keras_reads(const struct stage_repo *repo, const char *path,
 /* One plan. */
 struct plan {
 	const struct stage *s;
+	const struct stage_input *in;
 	const char *path;		/* of the source */
 	struct src *src;		/* it */
+	char *name;			/* of inner (made.h) */
+	bool packed;			/* inner is made, src only the file */
 	struct src *inner;		/* the HDF5 file: src or a part */
 	struct stage_hdf5 *h;
 	struct stage_keras_weights k;
@@ -150,6 +153,7 @@ static void plan_done(struct plan *p)
 	src_unref(p->inner);
 	src_unref(p->src);
 	json_decref(p->model);
+	free(p->name);
 }
 
 /* Layers of a model_config. */
@@ -167,6 +171,7 @@ static int open_hdf5(struct plan *p)
 {
 	int r = stage_hdf5_open(p->inner, &p->h, p->why);
 
+	p->k.name = p->name ? p->name : p->path;
 	p->k.h = p->h;
 	p->k.h_size = p->inner->size;
 	return r;
@@ -243,12 +248,55 @@ static const struct stage_zip_member *member(const struct plan *p,
 	else if (m->bad)
 		*ret = error_set(p->why, -EBADMSG, "%s: %s %s", p->path, name,
 			m->bad);
-	else if (m->method != STAGE_ZIP_STORED || (m->flags & 1))
-		*ret = error_set(p->why, -ENOTSUP, "%s: %s is compressed or "
-			"encrypted", p->path, name);
+	else if ((m->method != STAGE_ZIP_STORED && m->method !=
+		STAGE_ZIP_DEFLATED) || (m->flags & 1))
+		*ret = error_set(p->why, -ENOTSUP, "%s: %s is encrypted, or "
+			"compressed by other means than deflate", p->path,
+			name);
 	else
 		*ret = 0;
 	return *ret ? NULL : m;
+}
+
+/* A deflated member as a source, which somebody makes of it. */
+static int make_member(const struct plan *p, const struct stage_zip_member *m,
+	struct src **ret)
+{
+	cleanup_free char *path = NULL;
+
+	if (asprintf(&path, "%s//%s", p->path, m->name) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	return p->in->make ? p->in->make(p->in->arg, path, m->size, ret,
+		p->why) : error_set(p->why, -ENOTSUP, "%s: %s is compressed",
+		p->path, m->name);
+}
+
+static int read_made(const struct plan *p, const struct stage_zip_member *m,
+	uint8_t **ret)
+{
+	cleanup_free uint8_t *data = NULL;
+	struct src *s = NULL;
+	int r;
+
+	if (m->size > STAGE_JSON_MAX)
+		return error_set(p->why, -EFBIG, "%s: %s is too long", p->path,
+			m->name);
+	data = calloc(1, (size_t)m->size + 1);
+	r = data ? make_member(p, m, &s) : -ENOMEM;
+	if (r)
+		return r;
+	r = s->size == m->size ? src_read_wait(s, 0, data, (size_t)m->size) :
+		-EIO;
+	if (r)
+		r = stage_read_error(s, r, m->name, p->why);
+	src_unref(s);
+	if (r)
+		return r;
+	*ret = data;
+	data = NULL;
+	return 0;
 }
 
 static int read_json_member(struct plan *p, struct stage_window *w,
@@ -261,7 +309,36 @@ static int read_json_member(struct plan *p, struct stage_window *w,
 	if (r)
 		return r;
 	*ret_len = (size_t)m->size;
+	if (m->method == STAGE_ZIP_DEFLATED)
+		return read_made(p, m, ret);
 	return stage_zip_member_read(w, m, STAGE_JSON_MAX, ret, p->why);
+}
+
+static int open_weights(struct plan *p, struct stage_window *w,
+	const struct stage_zip *z)
+{
+	int r;
+	const struct stage_zip_member *m = member(p, z, "model.weights.h5",
+		&r);
+	uint64_t off = 0;
+
+	if (r)
+		return r;
+	if (asprintf(&p->name, "%s//%s", p->path, m->name) < 0) {
+		p->name = NULL;
+		return -ENOMEM;
+	}
+	p->packed = m->method == STAGE_ZIP_DEFLATED;
+	if (p->packed) {
+		r = make_member(p, m, &p->inner);
+	} else {
+		r = stage_zip_data(w, m, &off, p->why);
+		if (!r)
+			r = part_of(p->src, off, m->size, &p->inner, p->why);
+	}
+	p->k.form = STAGE_KERAS_STORE;
+	p->k.base = off;
+	return r ? r : open_hdf5(p);
 }
 
 static int read_members(struct plan *p, struct stage_window *w,
@@ -269,8 +346,6 @@ static int read_members(struct plan *p, struct stage_window *w,
 {
 	cleanup_free uint8_t *config = NULL, *metadata = NULL;
 	cleanup_json json_t *about = NULL;
-	const struct stage_zip_member *m;
-	uint64_t off = 0;
 	size_t len = 0;
 	int r = read_json_member(p, w, z, "metadata.json", &metadata, &len);
 
@@ -283,14 +358,7 @@ static int read_members(struct plan *p, struct stage_window *w,
 	if (r)
 		return r;
 	p->old = is_old(json_str(about, "keras_version"));
-	m = member(p, z, "model.weights.h5", &r);
-	if (!r)
-		r = stage_zip_data(w, m, &off, p->why);
-	if (!r)
-		r = part_of(p->src, off, m->size, &p->inner, p->why);
-	p->k.form = STAGE_KERAS_STORE;
-	p->k.base = off;
-	return r ? r : open_hdf5(p);
+	return open_weights(p, w, z);
 }
 
 static int read_keras(struct plan *p)
@@ -376,7 +444,8 @@ static int make_graph(struct plan *p, struct stage_recipe **ret)
 		return error_set(p->why, -ENOTSUP, "there is no blueprint for "
 			"the layers of Keras");
 	args.task = stage_blueprint_task(bp, GRAPH);
-	r = stage_weights_file(&weights, p->path, p->src->size);
+	r = p->packed ? stage_weights_file(&weights, p->name, p->inner->size) :
+		stage_weights_file(&weights, p->path, p->src->size);
 	if (r >= 0) {
 		p->k.file = (unsigned)r;
 		r = stage_keras_read(&p->k, p->model, &weights, p->why);
@@ -403,7 +472,7 @@ static int keras_plan(const struct stage *s, const struct stage_input *in,
 	const char *path, struct stage_recipe **ret, struct error *why)
 {
 	const struct listing_entry *e = source_of(&in->repo, path);
-	struct plan p = { .s = s, .what = "model_config", .why = why };
+	struct plan p = { .s = s, .in = in, .what = "model_config", .why = why };
 	cleanup_free char *builder = NULL;
 	uint8_t head[8] = { 0 };
 	int r;

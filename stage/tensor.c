@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/path.h"
+#include "stage/made.h"
 
 #define NAME_MAX_LEN 4096	/* bytes of one tensor name */
 
@@ -51,7 +51,7 @@ int stage_weights_file(struct stage_weights *w, const char *path,
 	char **files;
 	uint64_t *sizes;
 
-	if (!path_rel_ok(path))
+	if (!stage_made_ok(path))
 		return -EINVAL;
 	if (w->n_files >= INT32_MAX)
 		return -EFBIG;

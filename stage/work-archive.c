@@ -13,6 +13,7 @@
 #include "base/path.h"
 #include "base/worker-wire.h"
 #include "stage/format/archive.h"
+#include "stage/format/hdf5.h"
 #include "stage/work.h"
 
 struct arrived {
@@ -40,7 +41,7 @@ static int serve_begin(struct unpacking *u, struct worker_msg *m,
 {
 	if (!u->sink || u->open ||
 		worker_job_text(out, m->a, u->path, sizeof(u->path)) ||
-		!path_rel_ok(u->path))
+		(!u->only && !path_rel_ok(u->path)))
 		return -EPROTO;
 	if (u->only && (strcmp(u->path, u->only->path) != 0 ||
 			m->b != u->only->size))
@@ -250,6 +251,21 @@ int stage_work_list(struct stage *s, const char *whose, struct src *src,
 	return 0;
 }
 
+/* A job that makes one member, and its digest. */
+static int run_one(const struct stage *s, const char *whose,
+	struct worker_job *j, struct unpacking *u, struct objid *ret,
+	struct error *why)
+{
+	int r = run(s, whose, j, u, why);
+
+	if (!r && u->n != 1)
+		r = error_set(why, -ENOTSUP, "the unpacker unpacked nothing");
+	if (!r && u->v[0].id.alg != OBJID_NONE)
+		*ret = u->v[0].id;
+	unpacking_done(u);
+	return r;
+}
+
 int stage_work_inflate(struct stage *s, const char *whose, struct src *src,
 	const struct stage_member *m, const struct stage_archive_sink *sink,
 	struct objid *ret, struct error *why)
@@ -275,13 +291,42 @@ int stage_work_inflate(struct stage *s, const char *whose, struct src *src,
 		return r;
 	j.input = input.data;
 	j.len = input.len;
-	r = run(s, whose, &j, &u, why);
-	if (!r && u.n != 1)
-		r = error_set(why, -ENOTSUP, "the unpacker unpacked nothing");
-	if (!r && u.v[0].id.alg != OBJID_NONE)
-		*ret = u.v[0].id;
-	unpacking_done(&u);
-	return r;
+	return run_one(s, whose, &j, &u, ret, why);
+}
+
+static int put_text(struct buf *b, const char *text)
+{
+	int r = buf_append_le(b, strlen(text), 4);
+
+	return r ? r : buf_append_str(b, text);
+}
+
+int stage_work_decode(struct stage *s, const char *whose, struct src *src,
+	const struct stage_made *d, uint64_t size,
+	const struct stage_archive_sink *sink, struct objid *ret,
+	struct error *why)
+{
+	cleanup_buf struct buf input = BUF_INIT(4 * PATH_LEN_MAX);
+	struct worker_job j = { .kind = STAGE_WORK_DECODE,
+		.what = "the decoder", .result = BUF_INIT(0) };
+	const struct stage_member m = { .path = (char *)(uintptr_t)d->name,
+		.size = size };
+	struct unpacking u = { .src = src, .sink = sink, .only = &m };
+	int r;
+
+	if (!s->workers)
+		return stage_hdf5_make(src, d->group, d->name, size, sink, ret,
+			why);
+	r = buf_append_le(&input, size, 8);
+	if (!r)
+		r = put_text(&input, d->group);
+	if (!r)
+		r = put_text(&input, d->name);
+	if (r)
+		return r;
+	j.input = input.data;
+	j.len = input.len;
+	return run_one(s, whose, &j, &u, ret, why);
 }
 
 int stage_work_look(struct stage *s, const char *whose, struct src *src,

@@ -98,16 +98,31 @@ static int put_repo(struct buf *b, const struct stage_repo *repo,
 	return r;
 }
 
+/* -EPROTO: no worker of ours would ask for it. */
+static int open_for(const struct stage_input *in, const char *path,
+	uint64_t size, struct src **ret, int *ret_err, struct error *why)
+{
+	const struct listing_entry *e = stage_source_of(in->repo.listing, path);
+
+	if (!e)
+		return -EPROTO;
+	if (!stage_made_is(path))
+		*ret_err = in->open(in->arg, e, ret, why);
+	else if (in->make)
+		*ret_err = in->make(in->arg, path, size, ret, why);
+	else
+		*ret_err = error_set(why, -ENOTSUP, "%s is compressed", e->path);
+	return 0;
+}
+
 static int serve_open(struct worker_job *j, const struct stage_input *in,
 	struct worker_msg *m, const char *path)
 {
-	const struct listing_entry *e = listing_find(in->repo.listing, path);
 	struct error why = { 0 };
 	struct src *src;
 
-	if (!e || e->kind != LISTING_FILE)
+	if (open_for(in, path, m->b, &src, &m->err, &why))
 		return -EPROTO;
-	m->err = in->open(in->arg, e, &src, &why);
 	if (m->err) {
 		memcpy(m->text, why.text, sizeof(m->text));
 		return 0;
@@ -166,10 +181,10 @@ static int check_sources(const struct stage_recipe *recipe,
 {
 	for (unsigned i = 0; i < stage_recipe_sources(recipe); i++) {
 		const char *path = stage_recipe_source_path(recipe, i);
-		const struct listing_entry *e = listing_find(files, path);
+		const struct listing_entry *e = stage_source_of(files, path);
 
-		if (!e || e->kind != LISTING_FILE ||
-		    (e->size != LISTING_SIZE_UNKNOWN &&
+		if (!e || (!stage_made_is(path) &&
+		     e->size != LISTING_SIZE_UNKNOWN &&
 		     e->size != stage_recipe_source_size(recipe, i)))
 			return error_set(why, -ENOTSUP, "the planner speaks of "
 				"files that are not there");

@@ -8,21 +8,30 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/worker-wire.h"
+#include "stage/format/hdf5.h"
 #include "stage/library.h"
 #include "stage/work.h"
 
 /* ---- the parent's sources ------------------------------------------------------- */
 
-static int open_path(struct worker *w, const char *path, struct src **ret,
-	struct error *why)
+static int open_made(void *arg, const char *path, uint64_t size,
+	struct src **ret, struct error *why)
 {
-	struct worker_msg m = { .what = STAGE_ASK_OPEN, .a = strlen(path) };
+	struct worker_msg m = { .what = STAGE_ASK_OPEN, .a = strlen(path),
+		.b = size };
+	struct worker *w = arg;
 	int r = worker_ask(w, &m, path);
 
 	if (r)
 		return *m.text ? error_set(why, r, "%s", m.text) : r;
 	*ret = worker_src(w, m.a, m.b);
 	return *ret ? 0 : -ENOMEM;
+}
+
+static int open_path(struct worker *w, const char *path, struct src **ret,
+	struct error *why)
+{
+	return open_made(w, path, 0, ret, why);
 }
 
 static int open_entry(void *arg, const struct listing_entry *e,
@@ -128,7 +137,8 @@ static int take_asked(struct worker *w, const void *input, size_t len,
 		r = take_file(&b, &a->files);
 	a->in = (struct stage_input){ .repo = { .hub = a->hub,
 		.repo = a->repo, .listing = &a->files, .preferred = preferred,
-		.arg = w }, .open = open_entry, .arg = w };
+		.arg = w }, .open = open_entry, .arg = w,
+		.make = open_made };
 	return r;
 }
 
@@ -264,6 +274,25 @@ static int run_inflate(struct worker *w, const void *input, size_t len,
 	return r;
 }
 
+static int run_decode(struct worker *w, const void *input, size_t len,
+	struct error *why)
+{
+	const struct stage_archive_sink sink = { sink_begin, sink_data,
+		sink_end, sink_drop, w };
+	struct bytes b = bytes_of(input, len);
+	uint64_t size = bytes_le64(&b);
+	cleanup_free char *group = take_text(&b);
+	cleanup_free char *path = take_text(&b);
+	struct src *src = NULL;
+	struct objid id;
+	int r = group && path ? open_path(w, "", &src, why) : -EPROTO;
+
+	if (!r)
+		r = stage_hdf5_make(src, group, path, size, &sink, &id, why);
+	src_unref(src);
+	return r;
+}
+
 static int run_look(struct worker *w, const void *input, size_t len,
 	struct error *why)
 {
@@ -288,5 +317,6 @@ const struct worker_kind stage_work_kinds[] = {
 	{ STAGE_WORK_LIST, run_list },
 	{ STAGE_WORK_INFLATE, run_inflate },
 	{ STAGE_WORK_LOOK, run_look },
+	{ STAGE_WORK_DECODE, run_decode },
 	{ 0, NULL },
 };

@@ -11,6 +11,7 @@
  *   INFLATE  u64 size  u64 packed  u64 header  u64 end  u32 CRC-32  u32 flags
  *            path                               result: none
  *   LOOK     nothing                            result: stage_look()
+ *   DECODE   u64 size  group  path              result: none
  */
 #ifndef STAGE_WORK_H
 #define STAGE_WORK_H
@@ -26,12 +27,14 @@ enum {
 	STAGE_WORK_LIST,
 	STAGE_WORK_INFLATE,
 	STAGE_WORK_LOOK,
+	STAGE_WORK_DECODE,
 };
 
 /* Questions. a: bytes in the window. */
 enum {
 	STAGE_ASK_OPEN = WORKER_OWN,	/* a path, or 0: the one source there
-					 * is → a number, b size */
+					 * is → a number, b size. Of what is
+					 * made, b is the size it must have */
 	STAGE_ASK_PREFERRED,		/* a path → a */
 	STAGE_ASK_BEGIN,		/* a path, b size */
 	STAGE_ASK_DATA,			/* a bytes */

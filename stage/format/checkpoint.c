@@ -151,6 +151,15 @@ static int read_shard(const struct stage_input *in, const char *index,
 	return read_weights(in, path, w, why);
 }
 
+/* Is it this file, or made of it? */
+static bool is_of(const char *file, const char *path)
+{
+	size_t len = strlen(path);
+
+	return !strncmp(file, path, len) && (!file[len] ||
+		!strncmp(file + len, "//", 2));
+}
+
 /* Every tensor of the map has to be in the shard it names. */
 static int check_map(json_t *map, const char *index,
 	const struct stage_weights *w, struct error *why)
@@ -169,7 +178,7 @@ static int check_map(json_t *map, const char *index,
 		path = shard_path(index, json_string_value(shard));
 		if (!path)
 			return -ENOMEM;
-		if (strcmp(path, w->files[t->file]))
+		if (!is_of(w->files[t->file], path))
 			return error_set(why, -EBADMSG,
 				"%s: %s is in %s, not in %s", index, name,
 				w->files[t->file], path);

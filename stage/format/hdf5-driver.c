@@ -145,7 +145,8 @@ static herr_t driver_read(H5FD_t *pub, H5FD_mem_t type, hid_t transfer,
 
 	(void) type;
 	(void) transfer;
-	if (!size_inside(off, len, s->src->size))
+	if (!size_inside(off, len, s->src->size) ||
+	    (s->limit_at && to == s->limit_at && len > s->limit))
 		return -1;
 	err = s->err ? s->err : read_pages(s, off, to, len);
 	if (!s->err)

@@ -35,6 +35,9 @@ struct stage_hdf5_source {
 	uint64_t clock;
 	bool open;			/* libhdf5 has it open */
 	int err;			/* of the first read that failed */
+	const uint8_t *limit_at;	/* to this address at most `limit`
+					 * bytes are read; or NULL */
+	size_t limit;
 };
 
 struct stage_hdf5 {

@@ -13,7 +13,10 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
 #include "base/map.h"
+#include "stage/format/archive.h"
+#include "stage/format/hdf5-chunks.h"
 #include "stage/format/hdf5-driver.h"
 #include "stage/window.h"
 
@@ -194,67 +197,103 @@ static int dataset_shape(struct stage_hdf5 *h, hid_t set, const char *name,
 	return err;
 }
 
-/* Of data in one piece, the place. */
-static int dataset_place(struct stage_hdf5 *h, hid_t set, const char *name,
-	struct stage_tensor *t, struct error *why)
+/* Does it lie in one piece? Then t says where. */
+static int dataset_place(struct stage_hdf5 *h, hid_t set,
+	struct stage_tensor *t, bool *ret, struct error *why)
 {
 	hid_t made = H5Dget_create_plist(set);
-	H5D_layout_t layout;
-	int external, filters;
-	haddr_t off;
+	haddr_t off = HADDR_UNDEF;
+	bool plain;
 
 	if (made < 0)
-		return stage_hdf5_fail(h, name, why);
-	layout = H5Pget_layout(made);
-	external = H5Pget_external_count(made);
-	filters = H5Pget_nfilters(made);
+		return stage_hdf5_fail(h, t->name, why);
+	plain = H5Pget_layout(made) == H5D_CONTIGUOUS &&
+		!H5Pget_nfilters(made) && !H5Pget_external_count(made);
 	(void) H5Pclose(made);
-	if (external)
-		return error_set(why, -ENOTSUP, "%s: its data are in another "
-			"file", name);
-	if (layout != H5D_CONTIGUOUS || filters)
-		return error_set(why, -ENOTSUP, "%s: its data are not in one "
-			"piece (%s)", name, layout == H5D_CHUNKED ?
-			"in chunks" : layout == H5D_VIRTUAL ? "virtual" :
-			layout == H5D_COMPACT ? "compact" : "filtered");
-	off = H5Dget_offset(set);
-	if (off == HADDR_UNDEF)
-		return error_set(why, -ENOTSUP, "%s: its data were never "
-			"written", name);
+	if (plain)
+		off = H5Dget_offset(set);
+	*ret = off != HADDR_UNDEF;
+	if (!*ret)
+		return 0;
 	if (H5Dget_storage_size(set) != t->len)
 		return error_set(why, -EBADMSG, "%s: its data are not of its "
-			"size", name);
+			"size", t->name);
 	t->off = off;
 	return 0;
-}
-
-static int add_dataset(struct stage_hdf5 *h, hid_t set, char *name,
-	unsigned file, struct stage_weights *w, struct error *why)
-{
-	struct stage_tensor t = { .name = name, .file = file };
-	int err = dataset_type(h, set, name, &t, why);
-
-	if (!err)
-		err = dataset_shape(h, set, name, &t, why);
-	if (!err && !t.len)
-		return 0;
-	if (!err)
-		err = dataset_place(h, set, name, &t, why);
-	return err ? err : stage_weights_add(w, &t, why);
 }
 
 /* ---- groups ---------------------------------------------------------------- */
 
 struct walk {
 	struct stage_hdf5 *h;
-	struct stage_weights *w;
+	struct stage_weights *w;	/* NULL: only for out */
 	struct error *why;
-	unsigned file, links, depth;
+	const char *group;		/* where it begins */
+	unsigned file, made;		/* of w; 0: no file is made, as `file`
+					 * was there before */
+	const struct stage_hdf5_out *out;	/* for what is made; or NULL */
+	unsigned links, depth;
 	struct map seen;	/* addresses of groups */
 	char path[PATH_MAX_LEN];
 	size_t len;
 	int err;
 };
+
+/* The source that has what does not lie in one piece. */
+static int made_file(struct walk *x)
+{
+	cleanup_free char *path = NULL;
+	int i;
+
+	if (x->made)
+		return 0;
+	path = stage_made_path(x->w->files[x->file], x->group);
+	i = path ? stage_weights_file(x->w, path, 0) : -ENOMEM;
+	if (i > 0)
+		x->made = (unsigned)i;
+	return i > 0 ? 0 : i == -ENOMEM ? i : error_set(x->why, -ENOTSUP,
+		"%s: it is not in one piece", x->path);
+}
+
+static int add_made(struct walk *x, hid_t set, struct stage_tensor *t)
+{
+	uint64_t packed = x->h->source.src->size, all;
+	int err;
+
+	if (x->out)
+		return stage_hdf5_unpack(x->h, set, t, x->out, x->why);
+	err = stage_hdf5_packed(x->h, set, t, x->why);
+	if (!err)
+		err = made_file(x);
+	if (err)
+		return err;
+	t->file = x->made;
+	t->off = x->w->file_sizes[x->made];
+	if (size_add(t->off, t->len, &all) || stage_archive_bomb(all, packed))
+		return error_set(x->why, -EFBIG, "%s: the file would unpack "
+			"to too much", t->name);
+	x->w->file_sizes[x->made] = all;
+	return stage_weights_add(x->w, t, x->why);
+}
+
+static int add_dataset(struct walk *x, hid_t set)
+{
+	struct stage_tensor t = { .name = x->path, .file = x->file };
+	bool plain = false;
+	int err = dataset_type(x->h, set, x->path, &t, x->why);
+
+	if (!err)
+		err = dataset_shape(x->h, set, x->path, &t, x->why);
+	if (!err && !t.len)
+		return 0;
+	if (!err)
+		err = dataset_place(x->h, set, &t, &plain, x->why);
+	if (err)
+		return err;
+	if (!plain)
+		return add_made(x, set, &t);
+	return x->out ? 0 : stage_weights_add(x->w, &t, x->why);
+}
 
 static int see_group(struct walk *x, haddr_t at)
 {
@@ -305,8 +344,7 @@ static int walk_object(struct walk *x, hid_t group, const char *name)
 		err = walk_group(x, object);
 		break;
 	case H5I_DATASET:
-		err = add_dataset(x->h, object, x->path, x->file, x->w,
-			x->why);
+		err = add_dataset(x, object);
 		break;
 	default:
 		err = error_set(x->why, -ENOTSUP, "%s is neither group nor "
@@ -392,22 +430,71 @@ static int tensors(struct walk *x, const char *path)
 	return err;
 }
 
-int stage_hdf5_tensors(struct stage_hdf5 *h, const char *group,
-	unsigned file, struct stage_weights *w, struct error *why)
+static int walk_all(const struct walk *how)
 {
-	struct walk *x = calloc(1, sizeof(*x));
-	int err = x ? stage_hdf5_enter(why) : -ENOMEM;
+	struct walk *x = malloc(sizeof(*x));
+	int err = x ? stage_hdf5_enter(how->why) : -ENOMEM;
 
 	if (!err) {
-		x->h = h;
-		x->w = w;
-		x->why = why;
-		x->file = file;
-		err = tensors(x, group);
+		*x = *how;
+		err = tensors(x, x->group);
 		map_done(&x->seen);
 		stage_hdf5_leave();
 	}
 	free(x);
+	return err;
+}
+
+int stage_hdf5_tensors(struct stage_hdf5 *h, const char *group,
+	unsigned file, struct stage_weights *w, struct error *why)
+{
+	const struct walk x = { .h = h, .w = w, .why = why, .file = file,
+		.group = group };
+
+	return walk_all(&x);
+}
+
+struct sending {
+	const struct stage_archive_sink *sink;
+	uint64_t left;		/* bytes */
+};
+
+static int send_data(void *arg, const void *buf, size_t len)
+{
+	struct sending *s = arg;
+
+	if (len > s->left)
+		return -EBADMSG;
+	s->left -= len;
+	return s->sink->data(s->sink->arg, buf, len);
+}
+
+int stage_hdf5_make(struct src *s, const char *group, const char *path,
+	uint64_t size, const struct stage_archive_sink *sink,
+	struct objid *ret, struct error *why)
+{
+	struct sending sending = { sink, size };
+	const struct stage_hdf5_out out = { send_data, &sending };
+	struct stage_hdf5 *h = NULL;
+	struct walk x = { .out = &out, .why = why, .group = group };
+	int err = stage_hdf5_open(s, &h, why);
+
+	if (err)
+		return err;
+	x.h = h;
+	err = sink->begin(sink->arg, path, size);
+	if (!err) {
+		err = walk_all(&x);
+		if (err == -ENOENT || (!err && sending.left) ||
+		    (err == -EBADMSG && !why->code))
+			err = error_set(why, -EBADMSG, "it has not what was "
+				"planned");
+		if (!err)
+			err = sink->end(sink->arg, ret);
+		else
+			sink->drop(sink->arg);
+	}
+	stage_hdf5_close(h);
 	return err;
 }
 

@@ -10,9 +10,13 @@
  * is copied as long as it says, whatever lies behind it. So a process that can
  * be spared reads files of strangers (base/worker.h).
  *
+ * Datasets that do not lie in one piece are made (hdf5-chunks.h): they are in
+ * a source of their own, one behind the other in the order of their paths.
+ *
  * Refused: external, soft and user-defined links, a group that is there twice
- * (loops), data in other files, virtual datasets, datasets in chunks or
- * through filters, other byte orders. Plug-ins are never loaded.
+ * (loops), data in other files, virtual datasets, filters but deflate, shuffle
+ * and fletcher32, other byte orders; what would unpack to more than an archive
+ * of that size may (archive.h). Plug-ins are never loaded.
  *
  * Source: HDF5 File Format Specification 3.0, and the HDF5 reference manual.
  */
@@ -24,6 +28,7 @@
 
 #include "base/error.h"
 #include "base/src.h"
+#include "stage/stage.h"
 #include "stage/tensor.h"
 
 #define STAGE_HDF5_DEPTH_MAX 32		/* groups in each other */
@@ -48,10 +53,16 @@ int stage_hdf5_open(struct src *s, struct stage_hdf5 **ret,
 /* NULL is fine. */
 void stage_hdf5_close(struct stage_hdf5 *h);
 
-/* The tensors below a group ("" is the whole file), named from there. -ENOENT:
- * no such group; `why` is unset then. */
+/* The tensors below a group ("" is the whole file), named from there. What has
+ * to be made is in another file of w, stage_made_path() of this one and the
+ * group. -ENOENT: no such group; `why` is unset then. */
 int stage_hdf5_tensors(struct stage_hdf5 *h, const char *group,
 	unsigned file, struct stage_weights *w, struct error *why);
+/* Make that other file, of size bytes: into the sink as `path`. Waits. -EBADMSG
+ * when it does not become that. */
+int stage_hdf5_make(struct src *s, const char *group, const char *path,
+	uint64_t size, const struct stage_archive_sink *sink,
+	struct objid *ret, struct error *why);
 
 /* The string in an attribute of a group, NUL behind; the caller frees.
  * -ENOENT: no such group or attribute; `why` is unset then. */

@@ -106,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct stage_conf conf = { .opset = 13 };
 	struct listing listing = { 0 };
 	struct stage_input in = { { .hub = "huggingface", .repo = "a/b",
-		.listing = &listing }, open_file, NULL };
+		.listing = &listing }, open_file, NULL, NULL };
 	struct stage_recipe *r;
 	struct error why = { 0 };
 	int err;

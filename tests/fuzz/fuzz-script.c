@@ -119,7 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct zip z = { BUF_INIT(1 << 26), BUF_INIT(1 << 20), 0 };
 	struct listing listing = { 0 };
 	struct stage_input in = { { .hub = "huggingface", .repo = "a/b",
-		.listing = &listing }, open_file, &z.out };
+		.listing = &listing }, open_file, &z.out, NULL };
 	struct stage_recipe *r = NULL;
 	struct error why = { 0 };
 

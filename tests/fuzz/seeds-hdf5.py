@@ -1,9 +1,15 @@
 #!/usr/bin/env python3
-"""The files of test-stage-hdf5, which libhdf5 writes, into DIR."""
+"""The files of test-stage-hdf5, which libhdf5 writes, into DIR: but for those
+that are like others in their bytes and only larger in what they say."""
 import os
 import subprocess
 import sys
 
+LIKE_OTHERS = ("good-windows", "large-grid", "large-chunk", "damaged-short",
+               "damaged-plain", "unsupported-unknown", "unsupported-nbit")
+
 program = os.path.join(os.environ.get("BUILDDIR", "."),
                        "tests/unit/test-stage-hdf5")
-sys.exit(subprocess.run([program, sys.argv[1]], check=False).returncode)
+subprocess.run([program, sys.argv[1]], check=True)
+for name in LIKE_OTHERS:
+    os.unlink(os.path.join(sys.argv[1], name + ".h5"))

@@ -28,6 +28,7 @@ struct repo {
 	struct listing listing;
 	const char *only;	/* of the layout; NULL: all */
 	const char *hub;
+	struct stage *stage;
 };
 
 static int add_dir(struct repo *repo, const char *rel)
@@ -75,6 +76,133 @@ static int open_file(void *arg, const struct listing_entry *e,
 	return r;
 }
 
+/* ---- what is made of files ------------------------------------------------- */
+
+/* A file without name: what is made is written here. */
+struct made {
+	int fd;
+	uint64_t at;
+};
+
+static int made_begin(void *arg, const char *path, uint64_t size)
+{
+	(void) arg;
+	(void) path;
+	(void) size;
+	return 0;
+}
+
+static int made_data(void *arg, const void *buf, size_t len)
+{
+	struct made *m = arg;
+	int r = io_pwrite(m->fd, buf, len, m->at);
+
+	m->at += len;
+	return r;
+}
+
+static int made_end(void *arg, struct objid *ret)
+{
+	(void) arg;
+	(void) ret;
+	return 0;
+}
+
+static void made_drop(void *arg)
+{
+	(void) arg;
+}
+
+static int open_path(struct repo *repo, const char *path, uint64_t size,
+	struct src **ret, struct error *why);
+
+/* The member of a zip; stored ones are copied too. */
+static int unpack(struct repo *repo, const struct stage_made *d,
+	const struct stage_archive_sink *sink, struct error *why)
+{
+	struct stage_archive list = { 0 };
+	struct objid id;
+	struct src *zip;
+	int r = open_path(repo, d->file, 0, &zip, why);
+	const struct stage_member *m;
+	uint64_t off = 0;
+
+	if (r)
+		return r;
+	r = stage_archive_read(zip, NULL, &list, why);
+	m = r ? NULL : stage_archive_find(&list, d->member);
+	if (!r && !m)
+		r = -ENOENT;
+	if (!r && m->how == STAGE_MEMBER_DEFLATED)
+		r = stage_member_inflate(zip, m, sink, &id, why);
+	else if (!r)
+		r = stage_member_place(zip, m, &off, why);
+	if (!r && m->how == STAGE_MEMBER_STORED) {
+		cleanup_free void *all = malloc(m->size + 1);
+
+		r = all ? src_read_wait(zip, off, all, m->size) : -ENOMEM;
+		if (!r)
+			r = sink->data(sink->arg, all, m->size);
+	}
+	src_unref(zip);
+	stage_archive_done(&list);
+	return r;
+}
+
+static int make(struct repo *repo, const struct stage_made *d, uint64_t size,
+	struct made *made, struct error *why)
+{
+	const struct stage_archive_sink sink = { made_begin, made_data,
+		made_end, made_drop, made };
+	cleanup_free char *member = NULL;
+	struct objid id;
+	struct src *h5;
+	int r;
+
+	if (!d->group)
+		return unpack(repo, d, &sink, why);
+	if (d->member && asprintf(&member, "%s//%s", d->file, d->member) < 0)
+		return -ENOMEM;
+	r = open_path(repo, member ? member : d->file, 0, &h5, why);
+	if (r)
+		return r;
+	r = stage_work_decode(repo->stage, "repo", h5, d, size, &sink, &id,
+		why);
+	src_unref(h5);
+	return r;
+}
+
+static int make_file(void *arg, const char *path, uint64_t size,
+	struct src **ret, struct error *why)
+{
+	struct made made = { -1, 0 };
+	struct stage_made d;
+	FILE *f = tmpfile();
+	int r = f ? stage_made_parse(path, &d) : -errno;
+
+	if (r)
+		return r;
+	made.fd = dup(fileno(f));
+	fclose(f);
+	r = made.fd < 0 ? -errno : make(arg, &d, size, &made, why);
+	stage_made_done(&d);
+	if (!r)
+		r = src_from_fd(made.fd, made.at, ret);
+	if (r && made.fd >= 0)
+		close(made.fd);
+	return r;
+}
+
+static int open_path(struct repo *repo, const char *path, uint64_t size,
+	struct src **ret, struct error *why)
+{
+	if (stage_made_is(path))
+		return make_file(repo, path, size, ret, why);
+	return open_file(repo, listing_find(&repo->listing, path), ret, why);
+}
+
+/* ---- writing ---------------------------------------------------------------- */
+
 static int copy(struct src *src, const char *out, const char *path)
 {
 	cleanup_free char *full = path_join(out, path);
@@ -112,9 +240,8 @@ static int open_staged(struct stage *s, const struct stage_input *in,
 	if (n > 64)
 		r = -EFBIG;
 	for (unsigned i = 0; i < n && !r; i++)
-		r = in->open(in->arg, listing_find(in->repo.listing,
-			stage_recipe_source_path(recipe, i)), &sources[i],
-			why);
+		r = open_path(in->arg, stage_recipe_source_path(recipe, i),
+			stage_recipe_source_size(recipe, i), &sources[i], why);
 	if (!r)
 		r = stage_recipe_src(recipe, sources, ret, why);
 	for (unsigned i = 0; i < n && i < 64; i++)
@@ -173,7 +300,8 @@ static int stage_all(struct stage *s, struct repo *repo, const char *out,
 {
 	struct stage_input in = {
 		{ .hub = repo->hub, .repo = "local/repo",
-			.listing = &repo->listing }, open_file, repo
+			.listing = &repo->listing }, open_file, repo,
+		make_file
 	};
 	struct listing layout = { 0 };
 	char key[65];
@@ -240,6 +368,7 @@ int main(int argc, char **argv)
 	listing_sort(&repo.listing);
 	if (!r)
 		r = stage_new(&conf, &s, &why);
+	repo.stage = s;
 	if (!r)
 		r = stage_all(s, &repo, argv[3], &why);
 	if (r)

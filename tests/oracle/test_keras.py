@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+import zipfile
 
 if os.environ.get("ORACLE_CLIENTS"):
     other = os.environ.pop("ORACLE_CLIENTS")
@@ -18,6 +19,7 @@ if os.environ.get("ORACLE_CLIENTS"):
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="",
                   KERAS_BACKEND="tensorflow")
 try:
+    import h5py
     import keras
     import numpy as np
     import onnxruntime as ort
@@ -335,6 +337,12 @@ class Doubled(L.Layer):
         return x * 2
 
 
+def packed_model():
+    return chain(L.Conv2D(7, 3, activation="relu"), L.BatchNormalization(),
+                 L.Flatten(), L.Dense(300, activation="tanh"), L.Dense(5),
+                 shape=(12, 12, 3))
+
+
 # name: (model, what the reason has to have)
 UNHANDLED = {
     "lambda": (lambda: chain(L.Lambda(lambda x: x + 1), shape=ROW),
@@ -378,6 +386,81 @@ def one_refusal(name, model, needle, top):
     return say(name, not onnx and needle in why, why or "was staged")
 
 
+# ---- the same model, packed --------------------------------------------------
+
+def chunked(source, target):
+    """The same file, every dataset with an element in chunks that go through
+    filters, as h5repack makes them."""
+    with h5py.File(source) as a, h5py.File(target, "w") as b:
+        def copy(name, old):
+            if isinstance(old, h5py.Group):
+                new = b.require_group(name)
+            else:
+                packed = {} if not old.shape else {
+                    "chunks": tuple(max(1, n * 2 // 3) for n in old.shape),
+                    "compression": "gzip", "shuffle": True,
+                    "fletcher32": True}
+                new = b.create_dataset(name, data=old[()], **packed)
+            for key, value in old.attrs.items():
+                new.attrs[key] = value
+        copy("/", a["/"])
+        a.visititems(copy)
+
+
+def zipped(source, target, how, weights=None):
+    with zipfile.ZipFile(source) as a, zipfile.ZipFile(target, "w", how) as b:
+        for name in a.namelist():
+            data = a.read(name)
+            if weights and name == "model.weights.h5":
+                with open(weights, "rb") as f:
+                    data = f.read()
+            b.writestr(name, data)
+
+
+def packed_forms(model, top):
+    """(ending, what it is, how it is made of the file that Keras wrote)"""
+    plain = os.path.join(top, "weights.h5")
+    inner = os.path.join(top, "chunks.h5")
+    saved = os.path.join(top, "saved.keras")
+    model.save(saved)
+    with zipfile.ZipFile(saved) as z, open(plain, "wb") as f:
+        f.write(z.read("model.weights.h5"))
+    chunked(plain, inner)
+    deflated, stored = zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED
+    return [
+        (".h5", "in chunks", chunked),
+        (".keras", "deflated", lambda a, b: zipped(a, b, deflated)),
+        (".keras", "in chunks", lambda a, b: zipped(a, b, stored, inner)),
+        (".keras", "both", lambda a, b: zipped(a, b, deflated, inner))]
+
+
+def packed_row(top):
+    """Packed files become models that compute the very numbers of those that
+    plain ones become."""
+    model = randomised(packed_model())
+    ok = True
+    for ending, what, make in packed_forms(model, top):
+        repo = os.path.join(top, f"{what}{ending}".replace(" ", "-"))
+        plain, packed = (os.path.join(repo, k) for k in ("plain", "packed"))
+        for k in (plain, packed):
+            os.makedirs(k)
+        model.save(os.path.join(plain, "m" + ending))
+        make(os.path.join(plain, "m" + ending),
+             os.path.join(packed, "m" + ending))
+        files = [stage(k, k + "-out", 17, "m.onnx") for k in (plain, packed)]
+        reasons = [why for _, why in files if why]
+        worst, same = 9.0, False
+        if not reasons:
+            worst = compare(model, files[1][0])
+            feeds = inputs_of(model, 2, 3)
+            a, b = (run_onnx(onnx, feeds) for onnx, _ in files)
+            same = all(np.array_equal(x, y) for x, y in zip(a, b))
+        ok = say("packed", worst <= BOUND and same, f"{ending} {what} " + (
+            reasons[0] if reasons else f"{worst:.1e} "
+            f"{'the same' if same else 'other'} numbers")) and ok
+    return ok
+
+
 def main(words):
     warnings.filterwarnings("ignore")
 
@@ -395,6 +478,10 @@ def main(words):
             except Exception as e:
                 bad += 1
                 say(name, False, f"{type(e).__name__}: {e}"[:400])
+    if chosen("packed"):
+        keras.backend.clear_session()
+        with tempfile.TemporaryDirectory() as top:
+            bad += not packed_row(top)
     for name, (make, needle) in UNHANDLED.items():
         if chosen(name):
             keras.backend.clear_session()

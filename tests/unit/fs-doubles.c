@@ -434,6 +434,16 @@ int stage_work_inflate(struct stage *s, const char *whose, struct src *src,
 	return stage_member_inflate(src, m, sink, ret, why);
 }
 
+int stage_work_decode(struct stage *s, const char *whose, struct src *src,
+	const struct stage_made *m, uint64_t size,
+	const struct stage_archive_sink *sink, struct objid *ret,
+	struct error *why)
+{
+	(void) s, (void) whose, (void) src, (void) m, (void) size;
+	(void) sink, (void) ret, (void) why;
+	return -ENOTSUP;
+}
+
 int stage_layout(struct stage *s, const struct stage_repo *repo,
 	struct listing *ret)
 {

@@ -96,7 +96,7 @@ static int sharded(char *top, const char *index)
 	struct listing l = { 0 };
 	struct stage_input in = { { .hub = "huggingface", .repo = "a/b",
 		.listing = &l }, open_entry,
-		top };
+		top, NULL };
 	struct stage_weights w = { 0 };
 	struct error why = { 0 };
 	char list[4096];

@@ -1,7 +1,8 @@
 /*
  * Keras: model configurations of every version as one list of layers, hostile
  * ones among them; the order of layers; and what is laid out. With an
- * argument it writes a small model there, model.h5, for the test of the tree.
+ * argument it writes small models there for the test of the tree: model.h5,
+ * the same with its weights in chunks or damaged, and the weights of a .keras.
  */
 #include "config.h"
 
@@ -233,29 +234,79 @@ static void put_names(hid_t at, const char *name, const char *names,
 		H5Tclose(type) >= 0);
 }
 
-static void put_set(hid_t at, const char *name, int rank, const hsize_t *dims)
+enum form {
+	PLAIN,
+	CHUNKS,		/* through shuffle, deflate and fletcher32 */
+	FOREIGN,	/* through a filter nobody has */
+	CUT,		/* a chunk ends too early */
+};
+
+static hid_t plist_of(enum form form, int rank)
+{
+	static const hsize_t chunk[2] = { 2, 2 };
+	hid_t p = H5Pcreate(H5P_DATASET_CREATE);
+
+	if (form != PLAIN)
+		t_check(H5Pset_chunk(p, rank, chunk) >= 0);
+	if (form == CHUNKS)
+		t_check(H5Pset_shuffle(p) >= 0);
+	if (form == CHUNKS || form == CUT)
+		t_check(H5Pset_deflate(p, 9) >= 0);
+	if (form == CHUNKS)
+		t_check(H5Pset_fletcher32(p) >= 0);
+	if (form == FOREIGN)
+		t_check(H5Pset_filter(p, 32000, H5Z_FLAG_OPTIONAL, 0,
+			NULL) >= 0);
+	return p;
+}
+
+static void put_set(hid_t at, const char *name, int rank, const hsize_t *dims,
+	enum form form)
 {
 	static const float v[6] = { 1, 2, 3, 4, 5, 6 };
+	const hsize_t first[2] = { 0, 0 };
 	hid_t space = H5Screate_simple(rank, dims, NULL);
+	hid_t p = plist_of(form, rank);
 	hid_t set = H5Dcreate2(at, name, H5T_IEEE_F32LE, space, H5P_DEFAULT,
-		H5P_DEFAULT, H5P_DEFAULT);
+		p, H5P_DEFAULT);
 
-	t_check(set >= 0 && H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL,
-		H5P_DEFAULT, v) >= 0);
-	t_check(H5Dclose(set) >= 0 && H5Sclose(space) >= 0);
+	t_check(set >= 0);
+	if (form == PLAIN || form == CHUNKS)
+		t_check(H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL,
+			H5P_DEFAULT, v) >= 0);
+	if (form == CUT)
+		t_check(H5Dwrite_chunk(set, H5P_DEFAULT, 0, first, 3,
+			"\x78\xda\x63") >= 0);
+	t_check(H5Dclose(set) >= 0 && H5Sclose(space) >= 0 &&
+		H5Pclose(p) >= 0);
+}
+
+static hid_t new_file(const char *dir, const char *name)
+{
+	char path[4096];
+	hid_t f;
+
+	(void) snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+	t_check(f >= 0);
+	return f;
+}
+
+static void put_weights(hid_t at, const char *kernel, const char *bias,
+	enum form form)
+{
+	const hsize_t dims[2] = { 2, 3 };
+
+	put_set(at, kernel, 2, dims, form);
+	put_set(at, bias, 1, dims + 1, form);
 }
 
 /* y = relu(x [2, 3] + b), as Keras 2 keeps it. */
-static void write_model(const char *dir)
+static void write_model(const char *dir, const char *name, enum form form)
 {
 	static const char names[2][16] = { "d/kernel:0", "d/bias:0" };
-	const hsize_t kernel[2] = { 2, 3 }, bias[1] = { 3 };
-	char path[4096];
-	hid_t f, top, g, d;
+	hid_t f = new_file(dir, name), top, g, d;
 
-	(void) snprintf(path, sizeof(path), "%s/model.h5", dir);
-	f = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-	t_check(f >= 0);
 	put_text(f, "keras_version", "2.15.0");
 	put_text(f, "model_config", "{\"class_name\": \"Sequential\", "
 		"\"config\": {\"name\": \"s\", \"layers\": [{\"class_name\": "
@@ -270,16 +321,39 @@ static void write_model(const char *dir)
 	t_check(top >= 0 && g >= 0 && d >= 0);
 	put_names(top, "layer_names", "d\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 1);
 	put_names(g, "weight_names", names[0], 2);
-	put_set(d, "kernel:0", 2, kernel);
-	put_set(d, "bias:0", 1, bias);
+	put_weights(d, "kernel:0", "bias:0", form);
 	t_check(H5Gclose(d) >= 0 && H5Gclose(g) >= 0 && H5Gclose(top) >= 0 &&
 		H5Fclose(f) >= 0);
+}
+
+/* The same weights as Keras 3 has them in a .keras. */
+static void write_store(const char *dir, const char *name, enum form form)
+{
+	hid_t links = H5Pcreate(H5P_LINK_CREATE);
+	hid_t f = new_file(dir, name), g;
+
+	t_check(H5Pset_create_intermediate_group(links, 1) >= 0);
+	g = H5Gcreate2(f, "layers/dense/vars", links, H5P_DEFAULT,
+		H5P_DEFAULT);
+	t_check(g >= 0);
+	put_weights(g, "0", "1", form);
+	t_check(H5Gclose(g) >= 0 && H5Fclose(f) >= 0 && H5Pclose(links) >= 0);
+}
+
+static void write_all(const char *dir)
+{
+	write_model(dir, "model.h5", PLAIN);
+	write_model(dir, "chunks.h5", CHUNKS);
+	write_model(dir, "foreign.h5", FOREIGN);
+	write_model(dir, "cut.h5", CUT);
+	write_store(dir, "plain.weights.h5", PLAIN);
+	write_store(dir, "chunks.weights.h5", CHUNKS);
 }
 
 int main(int argc, char **argv)
 {
 	if (argc > 1) {
-		write_model(argv[1]);
+		write_all(argv[1]);
 		return 0;
 	}
 	test_models();

@@ -286,7 +286,7 @@ static int plan(struct stage *s, struct file *files, const char *path,
 {
 	const struct objid none = { .alg = OBJID_NONE };
 	struct listing in = { 0 };
-	struct stage_input input = { REPO(&in), open_text, files };
+	struct stage_input input = { REPO(&in), open_text, files, NULL };
 	int r;
 
 	for (struct file *f = files; f->path; f++) {
@@ -365,7 +365,7 @@ static void names(const char *config, const char *want)
 		{ NULL, NULL, 0 },
 	};
 	struct listing in, out = { 0 };
-	struct stage_input input = { REPO(&in), open_text, files };
+	struct stage_input input = { REPO(&in), open_text, files, NULL };
 	struct error why = { 0 };
 	char text[2048] = "", key[65];
 
@@ -501,7 +501,7 @@ static void test_big(void)
 	const struct objid none = { .alg = OBJID_NONE };
 	struct stage *s = stage_of(13, "installed", NULL);
 	struct listing in = { 0 };
-	struct stage_input input = { REPO(&in), open_big, config };
+	struct stage_input input = { REPO(&in), open_big, config, NULL };
 	struct stage_recipe *recipe = NULL;
 	struct error why = { 0 };
 	int n = snprintf(big.head + 8, sizeof(big.head) - 8,
