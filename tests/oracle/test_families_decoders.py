@@ -55,7 +55,19 @@ def build(kind, head, config=None, seed=0):
     model = models.build(kind + head, cls(**{**KINDS[kind], **(config or {})}),
                          seed)
     model.config._attn_implementation = "eager"
+    if kind.startswith("Gemma"):
+        centre_norms(model)
     return model
+
+
+def centre_norms(model):
+    """Norms of Gemma multiply by 1 + weight, which is 0 by initialisation. By
+    2 + noise scores are four times as large, and every layer makes more of
+    noise in weights, in torch as in the graph."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "norm" in name:
+                p.sub_(1)
 
 
 def cache_shape(model):
@@ -168,10 +180,8 @@ HEADS = {
 
 
 def headed(kind, head, opset=13, config=None, rows=3):
-    # With seed 0 the bytes of Gemma's random weights have a cosine of 0.998
-    # where a row is one vector; every number before them agrees to 1e-6.
     model = build(kind, head, {"num_labels": LABELS, "pad_token_id": 0,
-                               **(config or {})}, int(kind == "Gemma"))
+                               **(config or {})})
     inputs = {"input_ids": (B, S), "attention_mask": (B, S)}
     if model.config.model_type not in WITHOUT_POSITIONS:
         inputs["position_ids"] = (B, S)
@@ -204,10 +214,8 @@ def every_kind(report):
     for kind in KINDS:
         for head in ("ForCausalLM", "Model"):
             for opset in families.OPSETS:
-                # Not every seed: six random layers of Gemma 3 can enlarge
-                # the rounding of halves to 5.1e-3, in torch as in the graph.
                 report.run(f"{kind} {head} opset {opset}", case, kind, head,
-                           opset=opset, seed=opset - 13)
+                           opset=opset, seed=opset)
         for tied in (True, False):
             report.run(f"{kind} tie_word_embeddings {tied}", case, kind,
                        config=dict(tie_word_embeddings=tied))

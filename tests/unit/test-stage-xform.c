@@ -304,26 +304,28 @@ static void to_i8(const float *x, size_t n, uint16_t group, int8_t *ret,
 static void test_i8(void)
 {
 	static const float x[] = {
-		127, -63.5f, 62.5f, 1.5f, 2.5f,		/* to even */
+		/* To even: of numbers as large only 127 is asked. */
+		127 * 0x1p101f, -63.5f * 0x1p101f, 62.5f * 0x1p101f,
+		1.5f * 0x1p101f, 2.5f * 0x1p101f,
 		0, 0, -0.0f, 0, 0,
 		HUGE_VALF, -HUGE_VALF, 0, 1, -1,	/* a mask */
 		1, NAN, 2, 3, 4,
 		1e-45f, 0, 0, 0, 0,			/* no scale is so small */
-		-2, 1, 0.5f, -0.25f, 2,
+		-2, 1, 0.5f, -0.25f, 2,			/* 120 loses nothing */
 	};
 	static const int8_t want[] = { 127, -64, 62, 2, 2, 0, 0, 0, 0, 0,
 		127, -127, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-		-127, 64, 32, -16, 127 };
+		-120, 60, 30, -15, 120 };
 	int8_t got[30];
 	float scale[6];
 
 	to_i8(x, 30, 5, got, scale);
 	for (int i = 0; i < 30; i++)
 		t_int(got[i], want[i]);
-	t_check(scale[0] == 1 && scale[1] == 0 && scale[4] == 0);
+	t_check(scale[0] == 0x1p101f && scale[1] == 0 && scale[4] == 0);
 	t_check(scale[2] > 2e36f && scale[2] * 127 < HUGE_VALF);
 	t_check(scale[3] != scale[3]);
-	t_check(scale[5] == 2.0f / 127);
+	t_check(scale[5] == 2.0f / 120);
 }
 
 /* No element is further off than half a step. */
@@ -343,6 +345,55 @@ static void test_i8_error(void)
 		t_check(off <= scale[i / 64] * 0.50001f &&
 			-off <= scale[i / 64] * 0.50001f);
 	}
+}
+
+/* The squared error of a group of 16 with one scale. */
+static double squares(const float *x, double scale)
+{
+	double sum = 0;
+
+	for (int i = 0; i < 16; i++) {
+		double off = x[i] - nearbyint(x[i] / scale) * scale;
+
+		sum += off * off;
+	}
+	return sum;
+}
+
+/* Of the scales there are, the one taken has the least squared error, which
+ * over all groups is well below that of the largest magnitude / 127. */
+static void test_i8_scale(void)
+{
+	static float x[1024 * 16];
+	static int8_t got[1024 * 16];
+	static float scale[1024];
+	double sum = 0, plain = 0;
+	uint32_t r = 1;
+
+	for (size_t i = 0; i < 1024 * 16; i++) {
+		x[i] = 0;
+		for (int k = 0; k < 4; k++) {
+			r = r * 1664525u + 1013904223u;
+			x[i] += (float)(int32_t)r * 0x1p-36f;
+		}
+	}
+	to_i8(x, 1024 * 16, 16, got, scale);
+	for (size_t g = 0; g < 1024; g++) {
+		const float *in = x + 16 * g;
+		double most = 0, ours = 0;
+
+		for (int i = 0; i < 16; i++) {
+			double off = in[i] - (double)scale[g] * got[16 * g + i];
+
+			most = fmax(most, fabs((double)in[i]));
+			ours += off * off;
+		}
+		for (int steps = 127; steps >= 116; steps--)
+			t_check(ours <= 1.05 * squares(in, most / steps));
+		sum += ours;
+		plain += squares(in, most / 127);
+	}
+	t_check(sum < 0.72 * plain);
 }
 
 /* ---- ranges ---------------------------------------------------------------- */
@@ -579,6 +630,7 @@ int main(void)
 	test_from_f16();
 	test_i8();
 	test_i8_error();
+	test_i8_scale();
 	test_ranges();
 	test_maps();
 	test_build();
