@@ -13,8 +13,8 @@ import torch
 import transformers
 
 import models
-from test_stage import (EIGHT, SAMEDIFF_OPS, TOLERANCE, VARIANTS, Report,
-                        stage, staged)
+from staging import (EIGHT, SAMEDIFF_OPS, TOLERANCE, VARIANTS, Report, stage,
+                     staged)
 
 OPSETS = (13, 17)
 

@@ -6,7 +6,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_stage import Report  # noqa: E402  (77 without its modules)
+from staging import Report  # noqa: E402  (77 without its modules)
 
 import torch  # noqa: E402
 import transformers  # noqa: E402

@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_stage import Report  # noqa: E402  (77 without its modules)
+from staging import Report  # noqa: E402  (77 without its modules)
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402

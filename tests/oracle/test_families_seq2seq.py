@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_stage import TOLERANCE, Report, staged  # noqa: E402  (77 without)
+from staging import TOLERANCE, Report, staged  # noqa: E402  (77 without)
 
 import numpy as np  # noqa: E402
 import onnxruntime as ort  # noqa: E402

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_stage import SRCDIR, Report, stage  # noqa: E402  (77 without)
+from staging import SRCDIR, Report, stage  # noqa: E402  (77 without)
 
 try:
     import timm  # noqa: E402

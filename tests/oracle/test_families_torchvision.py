@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_stage import Report, stage  # noqa: E402  (77 without its modules)
+from staging import Report, stage  # noqa: E402  (77 without its modules)
 
 import onnx  # noqa: E402
 import onnxruntime as ort  # noqa: E402

@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_stage import Report  # noqa: E402  (77 without its modules)
+from staging import Report  # noqa: E402  (77 without its modules)
 
 import numpy as np  # noqa: E402
 import onnxruntime as ort  # noqa: E402
@@ -25,7 +25,7 @@ import test_families_decoders as decoders  # noqa: E402
 import test_families_seq2seq as seq2seq  # noqa: E402
 import test_families_vision as vision  # noqa: E402
 import test_stage as texts  # noqa: E402
-from test_stage import stage  # noqa: E402
+from staging import stage  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Besides these there is nothing SameDiff has to be able to map.

@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_stage import SRCDIR, Report, stage  # noqa: E402  (77 without its modules)
+from staging import SRCDIR, Report, stage  # noqa: E402  (77 without its modules)
 
 try:
     import cv2  # noqa: E402, F401  pylint: disable=unused-import

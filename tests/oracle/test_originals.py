@@ -20,7 +20,7 @@ except ImportError as e:
     sys.exit(77)
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_stage import Report, stage  # noqa: E402
+from staging import Report, stage  # noqa: E402
 
 HALF, EIGHT = 5e-3, 0.999
 RNG = np.random.default_rng(11)

@@ -19,7 +19,7 @@ sys.path.append(os.path.join(os.environ["SRCDIR"], "contrib", "demo"))
 import models
 import saved
 from families import start, write_repo
-from test_stage import SRCDIR, stage
+from staging import SRCDIR, stage
 from wire import field
 
 SKIP = 77

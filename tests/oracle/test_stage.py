@@ -13,38 +13,23 @@ import importlib.util
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 
-try:
-    import numpy as np
-    import onnx
-    import onnxruntime as ort
-    import torch
-    import transformers
-    from sentence_transformers.models import Normalize, Pooling
-except ImportError as e:
-    print(f"skipped: {e}")
-    sys.exit(77)
-
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from staging import (EIGHT, SAMEDIFF_OPS, TOLERANCE,  # noqa: E402  (or 77)
+                     VARIANTS, Report, stage, staged)
+
+import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+import onnxruntime as ort  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from sentence_transformers.models import Normalize, Pooling  # noqa: E402
+
 import models  # noqa: E402
 
-TOLERANCE = 2e-5
-# Of the same model with rounded weights.
-VARIANTS = {"model_fp16.onnx": 5e-3}
-EIGHT = 0.999       # cosine of the outputs of model_int8.onnx
-SRCDIR = os.environ.get("SRCDIR", os.getcwd())
-BUILDDIR = os.environ.get("BUILDDIR", os.getcwd())
-STAGE_DIR = os.path.join(BUILDDIR, "tests", "oracle", "stage-dir")
 BATCHES = ((1, 1), (1, 9), (3, 16), (4, 5))
-
-# What the SameDiff importer maps: one operator a line.
-SAMEDIFF_OPS = {
-    line.split()[0] for line in open(os.path.join(
-        SRCDIR, "tests", "oracle", "samediff-onnx-ops.txt"),
-        encoding="utf-8") if line.strip() and line[0] != "#"}
 
 SIZES = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
              intermediate_size=48, vocab_size=120, max_position_embeddings=40)
@@ -81,44 +66,7 @@ OUTPUTS = {
 }
 
 
-class Report:
-    def __init__(self, words):
-        self.words = words
-        self.passed = self.failed = 0
-
-    def wants(self, name):
-        return not self.words or any(w in name for w in self.words)
-
-    def run(self, name, fn, *args, **kwargs):
-        if not self.wants(name):
-            return
-        try:
-            text = fn(*args, **kwargs)
-            self.passed += 1
-            print(f"ok    {name:58} {text or ''}", flush=True)
-        except Exception as e:  # pylint: disable=broad-except
-            self.failed += 1
-            print(f"FAIL  {name:58} {type(e).__name__}: {e}", flush=True)
-
-
 # ---- staging and running ----------------------------------------------------
-
-def stage(repo, out, opset, *only):
-    """(exit code, stderr) of stage-dir."""
-    done = subprocess.run([STAGE_DIR, repo, str(opset), out, *only], text=True,
-                          capture_output=True, timeout=120, check=False)
-    return done.returncode, done.stderr.strip()
-
-
-def staged(repo, opset):
-    """A directory with what stage-dir made; the caller removes it."""
-    out = tempfile.mkdtemp(prefix="staged-")
-    code, why = stage(repo, out, opset)
-    if code:
-        shutil.rmtree(out)
-        raise AssertionError(f"stage-dir: {code}: {why}")
-    return os.path.join(out, "pytorch"), out
-
 
 def batches(family, vocab, pad, seed=7):
     rng = np.random.default_rng(seed)
@@ -492,75 +440,6 @@ def published(report):
                     plain)
 
 
-# ---- weights.safetensors ----------------------------------------------------
-
-def odd_tensors():
-    """Every element type, scalars, nothing, and views of one storage."""
-    gen = torch.Generator().manual_seed(5)
-    state = {"plain.weight": torch.randn(33, 7, generator=gen)}
-    for dtype in (torch.float64, torch.float16, torch.bfloat16, torch.int64,
-                  torch.int32, torch.int16, torch.int8, torch.uint8,
-                  torch.bool):
-        state[f"typed.{dtype}"] = (torch.randn(
-            5, 3, generator=gen) * 50).to(dtype)
-    state["scalar"] = torch.tensor(7)
-    state["nothing"] = torch.empty(0, 4)
-    state["nan"] = torch.tensor([float("nan"), -0.0, float("inf")])
-    state["tied"] = state["plain.weight"]
-    state["rows"] = state["plain.weight"][4:9]
-    state['a "quoted" näme'] = torch.arange(3)
-    return state
-
-
-def weights(wrap=lambda state: state, shards=1, legacy=False):
-    """weights.safetensors has what torch.load gives, bit for bit."""
-    from safetensors.torch import load_file
-    state = odd_tensors()
-    with tempfile.TemporaryDirectory(prefix="repo-") as path, \
-            tempfile.TemporaryDirectory(prefix="out-") as out:
-        models.write_json(path, "config.json", {})
-        if shards > 1:
-            models.write_weights(state, path, "bin-sharded")
-        else:
-            torch.save(wrap(state), os.path.join(path, "pytorch_model.bin"),
-                       _use_new_zipfile_serialization=not legacy)
-        code, why = stage(path, out, 13, "pytorch/weights.safetensors")
-        assert code == 0, f"{code}: {why}"
-        got = load_file(os.path.join(out, "pytorch", "weights.safetensors"))
-        assert set(got) == set(state), set(got) ^ set(state)
-        for name, want in state.items():
-            have = got[name]
-            assert have.dtype == want.dtype and have.shape == want.shape, name
-            assert have.contiguous().view(-1).view(torch.uint8).equal(
-                want.contiguous().view(-1).view(torch.uint8)), name
-        return f"{len(got)} tensors"
-
-
-def weights_load():
-    """transformers takes the repository with weights.safetensors alone."""
-    model = make("BERT", "ForMaskedLM")
-    with tempfile.TemporaryDirectory(prefix="repo-") as path, \
-            tempfile.TemporaryDirectory(prefix="out-") as out:
-        models.write_repo(model, path, form="bin")
-        code, why = stage(path, out, 13, "pytorch/weights.safetensors")
-        assert code == 0, f"{code}: {why}"
-        os.unlink(os.path.join(path, "pytorch_model.bin"))
-        shutil.copy(os.path.join(out, "pytorch", "weights.safetensors"),
-                    os.path.join(path, "model.safetensors"))
-        back = transformers.BertForMaskedLM.from_pretrained(path).state_dict()
-        for name, want in model.state_dict().items():
-            assert torch.equal(back[name], want), name
-
-
-def all_weights(report):
-    report.run("weights.safetensors", weights)
-    report.run("weights.safetensors of a legacy file", weights, legacy=True)
-    report.run("weights.safetensors of shards", weights, shards=3)
-    report.run("weights.safetensors of a wrapped state_dict", weights,
-               lambda state: {"state_dict": state, "epoch": 3})
-    report.run("weights.safetensors into transformers", weights_load)
-
-
 # ---- what has to be refused -------------------------------------------------
 
 def refused(reason, family="BERT", head="Model", config=None, prepare=None,
@@ -659,8 +538,7 @@ def main():
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     ort.set_default_logger_severity(3)
-    for part in (published, every_head, branches, forms, sentences, all_weights,
-                 refusals):
+    for part in (published, every_head, branches, forms, sentences, refusals):
         part(report)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed or not report.passed else 0

@@ -14,7 +14,7 @@ import warnings
 from typing import Optional
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_stage import Report, TOLERANCE, stage  # noqa: E402  (77 without)
+from staging import Report, TOLERANCE, stage  # noqa: E402  (77 without)
 
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
