@@ -502,7 +502,9 @@ void cache_fill_hint(struct blob *b, uint64_t off, uint64_t len)
 
 		while (r.at < r.end && atomic_load(&b->part->entry[r.at]))
 			r.at++;
-		if (r.at < r.end) {
+		/* What failed a moment ago is not asked for again by guess. */
+		if (r.at < r.end && !setback_of(b,
+		    (struct span){ r.at, r.end })) {
 			if (b->n_hints == BLOB_HINTS)
 				memmove(&b->hints[0], &b->hints[1],
 					--b->n_hints * sizeof(r));

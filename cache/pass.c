@@ -4,9 +4,8 @@
  * waits for one: so memory is bounded whatever the load, and many readers of
  * different files only get slower.
  *
- * A file's digest goes on with each block that follows what is hashed, so it
- * is whole when somebody has read all in order. Readers of the last block wait
- * for it as long as the next block to hash is here or on its way.
+ * Readers of the last block wait for the digest (pass-digest.c) as long as the
+ * next block to hash is here or on its way.
  */
 #include "config.h"
 
@@ -18,49 +17,9 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-#define BLOCK (1UL << 20)	/* bytes */
-#define BLOCKS 16		/* in all, of one cache */
-#define AHEAD 6			/* blocks asked for before they are read */
+#include "cache/passing.h"
 
-/* One file, shared by all srcs over it. */
-struct passing {
-	struct passing *next;		/* pass.lock */
-	struct cache *c;
-	char key[CACHE_KEY_HEX];
-	char *what;
-	uint64_t size;			/* bytes */
-	struct objid id;
-	unsigned refs;			/* pass.lock: srcs, busy blocks */
-	atomic_uint epoch;
-	bool wrong, right;		/* pass.lock; the last verdict */
-	struct error last;		/* pass.lock */
-	pthread_mutex_t hash_lock;	/* outside pass.lock */
-	struct digest *digest;		/* hash_lock */
-	uint64_t hashed;		/* both locks to write: bytes */
-};
-
-enum block_state { EMPTY, FILLING, FULL };
-
-struct block {
-	struct src_read read;		/* of upstream */
-	struct pool_job job;
-	struct passing *p;		/* counted while FILLING or hashed */
-	struct src *up;			/* a reference, while FILLING */
-	uint64_t i;			/* number in its file */
-	enum block_state state;
-	bool hashing;			/* stays */
-	int err;			/* of the read */
-	uint64_t used;			/* greater: later */
-	uint8_t *mem;			/* BLOCK bytes, or NULL */
-};
-
-struct pass {
-	pthread_mutex_t lock;
-	struct passing *files;
-	struct block block[BLOCKS];
-	uint64_t clock;
-	struct pass_read *waiting;
-};
+#define AHEAD 6	/* blocks asked for before they are read */
 
 struct pass_src {
 	struct src s;
@@ -79,7 +38,7 @@ struct pass_read {
 
 /* What is to be done without the lock. */
 struct todo {
-	struct block *fill[BLOCKS];
+	struct block *fill[PASS_BLOCKS];
 	unsigned n;
 	struct pass_read *done;
 };
@@ -97,7 +56,7 @@ void cache_pass_free(struct pass *s)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; i < BLOCKS; i++)
+	for (size_t i = 0; i < PASS_BLOCKS; i++)
 		free(s->block[i].mem);
 	(void) pthread_mutex_destroy(&s->lock);
 	free(s);
@@ -170,13 +129,13 @@ static struct passing *put_file(struct pass *s, struct passing *p)
 	while (*at != p)
 		at = &(*at)->next;
 	*at = p->next;
-	for (size_t i = 0; i < BLOCKS; i++)
+	for (size_t i = 0; i < PASS_BLOCKS; i++)
 		if (s->block[i].p == p) {
 			s->block[i].p = NULL;
 			s->block[i].state = EMPTY;
 		}
 	if (!s->files) {	/* nobody needs the memory */
-		for (size_t i = 0; i < BLOCKS; i++) {
+		for (size_t i = 0; i < PASS_BLOCKS; i++) {
 			free(s->block[i].mem);
 			s->block[i].mem = NULL;
 		}
@@ -203,10 +162,10 @@ static void free_file(struct passing *p)
 
 /* ---- blocks, under the lock -------------------------------------------------- */
 
-static struct block *find_block(struct pass *s, const struct passing *p,
+struct block *cache_pass_find(struct pass *s, const struct passing *p,
 	uint64_t i)
 {
-	for (size_t k = 0; k < BLOCKS; k++) {
+	for (size_t k = 0; k < PASS_BLOCKS; k++) {
 		struct block *b = &s->block[k];
 
 		if (b->state != EMPTY && b->p == p && b->i == i)
@@ -215,11 +174,11 @@ static struct block *find_block(struct pass *s, const struct passing *p,
 	return NULL;
 }
 
-static uint64_t block_len(const struct passing *p, uint64_t i)
+uint64_t cache_pass_len(const struct passing *p, uint64_t i)
 {
-	uint64_t off = i * BLOCK;
+	uint64_t off = i * PASS_BLOCK;
 
-	return p->size - off < BLOCK ? p->size - off : BLOCK;
+	return p->size - off < PASS_BLOCK ? p->size - off : PASS_BLOCK;
 }
 
 /* What lies ahead of the digest stays while the digest comes nearer. */
@@ -228,8 +187,8 @@ static bool stays(struct pass *s, const struct block *b)
 	const struct passing *p = b->p;
 
 	return b->state == FILLING || b->hashing || (b->state == FULL &&
-		p->id.alg != OBJID_NONE && b->i * BLOCK >= p->hashed &&
-		find_block(s, p, p->hashed / BLOCK));
+		p->id.alg != OBJID_NONE && b->i * PASS_BLOCK >= p->hashed &&
+		cache_pass_find(s, p, p->hashed / PASS_BLOCK));
 }
 
 /* To be filled by the caller. NULL: all are busy, or no memory. */
@@ -238,7 +197,7 @@ static struct block *take_block(struct pass *s, struct pass_src *src,
 {
 	struct block *b = NULL;
 
-	for (size_t k = 0; k < BLOCKS; k++) {
+	for (size_t k = 0; k < PASS_BLOCKS; k++) {
 		struct block *x = &s->block[k];
 
 		if (!stays(s, x) && (!b || (b->state != EMPTY &&
@@ -246,7 +205,7 @@ static struct block *take_block(struct pass *s, struct pass_src *src,
 			b = x;
 	}
 	if (b && !b->mem)
-		b->mem = malloc(BLOCK);
+		b->mem = malloc(PASS_BLOCK);
 	if (!b || !b->mem)
 		return NULL;
 	b->p = src->p;
@@ -262,10 +221,10 @@ static struct block *take_block(struct pass *s, struct pass_src *src,
 /* May the last block be given out? */
 static bool may_end(struct pass *s, const struct passing *p, uint64_t i)
 {
-	if ((i + 1) * BLOCK < p->size || p->id.alg == OBJID_NONE ||
+	if ((i + 1) * PASS_BLOCK < p->size || p->id.alg == OBJID_NONE ||
 	    p->hashed == p->size)
 		return true;
-	return !find_block(s, p, p->hashed / BLOCK);
+	return !cache_pass_find(s, p, p->hashed / PASS_BLOCK);
 }
 
 /* Copies what is here. 1: done; 0: it waits. */
@@ -276,15 +235,15 @@ static int advance(struct pass *s, struct pass_read *r, struct todo *todo)
 	if (p->wrong || atomic_load(&p->epoch) != r->s->epoch)
 		r->err = -EIO;
 	while (!r->err && r->at < r->r->len) {
-		uint64_t off = r->r->off + r->at, i = off / BLOCK;
-		struct block *b = find_block(s, p, i);
-		size_t from = (size_t)(off % BLOCK), n;
+		uint64_t off = r->r->off + r->at, i = off / PASS_BLOCK;
+		struct block *b = cache_pass_find(s, p, i);
+		size_t from = (size_t)(off % PASS_BLOCK), n;
 
-		if (!b && todo->n < BLOCKS)
+		if (!b && todo->n < PASS_BLOCKS)
 			b = take_block(s, r->s, i, todo);
 		if (!b || b->state == FILLING || !may_end(s, p, i))
 			return 0;
-		n = (size_t)block_len(p, i) - from;
+		n = (size_t)cache_pass_len(p, i) - from;
 		if (n > r->r->len - r->at)
 			n = r->r->len - r->at;
 		memcpy((uint8_t *)r->r->buf + r->at, b->mem + from, n);
@@ -312,7 +271,7 @@ static void kick(struct pass *s, const struct failure *failed,
 		uint64_t off = r->r->off + r->at;
 
 		if (failed->err && r->s->p == failed->p &&
-		    off / BLOCK == failed->i)
+		    off / PASS_BLOCK == failed->i)
 			r->err = failed->err;
 		if (!advance(s, r, todo)) {
 			at = &r->next;
@@ -346,8 +305,8 @@ static void run(struct todo *todo)
 		struct block *b = todo->fill[i];
 		int err;
 
-		b->read = (struct src_read){ .off = b->i * BLOCK,
-			.len = (size_t)block_len(b->p, b->i), .buf = b->mem,
+		b->read = (struct src_read){ .off = b->i * PASS_BLOCK,
+			.len = (size_t)cache_pass_len(b->p, b->i), .buf = b->mem,
 			.done = came };
 		err = src_read(b->up, &b->read);
 		if (err != -EINPROGRESS)
@@ -358,88 +317,6 @@ static void run(struct todo *todo)
 		r->r->done(r->r, r->err);
 		free(r);
 	}
-}
-
-/* ---- the digest ------------------------------------------------------------------- */
-
-/* All is hashed, in order. With the hash lock. */
-static void decide(struct pass *s, struct passing *p)
-{
-	char want[OBJID_HEX_MAX], have[OBJID_HEX_MAX];
-	struct objid got;
-	bool right;
-
-	digest_final(p->digest, &got);
-	digest_free(p->digest);
-	p->digest = NULL;
-	right = objid_match(&p->id, &got);
-	objid_hex(&p->id, want);
-	objid_hex(&got, have);
-	pthread_mutex_lock(&s->lock);
-	p->right = right;
-	p->wrong = !right;
-	if (!right) {
-		(void) error_set(&p->last, -EIO, "%s: the hub's bytes have %s "
-			"%s, not %s", p->what, objid_alg_name(p->id.alg), have,
-			want);
-		for (size_t k = 0; k < BLOCKS; k++)
-			if (s->block[k].p == p && s->block[k].state == FULL)
-				s->block[k].state = EMPTY;
-	} else {
-		p->last.code = 0;
-	}
-	pthread_mutex_unlock(&s->lock);
-	atomic_fetch_add(right ? &p->c->verified : &p->c->mismatches, 1);
-	if (!right) {
-		atomic_fetch_add(&p->c->epochs, 1);
-		atomic_fetch_add(&p->epoch, 1);
-	}
-}
-
-static struct block *next_to_hash(struct pass *s, struct passing *p)
-{
-	struct block *b;
-
-	pthread_mutex_lock(&s->lock);
-	b = p->hashed < p->size ? find_block(s, p, p->hashed / BLOCK) : NULL;
-	if (b && b->state != FULL)
-		b = NULL;
-	if (b)
-		b->hashing = true;
-	pthread_mutex_unlock(&s->lock);
-	return b;
-}
-
-static void hash_on(struct pass *s, struct passing *p)
-{
-	struct block *b;
-
-	while ((b = next_to_hash(s, p))) {
-		uint64_t len = block_len(p, b->i);
-
-		if (!p->digest)
-			p->digest = digest_new(p->id.alg, p->size);
-		if (p->digest)
-			digest_update(p->digest, b->mem, (size_t)len);
-		pthread_mutex_lock(&s->lock);
-		b->hashing = false;
-		p->hashed += p->digest ? len : 0;
-		pthread_mutex_unlock(&s->lock);
-		if (!p->digest)
-			return;
-	}
-	if (p->hashed == p->size && p->digest)
-		decide(s, p);
-}
-
-/* A reader at the beginning, who is not where the digest is. */
-static void start_again(struct pass *s, struct passing *p)
-{
-	digest_free(p->digest);
-	p->digest = NULL;
-	pthread_mutex_lock(&s->lock);
-	p->hashed = 0;
-	pthread_mutex_unlock(&s->lock);
 }
 
 static void filled(struct pool_job *job)
@@ -462,9 +339,7 @@ static void filled(struct pool_job *job)
 			strerror(-failed.err));
 	pthread_mutex_unlock(&s->lock);
 	if (!failed.err && p->id.alg != OBJID_NONE) {
-		if (!failed.i && p->hashed)
-			start_again(s, p);
-		hash_on(s, p);
+		cache_pass_hash(s, p, !failed.i && p->hashed);
 	}
 	pthread_mutex_unlock(&p->hash_lock);
 	if (atomic_load(&p->epoch) != epoch && p->c->on_epoch) {
@@ -520,15 +395,16 @@ static void pass_hint(struct src *src, uint64_t off, uint64_t len)
 	struct pass_src *ps = of(src);
 	struct pass *s = ps->p->c->pass;
 	struct todo todo = { .n = 0 };
-	uint64_t i = off / BLOCK, end = i + AHEAD;
+	uint64_t i = off / PASS_BLOCK, end = i + AHEAD;
 	unsigned filling = 0;
 
 	pthread_mutex_lock(&s->lock);
-	for (size_t k = 0; k < BLOCKS; k++)
+	for (size_t k = 0; k < PASS_BLOCKS; k++)
 		filling += s->block[k].state == FILLING;
-	for (; i < end && i * BLOCK < off + len && i * BLOCK < src->size; i++)
-		if (filling + todo.n < BLOCKS / 2 &&
-		    !find_block(s, ps->p, i) &&
+	for (; i < end && i * PASS_BLOCK < off + len &&
+		i * PASS_BLOCK < src->size; i++)
+		if (filling + todo.n < PASS_BLOCKS / 2 &&
+		    !cache_pass_find(s, ps->p, i) &&
 		    !take_block(s, ps, i, &todo))
 			break;
 	pthread_mutex_unlock(&s->lock);

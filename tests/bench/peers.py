@@ -189,14 +189,32 @@ class CurlKept(CurlN):
         return r
 
 
-class OmniHub(Program):
+class Fuse(Program):
+    """Another file system; `tool` is the program it is made by."""
+
+    tool = None
+
+    @classmethod
+    def missing(cls, tools):
+        return cls.absent() if mirror.lib.fuse_here() else "no FUSE here"
+
+    @classmethod
+    def absent(cls):
+        return None if shutil.which(cls.tool) else \
+            f"{cls.tool} is not installed"
+
+    def path(self, repo, *file):
+        return os.path.join(self.at, repo, *file)
+
+
+class OmniHub(Fuse):
     name = "omnihub"
     settings = "as it comes"
     more = ()
 
     @classmethod
-    def missing(cls, tools):
-        return None if mirror.lib.fuse_here() else "no FUSE here"
+    def absent(cls):
+        return None
 
     def argv(self):
         a = [mirror.lib.MOUNT, "-f", "--cache", self.cache]
@@ -230,7 +248,7 @@ class OmniHubPlain(OmniHub):
             "staged", "stagedwarm")
 
 
-class Rclone(Program):
+class Rclone(Fuse):
     name = "rclone"
     settings = ("http remote; --vfs-cache-mode full --vfs-read-ahead 128M "
                 "--buffer-size 16M --max-read-ahead 1M --attr-timeout 1h "
@@ -238,11 +256,7 @@ class Rclone(Program):
                 "--vfs-fast-fingerprint --no-checksum --checkers 64; nothing "
                 "compared")
 
-    @classmethod
-    def missing(cls, tools):
-        if not mirror.lib.fuse_here():
-            return "no FUSE here"
-        return None if shutil.which("rclone") else "rclone is not installed"
+    tool = "rclone"
 
     def argv(self):
         return ["rclone", "mount", ":http:bench", self.at, "--http-url",
@@ -255,33 +269,22 @@ class Rclone(Program):
                 "24h", "--vfs-fast-fingerprint", "--no-checksum",
                 "--checkers", "64"]
 
-    def path(self, repo, *file):
-        return os.path.join(self.at, repo, *file)
 
-
-class HttpDirFs(Program):
+class HttpDirFs(Fuse):
     name = "httpdirfs"
     settings = ("--cache --dl-seg-size 8 --max-conns 10 --no-range-check "
                 "(without the last it ends at the first read of nginx); nothing "
                 "compared")
 
-    @classmethod
-    def missing(cls, tools):
-        if not mirror.lib.fuse_here():
-            return "no FUSE here"
-        return None if shutil.which("httpdirfs") else \
-            "httpdirfs is not installed"
+    tool = "httpdirfs"
 
     def argv(self):
         return ["httpdirfs", "-f", "--cache", "--cache-location", self.cache,
                 "--no-range-check", self.hub.plain(self.line) + "/bench/",
                 self.at]
 
-    def path(self, repo, *file):
-        return os.path.join(self.at, repo, *file)
 
-
-class HfMount(Program):
+class HfMount(Fuse):
     """Hugging Face's own; BENCH_HF_MOUNT names its hf-mount-fuse."""
 
     name = "hf-mount"
@@ -290,9 +293,7 @@ class HfMount(Program):
                 "nothing compared")
 
     @classmethod
-    def missing(cls, tools):
-        if not mirror.lib.fuse_here():
-            return "no FUSE here"
+    def absent(cls):
         if os.access(os.environ.get("BENCH_HF_MOUNT", ""), os.X_OK):
             return None
         return "BENCH_HF_MOUNT names no hf-mount-fuse"

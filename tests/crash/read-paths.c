@@ -90,6 +90,7 @@ int main(int argc, char **argv)
 		r = fs_new(conf, &fs, &why);
 	if (r) {
 		(void) fprintf(stderr, "read-paths: %s\n", error_text(&why, r));
+		conf_free(conf);
 		return 1;
 	}
 	for (; i < argc; i++)

@@ -297,29 +297,20 @@ static mode_t mode_of(int flags, va_list ap)
 	return flags & (O_CREAT | __O_TMPFILE) ? (mode_t)va_arg(ap, int) : 0;
 }
 
-int openat(int dir, const char *path, int flags, ...)
-{
-	mode_t mode;
-	va_list ap;
-
-	NEXT(openat);
-	va_start(ap, flags);
-	mode = mode_of(flags, ap);
-	va_end(ap);
-	return do_open(next, dir, path, flags, mode);
-}
-
-int openat64(int dir, const char *path, int flags, ...)
-{
-	mode_t mode;
-	va_list ap;
-
-	NEXT(openat64);
-	va_start(ap, flags);
-	mode = mode_of(flags, ap);
-	va_end(ap);
-	return do_open(next, dir, path, flags, mode);
-}
+/* With 64-bit offsets the C library has each of these twice; they are one. */
+#define OPENAT(name) \
+	int name(int dir, const char *path, int flags, ...) \
+	{ \
+		mode_t mode; \
+		va_list ap; \
+		NEXT(name); \
+		va_start(ap, flags); \
+		mode = mode_of(flags, ap); \
+		va_end(ap); \
+		return do_open(next, dir, path, flags, mode); \
+	}
+OPENAT(openat)
+OPENAT(openat64)
 
 static ssize_t do_write(int fd, const void *buf, size_t len, off_t off,
 	ssize_t (*next)(int, const void *, size_t, off_t))

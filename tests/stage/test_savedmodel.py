@@ -9,8 +9,10 @@ import sys
 import tempfile
 
 TOP = os.environ["SRCDIR"]
-sys.path.insert(0, os.path.join(TOP, "tests/fuzz"))
+sys.path[:0] = [os.path.join(TOP, "tests/fuzz"),
+                os.path.join(TOP, "tests/stage")]
 import importlib  # noqa: E402
+from messages import fields  # noqa: E402
 
 saved = importlib.import_module("seeds-savedmodel")
 sst = importlib.import_module("seeds-sstable")
@@ -67,36 +69,6 @@ def stage(model, index=None, data=(FLOATS,), base=""):
             "tensorflow/model.pb"
         with open(os.path.join(out, name), "rb") as f:
             return 0, f.read()
-
-
-def fields(data):
-    """(number, value) of a message."""
-    at = 0
-
-    def varint():
-        nonlocal at
-        v = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            v |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return v
-
-    while at < len(data):
-        tag = varint()
-        if tag & 7 == 0:
-            yield tag >> 3, varint()
-        elif tag & 7 == 2:
-            n = varint()
-            assert at + n <= len(data)
-            yield tag >> 3, data[at:at + n]
-            at += n
-        else:
-            assert tag & 7 == 5, tag
-            yield tag >> 3, data[at:at + 4]
-            at += 4
 
 
 def nodes(graph):

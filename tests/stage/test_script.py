@@ -13,6 +13,7 @@ sys.path[:0] = [os.path.join(TOP, "tests/fuzz"),
                 os.path.join(TOP, "tests/stage"),
                 os.path.join(TOP, "contrib", "demo")]
 import scripts  # noqa: E402
+from messages import fields  # noqa: E402
 
 seeds = importlib.import_module("seeds-script")
 STAGE_DIR = os.path.join(os.environ["BUILDDIR"], "tests/oracle/stage-dir")
@@ -51,33 +52,6 @@ OPERATORS = {
     "good-shapes": None, "good-method": ["Conv", "Mul", "Relu"],
     "good-export": ["Conv", "Relu"], "good-unused": ["Conv"],
 }
-
-
-def fields(data):
-    """(number, value) of a protobuf message; lengths as bytes."""
-    at = 0
-
-    def varint():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-    while at < len(data):
-        key = varint()
-        if key & 7 == 2:
-            size = varint()
-            yield key >> 3, data[at:at + size]
-            at += size
-        elif key & 7 == 0:
-            yield key >> 3, varint()
-        else:
-            at += 4 if key & 7 == 5 else 8
-            yield key >> 3, None
 
 
 def operators(model):

@@ -101,6 +101,36 @@ static void test_hint(void)
 	free(dir);
 }
 
+/* What could not be had a moment ago is not asked for again because somebody
+ * may want it; elsewhere in the file it is. */
+static void test_hint_after_failure(void)
+{
+	char *dir = upstream_dir("hint-failed");
+	uint64_t size = 8 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 19), b[10];
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct src *s = t_open_src(c, &n, u);
+
+	u->fail_err = -EIO;
+	u->fail_at = 0;
+	atomic_store(&u->fail_times, 1);
+	t_int(src_read_wait(s, 0, b, sizeof(b)), -EIO);
+	t_int(atomic_load(&u->pulls), 1);
+	src_hint(s, 0, MIB);
+	src_hint(s, 4 * MIB, MIB);
+	for (int i = 0; i < 4000 && atomic_load(&u->sent) < MIB; i++)
+		usleep(1000);
+	t_int(atomic_load(&u->sent), MIB);
+	t_int(atomic_load(&u->pulls), 2);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
 /* While one upstream stalls, what is here answers at once. */
 static void test_stall(void)
 {
@@ -535,6 +565,7 @@ int main(void)
 	test_complete_unsettled();
 	test_readers();
 	test_hint();
+	test_hint_after_failure();
 	test_stall();
 	test_wrong_elsewhere();
 	return 0;

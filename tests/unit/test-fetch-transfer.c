@@ -10,210 +10,10 @@
 #include <pthread.h>
 #include <time.h>
 
-#include "tests/unit/fetch-server.h"
+#include "tests/unit/fetch-wrong.h"
 #include "tests/unit/t.h"
 
-#define COMMIT "0123456789abcdef0123456789abcdef01234567"
-#define OTHER "fedcba9876543210fedcba9876543210fedcba98"
-#define SHA "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define SHB "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-#define KB 1024ull
-#define MB (1024 * KB)
-#define SIZE (3 * MB)
 #define RETRIES 3
-
-static struct server *hub, *cdn;
-static struct server *_Atomic moving_cdn;
-
-/* ---- the servers ---- */
-
-static bool part(const struct asked *a, uint64_t first, uint64_t last,
-	const char *more)
-{
-	server_say(a, "HTTP/1.1 206 Part\r\nContent-Length: %llu\r\n"
-		"Content-Range: bytes %llu-%llu/%llu\r\n%s\r\n",
-		(unsigned long long)(last - first + 1),
-		(unsigned long long)first, (unsigned long long)last, SIZE,
-		more);
-	server_pattern(a, first, last);
-	return true;
-}
-
-static bool right(const struct asked *a)
-{
-	return part(a, a->first, a->last, "");
-}
-
-static bool status(const struct asked *a, unsigned code, const char *more)
-{
-	server_say(a, "HTTP/1.1 %u Status\r\nContent-Length: 5\r\n%s\r\nwords",
-		code, more);
-	return true;
-}
-
-static bool whole(const struct asked *a, uint64_t size, const char *more)
-{
-	server_say(a, "HTTP/1.1 200 OK\r\nContent-Length: %llu\r\n%s\r\n",
-		(unsigned long long)size, more);
-	server_pattern(a, 0, size - 1);
-	return true;
-}
-
-static bool moved(const struct asked *a, unsigned code, const char *more,
-	const char *root, const char *path)
-{
-	server_say(a, "HTTP/1.1 %u Moved\r\nContent-Length: 5\r\n%s"
-		"Location: %s%s\r\n\r\nmoved", code, more, root, path);
-	return true;
-}
-
-static bool is(const struct asked *a, const char *name)
-{
-	const char *p = strrchr(a->path, '/') + 1;
-	size_t n = strcspn(p, "?");
-
-	return n == strlen(name) && !strncmp(p, name, n);
-}
-
-/* Half of what was asked, then the connection ends; afterwards all. */
-static bool cut(const struct asked *a)
-{
-	uint64_t half = a->first + (a->last - a->first) / 2;
-
-	if (a->nth)
-		return right(a);
-	server_say(a, "HTTP/1.1 206 Part\r\nContent-Length: %llu\r\n"
-		"Content-Range: bytes %llu-%llu/%llu\r\n\r\n",
-		(unsigned long long)(a->last - a->first + 1),
-		(unsigned long long)a->first, (unsigned long long)a->last,
-		SIZE);
-	server_pattern(a, a->first, half);
-	return false;
-}
-
-static bool stalled(const struct asked *a, bool always)
-{
-	if (a->nth && !always)
-		return right(a);
-	server_say(a, "HTTP/1.1 206 Part\r\nContent-Length: %llu\r\n"
-		"Content-Range: bytes %llu-%llu/%llu\r\n\r\n",
-		(unsigned long long)(a->last - a->first + 1),
-		(unsigned long long)a->first, (unsigned long long)a->last,
-		SIZE);
-	server_pattern(a, a->first, a->first);
-	server_stall(a);
-	return false;
-}
-
-static bool lies(const struct asked *a)
-{
-	if (is(a, "wrong-range"))
-		return part(a, a->first + 1, a->last, "");
-	if (is(a, "wrong-range-once"))
-		return a->nth ? right(a) : part(a, a->first + 1, a->last, "");
-	if (is(a, "wrong-length"))
-		return whole(a, SIZE - 1, "");
-	if (is(a, "html"))
-		return whole(a, SIZE, "Content-Type: text/html\r\n");
-	if (is(a, "right.html"))
-		return whole(a, SIZE, "Content-Type: text/html\r\n");
-	if (is(a, "gzip"))
-		return part(a, a->first, a->last,
-			"Content-Encoding: gzip\r\n");
-	if (is(a, "other-commit"))
-		return part(a, a->first, a->last,
-			"X-Repo-Commit: " OTHER "\r\n");
-	if (is(a, "other-size"))
-		return part(a, a->first, a->last, "X-Linked-Size: 1\r\n");
-	if (is(a, "other-etag"))
-		return part(a, a->first, a->last,
-			"X-Linked-ETag: \"" SHB "\"\r\n");
-	if (is(a, "true-words"))
-		return part(a, a->first, a->last, "X-Repo-Commit: " COMMIT
-			"\r\nX-Linked-Size: 3145728\r\nX-Linked-ETag: \"" SHA
-			"\"\r\nETag: \"" SHB "\"\r\n");
-	if (is(a, "goes-on")) {
-		server_say(a, "HTTP/1.1 200 OK\r\n\r\n");
-		server_pattern(a, 0, SIZE + 99);
-		return false;
-	}
-	if (is(a, "long-header")) {
-		for (int i = 0; i < 4; i++)
-			server_say(a, "%s: %030000d\r\n", i ? "X" :
-				"HTTP/1.1 200 OK\r\nX", 1);
-		return false;
-	}
-	return status(a, 404, "");
-}
-
-static bool hub_serve(const struct asked *a, void *arg)
-{
-	(void) arg;
-	if (is(a, "plain") || is(a, "cached"))
-		return right(a);
-	if (is(a, "cut"))
-		return cut(a);
-	if (is(a, "busy"))
-		return a->nth < 2 ? status(a, 503, "") : right(a);
-	if (is(a, "always-busy"))
-		return status(a, 502, "");
-	if (is(a, "nothing"))
-		return a->nth ? right(a) : false;
-	if (is(a, "stall"))
-		return stalled(a, false);
-	if (is(a, "always-stall"))
-		return stalled(a, true);
-	if (is(a, "short"))
-		return part(a, a->first, a->last - a->first < 100 * KB ?
-			a->last : a->first + 100 * KB, "");
-	if (is(a, "ignored"))
-		return whole(a, SIZE, "");
-	if (is(a, "no-length")) {
-		server_say(a, "HTTP/1.1 200 OK\r\n\r\n");
-		server_pattern(a, 0, SIZE - 1);
-		return false;
-	}
-	if (is(a, "missing"))
-		return status(a, 404, "X-Error-Code: EntryNotFound\r\n");
-	if (is(a, "gated"))
-		return status(a, 403, "X-Error-Code: GatedRepo\r\n"
-			"X-Error-Message: Please ask for access.\r\n");
-	if (is(a, "small"))
-		return moved(a, 307, "X-Repo-Commit: " COMMIT "\r\n", "",
-			"/api/resolve-cache/cached?%2Fo%2Fm=&etag=%22x%22");
-	if (is(a, "lfs"))
-		return moved(a, 302, "X-Linked-ETag: \"" SHA "\"\r\n",
-			server_root(cdn), "/lfs?Expires=99999999999&S=secret");
-	if (is(a, "lfs-back"))
-		return moved(a, 302, "", server_root(cdn), "/lfs-back");
-	if (is(a, "expires"))
-		return moved(a, 302, "", server_root(cdn), a->nth ?
-			"/expires?S=2" : "/expires?S=1");
-	if (is(a, "never-valid"))
-		return moved(a, 302, "", server_root(cdn), "/never-valid");
-	if (is(a, "moves"))
-		return moved(a, 302, "", server_root(moving_cdn), "/moves");
-	if (is(a, "loop"))
-		return moved(a, 302, "", "", a->path);
-	if (is(a, "to-file"))
-		return moved(a, 302, "", "file://", "/etc/passwd");
-	if (is(a, "nowhere"))
-		return status(a, 302, "");
-	return lies(a);
-}
-
-static bool cdn_serve(const struct asked *a, void *arg)
-{
-	(void) arg;
-	if (is(a, "lfs-back"))
-		return moved(a, 302, "", server_root(hub), "/back/plain");
-	if (is(a, "expires"))	/* the first signature holds for one request */
-		return strstr(a->path, "S=1") && a->nth ?
-			status(a, 403, "") : right(a);
-	if (is(a, "never-valid"))
-		return status(a, 403, "");
-	return right(a);
-}
 
 /* ---- pulls ---- */
 
@@ -380,7 +180,7 @@ static void every_case(void)
 	for (size_t i = 0; i < ROWS; i++) {
 		struct fetch_hub *h;
 
-		snprintf(root, sizeof(root), "%s/%zu", server_root(hub), i);
+		snprintf(root, sizeof(root), "%s/%zu", server_root(wrong.hub), i);
 		f[i] = engine(root, "1", &h, NULL);
 		begin(&u[i], file(h, row[i].name), row[i].off, row[i].len);
 	}
@@ -388,7 +188,7 @@ static void every_case(void)
 	for (size_t i = 0; i < ROWS; i++) {
 		snprintf(name, sizeof(name), "/%zu/o/m/resolve/" COMMIT "/%s",
 			i, row[i].name);
-		check_row(i, &u[i], server_count(hub, name));
+		check_row(i, &u[i], server_count(wrong.hub, name));
 		src_unref(u[i].src);
 		fetch_free(f[i]);
 	}
@@ -398,17 +198,17 @@ static void token_goes_to_the_hub_only(void)
 {
 	struct asked a;
 
-	for (unsigned i = 0; server_log(hub, "/resolve/", i, &a); i++) {
+	for (unsigned i = 0; server_log(wrong.hub, "/resolve/", i, &a); i++) {
 		t_str(a.auth, "Bearer hf_secret");
 		t_str(a.encoding, "identity");
 	}
-	t_check(server_log(hub, "/api/resolve-cache/", 0, &a));
+	t_check(server_log(wrong.hub, "/api/resolve-cache/", 0, &a));
 	t_str(a.auth, "Bearer hf_secret");
-	t_check(server_count(cdn, "") > 2);
-	for (unsigned i = 0; server_log(cdn, "", i, &a); i++)
+	t_check(server_count(wrong.cdn, "") > 2);
+	for (unsigned i = 0; server_log(wrong.cdn, "", i, &a); i++)
 		t_str(a.auth, "");
 	/* the chain left the hub: nothing comes back with it */
-	t_check(server_log(hub, "/back/plain", 0, &a));
+	t_check(server_log(wrong.hub, "/back/plain", 0, &a));
 	t_str(a.auth, "");
 }
 
@@ -416,7 +216,7 @@ static void a_cut_body_is_taken_up(void)
 {
 	struct asked a;
 
-	t_check(server_log(hub, "/cut", 1, &a));
+	t_check(server_log(wrong.hub, "/cut", 1, &a));
 	t_int(a.first, 5 + (MB - 1) / 2 + 1);
 	t_int(a.last, 5 + MB - 1);
 }
@@ -424,22 +224,22 @@ static void a_cut_body_is_taken_up(void)
 static void signed_addresses_are_used_again(void)
 {
 	struct fetch_hub *h;
-	struct fetch *f = engine(server_root(hub), "5", &h, NULL);
+	struct fetch *f = engine(server_root(wrong.hub), "5", &h, NULL);
 	struct src *s = file(h, "expires"), *t = file(h, "lfs");
-	unsigned before = server_count(hub, "/lfs");
+	unsigned before = server_count(wrong.hub, "/lfs");
 	uint8_t byte;
 	struct pull u[8];
 
 	t_int(src_read_wait(s, 1, &byte, 1), 0);
 	t_int(byte, server_byte(1));
-	t_int(server_count(hub, "/expires"), 1);
+	t_int(server_count(wrong.hub, "/expires"), 1);
 	/* the second is refused, a new signature fetched and used twice */
 	t_int(src_read_wait(s, 2, &byte, 1), 0);
 	t_int(byte, server_byte(2));
 	t_int(src_read_wait(s, 3, &byte, 1), 0);
-	t_int(server_count(hub, "/expires"), 2);
-	t_int(server_count(cdn, "/expires?S=1"), 2);
-	t_int(server_count(cdn, "/expires?S=2"), 2);
+	t_int(server_count(wrong.hub, "/expires"), 2);
+	t_int(server_count(wrong.cdn, "/expires?S=1"), 2);
+	t_int(server_count(wrong.cdn, "/expires?S=2"), 2);
 
 	/* eight at once ask the hub once */
 	for (int i = 0; i < 8; i++)
@@ -447,7 +247,7 @@ static void signed_addresses_are_used_again(void)
 	wait_all();
 	for (int i = 0; i < 8; i++)
 		t_check(!u[i].err && !u[i].wrong && u[i].got == 1000);
-	t_int(server_count(hub, "/lfs") - before, 1);
+	t_int(server_count(wrong.hub, "/lfs") - before, 1);
 	src_unref(s);
 	src_unref(t);
 	fetch_free(f);
@@ -457,21 +257,21 @@ static void signed_addresses_are_used_again(void)
 static void a_dead_place_is_left(void)
 {
 	struct fetch_hub *h;
-	struct fetch *f = engine(server_root(hub), "5", &h, NULL);
+	struct fetch *f = engine(server_root(wrong.hub), "5", &h, NULL);
 	struct src *s = file(h, "moves");
-	struct server *old = server_new(cdn_serve, NULL);
+	struct server *old = server_new(wrong_cdn, NULL);
 	uint8_t byte;
 
-	moving_cdn = old;
+	wrong.moving_cdn = old;
 	t_int(src_read_wait(s, 1, &byte, 1), 0);
-	moving_cdn = cdn;
+	wrong.moving_cdn = wrong.cdn;
 	t_int(src_read_wait(s, 2, &byte, 1), 0);
 	t_int(server_count(old, "/moves"), 2);
 	server_free(old);
 	t_int(src_read_wait(s, 3, &byte, 1), 0);
 	t_int(byte, server_byte(3));
-	t_int(server_count(hub, "/moves"), 2);
-	t_int(server_count(cdn, "/moves"), 1);
+	t_int(server_count(wrong.hub, "/moves"), 2);
+	t_int(server_count(wrong.cdn, "/moves"), 1);
 	src_unref(s);
 	fetch_free(f);
 }
@@ -487,7 +287,7 @@ static uint64_t now_ms(void)
 static void rate_is_kept(void)
 {
 	struct fetch_hub *h;
-	struct fetch *f = engine(server_root(hub), "5", &h, "fetch.rate=2M");
+	struct fetch *f = engine(server_root(wrong.hub), "5", &h, "fetch.rate=2M");
 	struct src *s = file(h, "plain");
 	uint64_t from = now_ms();
 	struct pull u;
@@ -519,7 +319,7 @@ static void *reader(void *arg)
 static void many_threads(void)
 {
 	struct fetch_hub *h;
-	struct fetch *f = engine(server_root(hub), "5", &h, NULL);
+	struct fetch *f = engine(server_root(wrong.hub), "5", &h, NULL);
 	struct src *s = file(h, "plain");
 	struct fetch_stats st;
 	pthread_t t[16];
@@ -546,7 +346,7 @@ static int refuse(struct src_pull *p, const void *buf, size_t len)
 static void sink_errors_end_it(void)
 {
 	struct fetch_hub *h;
-	struct fetch *f = engine(server_root(hub), "5", &h, NULL);
+	struct fetch *f = engine(server_root(wrong.hub), "5", &h, NULL);
 	struct src *s = file(h, "plain");
 	struct fetch_stats st;
 	struct pull u = { .p = { .len = SIZE, .data = refuse,
@@ -581,9 +381,9 @@ static void nobody_there(void)
 
 static void offline(void)
 {
-	unsigned before = server_count(hub, "");
+	unsigned before = server_count(wrong.hub, "");
 	struct fetch_hub *h;
-	struct fetch *f = engine(server_root(hub), "5", &h, "offline=1");
+	struct fetch *f = engine(server_root(wrong.hub), "5", &h, "offline=1");
 	struct src *s = file(h, "plain");
 	struct src_stat st;
 	uint8_t b;
@@ -591,7 +391,7 @@ static void offline(void)
 	t_int(src_read_wait(s, 0, &b, 1), -EHOSTUNREACH);
 	src_stat(s, &st);
 	t_check(strstr(st.last.text, "offline"));
-	t_int(server_count(hub, ""), before);
+	t_int(server_count(wrong.hub, ""), before);
 	src_unref(s);
 	fetch_free(f);
 }
@@ -601,7 +401,7 @@ static void offline(void)
 static void stalled_ones_lend_their_slots(void)
 {
 	struct fetch_hub *h;
-	struct fetch *f = engine(server_root(hub), "30", &h, NULL);
+	struct fetch *f = engine(server_root(wrong.hub), "30", &h, NULL);
 	struct src *bad = file(h, "always-stall"), *good = file(h, "plain");
 	struct pull u[200];
 	uint64_t from = now_ms();
@@ -627,8 +427,8 @@ int main(void)
 {
 	unsetenv("http_proxy");
 	unsetenv("all_proxy");
-	hub = server_new(hub_serve, NULL);
-	cdn = server_new(cdn_serve, NULL);
+	wrong.hub = server_new(wrong_hub, NULL);
+	wrong.cdn = server_new(wrong_cdn, NULL);
 	every_case();
 	token_goes_to_the_hub_only();
 	a_cut_body_is_taken_up();
@@ -640,7 +440,7 @@ int main(void)
 	nobody_there();
 	offline();
 	stalled_ones_lend_their_slots();
-	server_free(hub);
-	server_free(cdn);
+	server_free(wrong.hub);
+	server_free(wrong.cdn);
 	return 0;
 }

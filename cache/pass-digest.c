@@ -1,0 +1,91 @@
+/*
+ * A file's digest goes on with each block that follows what is hashed, so it is
+ * whole when somebody has read all in order.
+ */
+#include "config.h"
+
+#include "cache/passing.h"
+
+#include <errno.h>
+
+/* All is hashed, in order. With the hash lock. */
+static void decide(struct pass *s, struct passing *p)
+{
+	char want[OBJID_HEX_MAX], have[OBJID_HEX_MAX];
+	struct objid got;
+	bool right;
+
+	digest_final(p->digest, &got);
+	digest_free(p->digest);
+	p->digest = NULL;
+	right = objid_match(&p->id, &got);
+	objid_hex(&p->id, want);
+	objid_hex(&got, have);
+	pthread_mutex_lock(&s->lock);
+	p->right = right;
+	p->wrong = !right;
+	if (!right) {
+		(void) error_set(&p->last, -EIO, "%s: the hub's bytes have %s "
+			"%s, not %s", p->what, objid_alg_name(p->id.alg), have,
+			want);
+		for (size_t k = 0; k < PASS_BLOCKS; k++)
+			if (s->block[k].p == p && s->block[k].state == FULL)
+				s->block[k].state = EMPTY;
+	} else {
+		p->last.code = 0;
+	}
+	pthread_mutex_unlock(&s->lock);
+	atomic_fetch_add(right ? &p->c->verified : &p->c->mismatches, 1);
+	if (!right) {
+		atomic_fetch_add(&p->c->epochs, 1);
+		atomic_fetch_add(&p->epoch, 1);
+	}
+}
+
+static struct block *next_to_hash(struct pass *s, struct passing *p)
+{
+	struct block *b;
+
+	pthread_mutex_lock(&s->lock);
+	b = p->hashed < p->size ?
+		cache_pass_find(s, p, p->hashed / PASS_BLOCK) : NULL;
+	if (b && b->state != FULL)
+		b = NULL;
+	if (b)
+		b->hashing = true;
+	pthread_mutex_unlock(&s->lock);
+	return b;
+}
+
+static void start_again(struct pass *s, struct passing *p)
+{
+	digest_free(p->digest);
+	p->digest = NULL;
+	pthread_mutex_lock(&s->lock);
+	p->hashed = 0;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void cache_pass_hash(struct pass *s, struct passing *p, bool again)
+{
+	struct block *b;
+
+	if (again)
+		start_again(s, p);
+	while ((b = next_to_hash(s, p))) {
+		uint64_t len = cache_pass_len(p, b->i);
+
+		if (!p->digest)
+			p->digest = digest_new(p->id.alg, p->size);
+		if (p->digest)
+			digest_update(p->digest, b->mem, (size_t)len);
+		pthread_mutex_lock(&s->lock);
+		b->hashing = false;
+		p->hashed += p->digest ? len : 0;
+		pthread_mutex_unlock(&s->lock);
+		if (!p->digest)
+			return;
+	}
+	if (p->hashed == p->size && p->digest)
+		decide(s, p);
+}

@@ -1,0 +1,63 @@
+/*
+ * What passes through memory: files, and the blocks they share (pass.c), and
+ * the digest that follows the blocks (pass-digest.c).
+ */
+#ifndef CACHE_PASSING_H
+#define CACHE_PASSING_H
+
+#include "cache/store.h"
+
+#define PASS_BLOCK (1UL << 20)	/* bytes */
+#define PASS_BLOCKS 16		/* in all, of one cache */
+
+/* One file, shared by all srcs over it. */
+struct passing {
+	struct passing *next;		/* pass.lock */
+	struct cache *c;
+	char key[CACHE_KEY_HEX];
+	char *what;
+	uint64_t size;			/* bytes */
+	struct objid id;
+	unsigned refs;			/* pass.lock: srcs, busy blocks */
+	atomic_uint epoch;
+	bool wrong, right;		/* pass.lock; the last verdict */
+	struct error last;		/* pass.lock */
+	pthread_mutex_t hash_lock;	/* outside pass.lock */
+	struct digest *digest;		/* hash_lock */
+	uint64_t hashed;		/* both locks to write: bytes */
+};
+
+enum block_state { EMPTY, FILLING, FULL };
+
+struct block {
+	struct src_read read;		/* of upstream */
+	struct pool_job job;
+	struct passing *p;		/* counted while FILLING or hashed */
+	struct src *up;			/* a reference, while FILLING */
+	uint64_t i;			/* number in its file */
+	enum block_state state;
+	bool hashing;			/* stays */
+	int err;			/* of the read */
+	uint64_t used;			/* greater: later */
+	uint8_t *mem;			/* PASS_BLOCK bytes or NULL */
+};
+
+struct pass {
+	pthread_mutex_t lock;
+	struct passing *files;
+	struct block block[PASS_BLOCKS];
+	uint64_t clock;
+	struct pass_read *waiting;
+};
+
+/* Under the lock. The block that has or gets number i of p, or NULL. */
+struct block *cache_pass_find(struct pass *s, const struct passing *p,
+	uint64_t i);
+/* Bytes of number i. */
+uint64_t cache_pass_len(const struct passing *p, uint64_t i);
+
+/* With p->hash_lock: hash what is here and follows, and give the verdict at the
+ * end. again: begin with the first block. */
+void cache_pass_hash(struct pass *s, struct passing *p, bool again);
+
+#endif
