@@ -122,9 +122,16 @@ static int run_not(struct ts *c, const struct ts_args *a, struct ts_value *ret)
 		[TS_NE] = TS_EQ, [TS_LT] = TS_GE, [TS_LE] = TS_GT,
 		[TS_GT] = TS_LE, [TS_GE] = TS_LT };
 	bool yes = false, sure;
+	struct ts_val *x;
 	int r = stage_ts_truth(c, &a->v[0], &yes, &sure);
 
 	ts_set_bool(ret, !yes);
+	if (!r && !sure && a->v[0].kind == TS_TENSOR) {
+		x = stage_ts_condition(c, &a->v[0]);
+		*ret = stage_ts_tensor(c, x ? stage_ts_same_op(c, "Not", x) :
+			NULL);
+		return c->err;
+	}
 	if (!r && !sure) {
 		*ret = a->v[0];
 		ret->rel = a->v[0].kind == TS_SYM ? TS_EQ :

@@ -82,6 +82,9 @@ static int set_item(struct ts *c, const struct ts_value *args)
 	struct ts_value *v;
 	size_t i;
 
+	if ((args[0].kind == TS_DICT || args[0].kind == TS_LIST) &&
+	    stage_ts_writes(c, args[0].u.list->born))
+		return c->err;
 	if (args[0].kind == TS_DICT) {
 		v = dict_find(args[0].u.list, &args[1]);
 		if (v)
@@ -253,7 +256,7 @@ static int bools(struct ts *c, const struct ts_list *l, bool all,
 		int r = stage_ts_truth(c, &l->v[i], &yes, &sure);
 
 		if (!r && !sure)
-			r = stage_ts_fail(c, "of sizes that are not known");
+			r = stage_ts_fail(c, "of what is not known");
 		if (r)
 			return r;
 	}
@@ -261,10 +264,23 @@ static int bools(struct ts *c, const struct ts_list *l, bool all,
 	return 0;
 }
 
+static bool changes(const char *name)
+{
+	static const char *const names[] = { "append", "extend", "insert",
+		"pop", "clear" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
 static int of_list(struct ts *c, const char *name,
 	const struct ts_value *args, size_t n, struct ts_value *ret)
 {
 	*ret = args[0];
+	if (changes(name) && stage_ts_writes(c, args[0].u.list->born))
+		return c->err;
 	if (!strcmp(name, "append") && n == 2)
 		return stage_ts_push(c, args[0].u.list, args[1]);
 	if (!strcmp(name, "slice"))

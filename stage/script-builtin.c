@@ -57,7 +57,9 @@ static int run_bool(struct ts *c, const struct ts_args *a, struct ts_value *ret)
 	ts_set_bool(ret, yes);
 	if (!r && !sure)
 		*ret = a->v[0];
-	return r;
+	if (!r && !sure && ret->kind == TS_TENSOR)
+		*ret = stage_ts_tensor(c, stage_ts_condition(c, ret));
+	return r ? r : c->err;
 }
 
 /* item(), Scalar: a number if it is known, else the tensor. */

@@ -136,6 +136,9 @@ int stage_ts_node(struct ts *c, const char *op, const struct ts_type *types,
 		n->n_in--;
 	if (copy_attrs(c, n, attrs, n_attrs) || node_ends(c, n, in, types))
 		return c->err;
+	if (c->choice && stage_ts_may_fail(n))
+		return stage_ts_fail(c, "%s can fail where the elements of a "
+			"tensor choose", op);
 	n->before = c->last;
 	if (c->last)
 		c->last->next = n;
@@ -210,6 +213,23 @@ struct ts_val *stage_ts_cast(struct ts *c, struct ts_val *x,
 	t.dtype = to;
 	return stage_ts_op(c, "Cast", &t, TS_IN(x),
 		TS_AT(stage_ts_ai("to", to)));
+}
+
+/* onnxruntime has no Where of bools. */
+struct ts_val *stage_ts_where(struct ts *c, struct ts_val *cond,
+	const struct ts_type *type, struct ts_val *a, struct ts_val *b)
+{
+	struct ts_val *no;
+
+	if (c->err)
+		return NULL;
+	if (type->dtype != STAGE_BOOL)
+		return stage_ts_op(c, "Where", type, TS_IN(cond, a, b),
+			TS_BARE);
+	no = stage_ts_same_op(c, "Not", cond);
+	return stage_ts_op(c, "Or", type, TS_IN(
+		stage_ts_two(c, "And", cond, a),
+		stage_ts_two(c, "And", no, b)), TS_BARE);
 }
 
 /* ---- constants ------------------------------------------------------------- */

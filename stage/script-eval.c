@@ -65,8 +65,8 @@ int stage_ts_truth(struct ts *c, const struct ts_value *v, bool *ret,
 			*ret = f != 0;
 			return 0;
 		}
-		return stage_ts_fail(c, "what happens depends on the elements "
-			"of a tensor");
+		*ret_sure = false;
+		return 0;
 	default:
 		return stage_ts_fail(c, "%s where a bool is needed",
 			stage_ts_kind(v));
@@ -92,6 +92,9 @@ static int eval_name(struct ts *c, const struct ts_expr *e, struct map *env,
 {
 	struct ts_value *v = env ? map_get(env, e->text) : NULL;
 
+	if (v && v->kind == TS_TORN)
+		return stage_ts_fail(c, "%s: the elements of a tensor choose "
+			"its kind, type or shape", e->text);
 	if (v) {
 		*ret = *v;
 		return 0;
@@ -226,6 +229,9 @@ static int eval_cond(struct ts *c, const struct ts_expr *e, struct map *env,
 
 	if (!r)
 		r = stage_ts_truth(c, &v, &yes, &sure);
+	if (!r && !sure && v.kind == TS_TENSOR)
+		return stage_ts_choose_value(c, &v, e->v[0], e->v[2], env,
+			ret);
 	if (!r && !sure)
 		r = stage_ts_fail(c, "a choice by a size that is not known");
 	return r ? r : stage_ts_eval(c, e->v[yes ? 0 : 2], env, ret);
@@ -238,7 +244,7 @@ static int eval_typed(struct ts *c, const struct ts_expr *e, struct map *env,
 	const char *name = e->v[0]->kind == TS_E_NAME ? e->v[0]->text : "";
 
 	if (!strcmp(name, "uninitialized")) {
-		ret->kind = TS_UNSET;
+		ret->kind = TS_BLANK;
 		return 0;
 	}
 	if ((strcmp(name, "annotate") != 0 &&

@@ -97,10 +97,9 @@ static int decide(struct ts *c, const struct ts_stmt *s,
 {
 	struct ts_dim d = { 0, v->u.sym };
 	enum ts_rel rel = v->kind == TS_SYM ? TS_NE : v->rel;
-	bool yes = raises(&s->body), no = raises(&s->orelse);
 
-	if (yes != no) {
-		*ret = no;
+	if (raises(&s->body) != raises(&s->orelse)) {
+		*ret = raises(&s->orelse);
 		if ((*ret && rel == TS_EQ) || (!*ret && rel == TS_NE))
 			stage_ts_require(c, d, stage_ts_num(0));
 		return c->err;
@@ -118,8 +117,13 @@ static int exec_if(struct ts *c, const struct ts_stmt *s, struct map *env,
 
 	if (!r)
 		r = stage_ts_truth(c, &v, &yes, &sure);
-	if (!r && !sure)
+	if (!r && !sure && v.kind == TS_TENSOR) {
+		yes = raises(&s->orelse);
+		if (yes == raises(&s->body))
+			return stage_ts_choose(c, &v, s, env, ret);
+	} else if (!r && !sure) {
 		r = decide(c, s, &v, &yes);
+	}
 	return r ? r : stage_ts_exec(c, yes ? &s->body : &s->orelse, env, ret);
 }
 
@@ -134,8 +138,7 @@ static int exec_while(struct ts *c, const struct ts_stmt *s, struct map *env,
 		if (!r)
 			r = stage_ts_truth(c, &v, &yes, &sure);
 		if (!r && !sure)
-			r = stage_ts_fail(c, "a loop by a size that is not "
-				"known");
+			r = stage_ts_fail(c, "a loop by what is not known");
 		if (r || !yes)
 			return r;
 		r = stage_ts_exec(c, &s->body, env, ret);

@@ -121,6 +121,7 @@ static int make_object(struct ts *c, const struct ts_class *cls,
 	o->name = cls->name;
 	o->path = "";
 	o->cls = cls;
+	o->born = c->births;
 	for (size_t i = 0; i < args->n; i++) {
 		if (!f)
 			return stage_ts_fail(c, "too many arguments for %s",

@@ -309,7 +309,7 @@ static struct ts_val *choose(struct ts *c, struct ts_val *cond,
 	t = a->t;
 	stage_ts_broadcast(c, &a->t, &b->t, &t);
 	stage_ts_broadcast(c, &t, &cond->t, &t);
-	return stage_ts_op(c, "Where", &t, TS_IN(cond, a, b), TS_BARE);
+	return stage_ts_where(c, cond, &t, a, b);
 }
 
 static struct ts_val *op_where(struct ts_call *k)

@@ -156,7 +156,7 @@ static struct ts_val *op_squeeze(struct ts_call *k)
 {
 	struct ts_val *x = stage_ts_arg(k, 0);
 	int64_t axes[STAGE_RANK_MAX];
-	bool named[STAGE_RANK_MAX] = { false };
+	bool named[STAGE_RANK_MAX] = { false }, open;
 	size_t n = 0;
 
 	if (!x)
@@ -168,10 +168,10 @@ static struct ts_val *op_squeeze(struct ts_call *k)
 	for (unsigned i = x->t.rank; i-- && !k->c->err;) {
 		if (k->n > 1 && !named[i])
 			continue;
-		/* A size that is open is not meant, unless it is named. */
-		if (x->t.dim[i].sym && k->n > 1)
-			(void) stage_ts_fixed(k->c, x->t.dim[i]);
-		if (stage_ts_is(x->t.dim[i], 1))
+		/* A size that is open is not meant, unless it is named:
+		 * then Squeeze fails when it is not 1. */
+		open = k->n > 1 && !stage_ts_exemplified(k->c, x->t.dim[i]);
+		if (open || stage_ts_is(x->t.dim[i], 1))
 			x = stage_ts_squeeze(k->c, x, i);
 	}
 	return k->c->err ? NULL : x;
@@ -476,8 +476,8 @@ const struct ts_op stage_ts_ops_move[] = {
 	SAME("contiguous"), SAME("detach"), SAME("alias"), SAME("cpu"),
 	SAME("cuda"), SAME("identity"), SAME("positive"),
 	SAME("lift_fresh"), SAME("requires_grad"),
-	{ "clone", "self:T", op_same, "", 0 },
-	{ "lift_fresh_copy", "self:T", op_same, "", 0 },
+	{ "clone", "self:T", op_same, "", TS_COPY },
+	{ "lift_fresh_copy", "self:T", op_same, "", TS_COPY },
 	LOOK("view", "self:T size:I", op_view),
 	LOOK("reshape", "self:T shape:I", op_view),
 	LOOK("_unsafe_view", "self:T size:I", op_view),

@@ -10,6 +10,7 @@ struct ts_call;
 
 enum ts_op_flag {
 	TS_VIEW = 1,		/* the result looks at the first argument */
+	TS_COPY = 2,		/* never, even if it is the same */
 };
 
 /* params: "name:kind=default …". Kinds: T tensor, N tensor or None, L list of
@@ -84,6 +85,8 @@ int stage_ts_compare(struct ts *c, struct ts_dim a, enum ts_rel rel,
 void stage_ts_require(struct ts *c, struct ts_dim a, struct ts_dim b);
 /* The number it is, or has to become. */
 int64_t stage_ts_fixed(struct ts *c, struct ts_dim a);
+/* Makes it the number it was in the example, if there is one. */
+bool stage_ts_exemplified(struct ts *c, struct ts_dim a);
 const char *stage_ts_dim_text(struct ts *c, struct ts_dim d);
 struct ts_dim stage_ts_product(struct ts *c, const struct ts_dim *d,
 	unsigned n);
@@ -114,6 +117,9 @@ struct ts_val *stage_ts_same_op(struct ts *c, const char *op,
 /* Two of one type, broadcast. */
 struct ts_val *stage_ts_two(struct ts *c, const char *op, struct ts_val *a,
 	struct ts_val *b);
+/* Of a where cond is so, else of b; type: what all three broadcast to. */
+struct ts_val *stage_ts_where(struct ts *c, struct ts_val *cond,
+	const struct ts_type *type, struct ts_val *a, struct ts_val *b);
 struct ts_val *stage_ts_cast(struct ts *c, struct ts_val *x,
 	enum stage_dtype to);
 struct ts_val *stage_ts_const(struct ts *c, enum stage_dtype t,

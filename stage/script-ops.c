@@ -218,6 +218,8 @@ static int write_back(struct ts *c, const struct ts_value *to,
 			stage_ts_kind(to));
 	if (t->base->fixed)
 		return stage_ts_fail(c, "a parameter is written in place");
+	if (stage_ts_writes(c, t->base->born))
+		return c->err;
 	if (v->t.rank != t->val->t.rank)
 		return stage_ts_fail(c, "another shape is written in place");
 	for (unsigned i = 0; i < v->t.rank; i++)
@@ -237,6 +239,7 @@ static struct ts_value handle(struct ts_call *k, struct ts_val *v)
 	const struct ts_value *of = &k->arg[0];
 
 	if (!k->c->err && k->n && of->kind == TS_TENSOR &&
+	    !(k->op->flags & TS_COPY) &&
 	    ((k->op->flags & TS_VIEW) || of->u.tensor->val == v)) {
 		ret.u.tensor->base = of->u.tensor->base;
 		ret.u.tensor->version = of->u.tensor->base->version;

@@ -512,13 +512,21 @@ void stage_ts_require(struct ts *c, struct ts_dim a, struct ts_dim b)
 			stage_ts_dim_text(c, a), stage_ts_dim_text(c, b));
 }
 
+bool stage_ts_exemplified(struct ts *c, struct ts_dim a)
+{
+	if (c->err || !a.sym)
+		return true;
+	if (!bind_examples(c, a.sym))
+		return false;
+	(void) stage_ts_error(c, TS_RESTART);
+	return true;
+}
+
 int64_t stage_ts_fixed(struct ts *c, struct ts_dim a)
 {
 	if (!a.sym)
 		return a.n;
-	if (!c->err && bind_examples(c, a.sym))
-		(void) stage_ts_error(c, TS_RESTART);
-	else
+	if (!stage_ts_exemplified(c, a))
 		(void) stage_ts_fail(c, "the size %s has to be a number, and "
 			"the archive has no example of it",
 			stage_ts_dim_text(c, a));

@@ -48,6 +48,8 @@ const char *stage_ts_kind(const struct ts_value *v)
 		[TS_DICT] = "a dictionary", [TS_TENSOR] = "a tensor",
 		[TS_OBJECT] = "an object", [TS_PATH] = "a function",
 		[TS_UNSET] = "a value of an unknown kind",
+		[TS_BLANK] = "a value that is not initialized",
+		[TS_TORN] = "what the elements of a tensor choose",
 	};
 
 	return names[v->kind];
@@ -62,6 +64,7 @@ struct ts_list *stage_ts_list(struct ts *c, size_t n)
 	if (l && n <= TS_ITEMS_MAX) {
 		l->v = stage_arena_array(&c->arena, n + 1, sizeof(*l->v));
 		l->room = n;
+		l->born = c->births;
 		if (l->v)
 			return l;
 	}
@@ -132,6 +135,7 @@ struct ts_value stage_ts_tensor(struct ts *c, struct ts_val *v)
 	}
 	t->val = v;
 	t->base = base;
+	base->born = c->births;
 	ret.kind = TS_TENSOR;
 	ret.u.tensor = t;
 	return ret;
@@ -293,6 +297,8 @@ static struct ts_value list_of(struct ts *c, const struct stage_py *v,
 		(void) stage_ts_push(c, l, stage_ts_of_py(c, v->u.seq.v[i],
 			dir, name, depth + 1));
 	}
+	if (l)
+		l->born = 0;
 	ret.u.list = l;
 	return ret;
 }
@@ -386,6 +392,8 @@ int stage_ts_set_attr(struct ts *c, struct ts_object *o, const char *name,
 {
 	struct ts_slot *s = stage_ts_attr(c, o, name);
 
+	if (stage_ts_writes(c, o->born))
+		return c->err;
 	if (!s)
 		s = slot_new(c, o, name, v);
 	if (!s)

@@ -75,7 +75,8 @@ struct ts_node {
 /* Memory several tensors look at. */
 struct ts_base {
 	unsigned version;
-	bool fixed;			/* a parameter: not to be written */
+	bool fixed;			/* not to be written: a parameter */
+	unsigned born;			/* of ts.births */
 };
 
 /* What the program calls a tensor: can be written in place. */
@@ -93,6 +94,8 @@ enum ts_kind {
 	TS_LIST, TS_TUPLE, TS_DICT, TS_TENSOR, TS_OBJECT,
 	TS_PATH,		/* torch.add, __torch__.m.f */
 	TS_UNSET,
+	TS_BLANK,		/* uninitialized(T) */
+	TS_TORN,		/* another in each way of a choice */
 };
 
 enum ts_rel { TS_EQ, TS_NE, TS_LT, TS_LE, TS_GT, TS_GE };
@@ -115,6 +118,7 @@ struct ts_value {
 struct ts_list {
 	struct ts_value *v;
 	size_t n, room;
+	unsigned born;		/* of ts.births */
 };
 
 struct ts_object {
@@ -123,6 +127,7 @@ struct ts_object {
 	const struct ts_class *cls;	/* NULL: not looked for yet */
 	const struct stage_py *state;	/* of the pickle, or NULL */
 	struct map attrs;		/* -> struct ts_slot */
+	unsigned born;			/* of ts.births; 0: of the archive */
 };
 
 struct ts_slot {

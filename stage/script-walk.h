@@ -29,4 +29,12 @@ int stage_ts_assign(struct ts *c, struct map *env, const char *name,
 int stage_ts_exec(struct ts *c, const struct ts_block *b, struct map *env,
 	struct ts_value *ret);
 
+/* script-choice.c: walks both ways of an if; TS_RETURNED as stage_ts_exec(). */
+int stage_ts_choose(struct ts *c, const struct ts_value *cond,
+	const struct ts_stmt *s, struct map *env, struct ts_value *ret);
+/* yes if cond else no */
+int stage_ts_choose_value(struct ts *c, const struct ts_value *cond,
+	const struct ts_expr *yes, const struct ts_expr *no, struct map *env,
+	struct ts_value *ret);
+
 #endif

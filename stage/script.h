@@ -12,6 +12,7 @@
  *	script-emit.c		operators
  *	script-eval.c script-exec.c	the walk: expressions, statements,
  *	script-invoke.c script-call.c	calls, and the whole program
+ *	script-choice.c		both ways of an if
  *	script-builtin*.c	functions of numbers, lists and strings
  *	script-ops.c		which operator a call means
  *	script-op-*.c		the operators
@@ -97,6 +98,8 @@ struct ts {
 	size_t n_nodes, n_names;
 	uint64_t steps;
 	unsigned depth;
+	unsigned births;	/* one more with every choice */
+	unsigned choice;	/* births when it began; 0: none */
 	const char *path;		/* of the module that runs */
 	const char *file;		/* for messages */
 	unsigned line;
@@ -152,9 +155,18 @@ int stage_ts_runs(struct ts_archive *a, unsigned opset,
 	struct stage_graph **ret);
 struct ts_value stage_ts_input(struct ts *c, size_t i);
 
+/* script-choice.c: fails when what is written is older than the choice whose
+ * way is walked over. */
+int stage_ts_writes(struct ts *c, unsigned born);
+/* Whether it fails or not depends on the elements of its inputs. */
+bool stage_ts_may_fail(const struct ts_node *n);
+/* One element as bool[]; NULL after an error. */
+struct ts_val *stage_ts_condition(struct ts *c, const struct ts_value *v);
+
 /* script-eval.c */
 int stage_ts_eval(struct ts *c, const struct ts_expr *e, struct map *env,
 	struct ts_value *ret);
+/* Not sure: a size or a tensor decides. */
 int stage_ts_truth(struct ts *c, const struct ts_value *v, bool *ret,
 	bool *ret_sure);
 /* script-invoke.c */

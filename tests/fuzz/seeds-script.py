@@ -117,9 +117,42 @@ FILES = {
     "unsupported-operator": forward("return torch.fft_fft(x)"),
     "unsupported-custom": forward("return ops.mine.run(x)"),
     "unsupported-arguments": forward("return torch.conv2d(x, 1, 2)"),
-    "unsupported-data": forward(
+    "good-choice": forward(
+        CONV, "_0 = uninitialized(Tensor)",
+        "if torch.__not__(bool(torch.sum(y))):", "  z, n = y, 2", "else:",
+        "  z, n = torch.neg(y), 3", "if bool(torch.sum(z)):", "  w = z",
+        "else:", "  ops.prim.RaiseException(\"\")", "  w = _0",
+        "return torch.mul(w, n)"),
+    "good-squeeze": forward(CONV, "return torch.squeeze(y, 0)"),
+    "unsupported-choice": forward(
         CONV, "if bool(torch.sum(y)):", "  z = y", "else:",
-        "  z = torch.neg(y)", "return z"),
+        "  z = torch.sum(y)", "return torch.neg(z)"),
+    "unsupported-write": forward(
+        CONV, "z = torch.relu(y)", "if bool(torch.sum(y)):",
+        "  _0 = torch.add_(z, y)", "else:", "  pass", "return z"),
+    "unsupported-list": forward(
+        CONV, "z = [y]", "if bool(torch.sum(y)):",
+        "  _0 = torch.append(z, y)", "else:", "  pass",
+        "return torch.cat(z)"),
+    "unsupported-attribute": forward(
+        CONV, "if bool(torch.sum(y)):", "  self.n = 1", "else:",
+        "  self.n = 2", "return torch.mul(y, self.n)"),
+    "unsupported-alias": forward(
+        CONV, "z = torch.relu(y)", "if bool(torch.sum(y)):", "  w = z",
+        "else:", "  w = torch.neg(y)", "_0 = torch.add_(w, 1)",
+        "return torch.add(z, w)"),
+    "unsupported-index": forward(
+        CONV, "i = torch.to(torch.sum(y), 4)", "if bool(torch.sum(y)):",
+        "  z = torch.index_select(y, 0, torch.unsqueeze(i, 0))",
+        "  w = torch.sum(z)", "else:", "  w = torch.sum(y)", "return w"),
+    "unsupported-divisor": forward(
+        CONV, "i = torch.to(torch.sum(y), 4)", "if bool(torch.sum(y)):",
+        "  w = torch.floor_divide(i, i)", "else:", "  w = i", "return w"),
+    "unsupported-while": forward(
+        CONV, "while bool(torch.sum(y)):", "  y = torch.neg(y)",
+        "return y"),
+    "unsupported-data": forward(
+        CONV, "n = int(torch.sum(y))", "return torch.add(y, n)"),
     "unsupported-size": forward(
         CONV, "if torch.gt(torch.size(y, 0), 7):", "  z = y", "else:",
         "  z = torch.neg(y)", "return z"),

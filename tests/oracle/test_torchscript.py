@@ -114,6 +114,48 @@ class Control(nn.Module):
         return torch.cat(outs, 1), x.shape[0] * 2
 
 
+def early(x: torch.Tensor) -> torch.Tensor:
+    if bool(x[0, 0] > 0.1):
+        return x + 1
+    if bool(x.max() > 1.5):
+        return x * 3
+    return x - 2
+
+
+class Choice(nn.Module):
+    """Choices by elements: both ways are taken with some input."""
+    both = True
+
+    def __init__(self):
+        super().__init__()
+        self.l = nn.Linear(8, 8)
+
+    def forward(self, x):
+        y = self.l(x)
+        if x.sum() > 0:
+            z, scale, n = F.relu(y), 2.0, 3
+            many = [z, x]
+            parts = (z * 2, x)
+        else:
+            z = y.clone()
+            z.add_(1)
+            scale, n = 0.5, x.size(0)
+            many = [x, torch.tanh(z)]
+            if bool(z.mean() > 0.5) and not bool(x[1, 1] > 0):
+                z = z * 7
+            many.append(z)
+            many.pop()
+            parts = (z, y)
+        w = many[0] if bool(y.min() > -1.5) else x
+        flag = bool(x.sum() < 0)
+        if flag:
+            w = w - n
+        if bool(torch.isnan(x).any()):
+            raise ValueError("nan")
+        many.append(w)
+        return early(x), z * scale + n, torch.cat(many, 1), parts, flag
+
+
 class Attention(nn.Module):
     def __init__(self):
         super().__init__()
@@ -242,6 +284,7 @@ CASES = {
     "made": (lambda: Of(made), IMAGE, TRACED),
     "norms": (Norms, IMAGE, TRACED), "convs": (Convs, IMAGE, TRACED),
     "control flow": (Control, ((2, 8),), ("scripted", "traced")),
+    "choice": (Choice, ((2, 8),), ("scripted",)),
     "attention": (Attention, ((2, 5, 16),), ALL),
     "embedding": (Embedding, ((2, 5),), ALL),
     "LSTM and GRU": (Recurrent, SEQUENCE, ALL),
@@ -326,8 +369,10 @@ def run(kind, make, shapes_, opset):
 def compare(module, path, shapes_):
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     worst = 0.0
-    for batch in (3, 5):
-        inputs = [example(s, batch, batch) for s in shapes_]
+    for batch, sign in ((3, 1), (5, 1), (3, -1)):
+        if sign < 0 and not hasattr(module, "both"):
+            continue
+        inputs = [example(s, batch, batch) * sign for s in shapes_]
         # A scripted program that asks for the rank before all else.
         while inputs[0].dim() < len(session.get_inputs()[0].shape):
             inputs[0] = inputs[0].unsqueeze(1)
@@ -353,9 +398,10 @@ def flat(v):
         v, (tuple, list)) else [v]
 
 
-def silero(rate):
-    """The networks inside silero-vad, with their weights; the module around
-    them keeps a state from call to call, and is refused."""
+def silero(rate, how):
+    """The networks inside silero-vad, with their weights: scripted as they
+    are shipped, and traced with the state they hand on as input and output.
+    The module around them keeps a state from call to call, and is refused."""
     where = importlib.util.find_spec("silero_vad")
     if where is None:
         return "skipped: no silero_vad"
@@ -369,23 +415,50 @@ def silero(rate):
         os.remove(os.path.join(top, "whole.jit"))
         module = torch.jit.load(whole)
         part = module._model if rate == 16000 else module._model_8k
-        length = 576 if rate == 16000 else 288
-        torch.jit.trace(Of(part), torch.randn(1, length)).save(
-            os.path.join(top, "part.pt"))
+        path = os.path.join(top, "part.pt")
+        length = rate * 36 // 1000
+        traced = how == "traced with its state"
+        if traced:
+            torch.jit.trace(Stateful(part), (torch.randn(2, length),
+                            torch.randn(2, 2, 128))).save(path)
+        else:
+            part.save(path)
         code, why = stage(top, top, 13, "part.onnx")
         assert not code, why
         session = ort.InferenceSession(os.path.join(top, "part.onnx"))
-        worst = 0.0
-        for batch in (1, 3):
-            x = torch.randn(batch, length) * 0.1
-            got = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-            for g, w in zip(got, part(x)):
-                worst = max(worst, np.abs(g - w.numpy()).max() /
-                            np.abs(w.numpy()).max())
-        assert worst < TOLERANCE, worst
-        return f"{worst:.1e}"
+        return listen(part, session, length, traced)
     finally:
         shutil.rmtree(top)
+
+
+class Stateful(nn.Module):
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def forward(self, x, state):
+        return self.part(x, state)
+
+
+def listen(part, session, length, traced):
+    """Three pieces of a tone that swells, each with the state of the last."""
+    worst = 0.0
+    for batch in (1, 3):
+        state, mine = torch.zeros(2, batch, 128), np.zeros(
+            (2, batch, 128), np.float32)
+        tone = torch.sin(torch.arange(3 * length) * 0.2) * torch.linspace(
+            0, 0.7, 3 * length) * torch.arange(1, batch + 1)[:, None]
+        for x in (tone + 0.02 * torch.randn(tone.shape)).split(length, 1):
+            names = [i.name for i in session.get_inputs()]
+            got = session.run(None, dict(zip(names, [x.numpy(), mine])))
+            want = part(x, state) if traced else part(x)
+            state, mine = want[1], got[1]
+            for g, w in zip(got, want):
+                assert g.shape == w.shape, (g.shape, w.shape)
+                worst = max(worst, np.abs(g - w.numpy()).max() /
+                            np.abs(w.numpy()).max())
+    assert worst < TOLERANCE, worst
+    return f"{worst:.1e}"
 
 
 def main():
@@ -400,7 +473,8 @@ def main():
                 report.run(f"{name} {kind} {opset}", run, kind, make, shapes_,
                            opset)
     for rate in (16000, 8000):
-        report.run(f"silero-vad {rate}", silero, rate)
+        for how in ("as it is", "traced with its state"):
+            report.run(f"silero-vad {rate} {how}", silero, rate, how)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed else 0
 
