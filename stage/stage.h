@@ -35,10 +35,9 @@ enum stage_xform {
 				 * values at most 65504 */
 	STAGE_TO_I8 = 2,	/* 1 byte an element: divided by the scale of
 				 * its group, to nearest even, -127 to 127 */
-	STAGE_TO_SCALE = 3,	/* f32, one a group: the largest magnitude in
-				 * it, at most FLT_MAX, divided by that number
-				 * from 127 down to 116 with which the squared
-				 * error is least; NaN when one element is */
+	STAGE_TO_SCALE = 3,	/* f32, one a group: its largest magnitude, at
+				 * most FLT_MAX, by that of 127 to 116 with the
+				 * least squared error; NaN when one element is */
 };
 
 #define STAGE_GROUP_MAX 1024	/* elements */
