@@ -198,7 +198,7 @@ static int model(struct cli *c, const char *path, struct fs_node *n,
 static bool is_model(const char *path)
 {
 	static const char *const endings[] = { ".onnx", ".safetensors",
-		".pth", ".pt", ".bin", ".ckpt", ".pb" };
+		".pth", ".pt", ".bin", ".ckpt", ".pb", ".h5", ".hdf5" };
 
 	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
 		if (ends(path, endings[i]))
