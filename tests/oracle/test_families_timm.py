@@ -178,39 +178,9 @@ FAMILIES = {
 }
 
 
-def randomised(model, seed):
-    """Every parameter and statistic is drawn again, none of it 0 or 1, in a
-    size that lets numbers neither grow nor vanish on their way."""
-    gen = torch.Generator().manual_seed(seed)
-
-    def noise(p):
-        return torch.randn(p.shape, generator=gen)
-
-    with torch.no_grad():
-        for module in model.modules():
-            kind = type(module).__name__
-            norm = "Norm" in kind or kind == "Affine"
-            for name, p in module.named_parameters(recurse=False):
-                if norm and p.dim() < 5 and name in ("weight", "alpha"):
-                    p.copy_(0.7 + 0.1 * noise(p))
-                elif "gamma" in name or name.startswith("ls"):
-                    p.copy_(0.5 + 0.1 * noise(p))
-                elif p.dim() < 2 or p.numel() == p.shape[-1]:
-                    p.copy_(0.1 * noise(p))
-                else:
-                    fan = p[0].numel()
-                    p.copy_(noise(p) * (1.4 / fan) ** 0.5)
-            for name, b in module.named_buffers(recurse=False):
-                if name == "running_mean":
-                    b.copy_(0.1 * noise(b))
-                elif name == "running_var":
-                    b.copy_(0.4 + 1.2 * torch.rand(b.shape, generator=gen))
-    return model.eval()
-
-
 def build(name, args, seed):
     torch.manual_seed(seed)
-    return randomised(timm.create_model(
+    return families.randomised(timm.create_model(
         name, **{"num_classes": CLASSES, **args}), seed)
 
 

@@ -86,35 +86,6 @@ NARROW = {"vgg": (0, 3, 6), "alexnet": (1, 4, 6)}
 NEW, LEGACY = True, False
 
 
-def randomised(model, seed):
-    """Every parameter and statistic is drawn again, none of it 0 or 1, in a
-    size that lets numbers neither grow nor vanish on their way."""
-    gen = torch.Generator().manual_seed(seed)
-
-    def noise(p):
-        return torch.randn(p.shape, generator=gen)
-
-    with torch.no_grad():
-        for module in model.modules():
-            for name, p in module.named_parameters(recurse=False):
-                if name == "layer_scale":
-                    p.copy_(0.5 + 0.1 * noise(p))
-                elif isinstance(module, (torch.nn.BatchNorm2d,
-                                       torch.nn.LayerNorm)):
-                    p.copy_((name == "weight") * 0.7 + 0.1 * noise(p))
-                elif p.dim() < 2:
-                    p.copy_(0.1 * noise(p))
-                else:
-                    fan = p[0].numel()
-                    p.copy_(noise(p) * (1.4 / fan) ** 0.5)
-            for name, b in module.named_buffers(recurse=False):
-                if name == "running_mean":
-                    b.copy_(0.1 * noise(b))
-                elif name == "running_var":
-                    b.copy_(0.4 + 1.2 * torch.rand(b.shape, generator=gen))
-    return model.eval()
-
-
 def build(builder, seed):
     torch.manual_seed(seed)
     options = {"num_classes": CLASSES, **OPTIONS.get(builder, {})}
@@ -122,7 +93,7 @@ def build(builder, seed):
     for stem, layers in NARROW.items():
         if builder.startswith(stem):
             narrowed(model.classifier, layers)
-    return randomised(model, seed)
+    return families.randomised(model, seed)
 
 
 def narrowed(sequence, layers):
@@ -170,9 +141,9 @@ def compared(builder, dims, sizes, opset, form=NEW, rename=None, drop=None):
 def build_segmentation(builder, aux, seed):
     torch.manual_seed(seed)
     options = {} if builder.startswith("lraspp") else {"aux_loss": aux}
-    return randomised(getattr(torchvision.models.segmentation, builder)(
-        weights=None, weights_backbone=None, num_classes=CLASSES, **options),
-        seed)
+    model = getattr(torchvision.models.segmentation, builder)(
+        weights=None, weights_backbone=None, num_classes=CLASSES, **options)
+    return families.randomised(model, seed)
 
 
 def segmented(builder, aux, opset):
