@@ -83,5 +83,9 @@ struct stage_onnx_options {
 int stage_onnx_write(const struct stage_graph *g,
 	const struct stage_onnx_options *o, struct stage_recipe **ret,
 	struct error *why);
+/* The same inline, or external when that is too large; metadata as above. */
+int stage_onnx_write_model(const struct stage_graph *g, unsigned opset,
+	const char *const *metadata, struct stage_recipe **ret,
+	struct error *why);
 
 #endif

@@ -338,3 +338,17 @@ int stage_onnx_write(const struct stage_graph *g,
 	buf_done(&m.init);
 	return err;
 }
+
+int stage_onnx_write_model(const struct stage_graph *g, unsigned opset,
+	const char *const *metadata, struct stage_recipe **ret,
+	struct error *why)
+{
+	struct stage_onnx_options o = { .opset = opset,
+		.producer_version = PACKAGE_VERSION, .metadata = metadata };
+	int r = stage_onnx_write(g, &o, ret, why);
+
+	if (r != -EFBIG)
+		return r;
+	o.external = true;
+	return stage_onnx_write(g, &o, ret, why);
+}

@@ -418,16 +418,8 @@ static int write_model(const struct plan *p, const struct stage_graph *g,
 	const char *metadata[] = {
 		"library", "keras", "architecture", p->what, NULL,
 	};
-	struct stage_onnx_options o = {
-		.opset = p->s->opset, .producer_version = PACKAGE_VERSION,
-		.metadata = metadata,
-	};
-	int r = stage_onnx_write(g, &o, ret, p->why);
 
-	if (r != -EFBIG)
-		return r;
-	o.external = true;
-	return stage_onnx_write(g, &o, ret, p->why);
+	return stage_onnx_write_model(g, p->s->opset, metadata, ret, p->why);
 }
 
 static int make_graph(struct plan *p, struct stage_recipe **ret)

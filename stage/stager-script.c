@@ -256,16 +256,8 @@ static int write_model(const struct stage *s, const struct stage_graph *g,
 	const char *kind, struct stage_recipe **ret, struct error *why)
 {
 	const char *metadata[] = { "library", "torch", "source", kind, NULL };
-	struct stage_onnx_options o = {
-		.opset = s->opset, .producer_version = PACKAGE_VERSION,
-		.metadata = metadata,
-	};
-	int r = stage_onnx_write(g, &o, ret, why);
 
-	if (r != -EFBIG)
-		return r;
-	o.external = true;
-	return stage_onnx_write(g, &o, ret, why);
+	return stage_onnx_write_model(g, s->opset, metadata, ret, why);
 }
 
 static int plan_archive(const struct stage *s, struct src *src,

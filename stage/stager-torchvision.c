@@ -201,16 +201,8 @@ static int write_model(const struct stage *s, const char *builder,
 		"library", "torchvision", "architecture", builder, "task",
 		task, NULL,
 	};
-	struct stage_onnx_options o = {
-		.opset = s->opset, .producer_version = PACKAGE_VERSION,
-		.metadata = metadata,
-	};
-	int r = stage_onnx_write(g, &o, ret, why);
 
-	if (r != -EFBIG)
-		return r;
-	o.external = true;
-	return stage_onnx_write(g, &o, ret, why);
+	return stage_onnx_write_model(g, s->opset, metadata, ret, why);
 }
 
 static int torchvision_plan(const struct stage *s,
