@@ -196,10 +196,10 @@ def types(x):
 
 
 def activations(x):
-    y = F.gelu(x) + F.gelu(x, approximate="tanh") + F.silu(x) + F.mish(x)
-    y = y + F.hardswish(x) * F.hardsigmoid(x) - F.elu(x, 0.7) + F.selu(x)
-    y = y + F.leaky_relu(x, 0.2) + F.relu6(x) + F.softplus(x, 2) + F.celu(x)
-    return y + F.logsigmoid(x) + F.hardtanh(x, -0.5, 0.4) + F.softsign(x), \
+    return F.gelu(x), F.gelu(x, approximate="tanh"), F.silu(x), F.mish(x), \
+        F.hardswish(x), F.hardsigmoid(x), F.elu(x, 0.7), F.selu(x), \
+        F.leaky_relu(x, 0.2), F.relu6(x), F.softplus(x, 2), F.celu(x), \
+        F.logsigmoid(x), F.hardtanh(x, -0.5, 0.4), F.softsign(x), \
         F.glu(x, 1), F.threshold(x, 0.1, -2), F.tanhshrink(x)
 
 
@@ -242,7 +242,9 @@ def resizes(x):
 def borders(x):
     return F.pad(x, (1, 2, 3, 0)), F.pad(x, (1, 2), value=0.5), \
         F.pad(x, (2, 1, 1, 2), mode="reflect"), \
-        F.pad(x, (1, 1, 2, 2), mode="replicate"), F.pad(x, (-1, 2))
+        F.pad(x, (1, 1, 2, 2), mode="replicate"), F.pad(x, (-1, 2)), \
+        torch._C._nn.reflection_pad2d(x, (2, 1, 1, 2)), \
+        torch._C._nn.replication_pad2d(x, (2, 1, 1, 2))
 
 
 def indices(x):
@@ -442,6 +444,7 @@ class Stateful(nn.Module):
 
 def listen(part, session, length, traced):
     """Three pieces of a tone that swells, each with the state of the last."""
+    torch.manual_seed(5)
     worst = 0.0
     for batch in (1, 3):
         state, mine = torch.zeros(2, batch, 128), np.zeros(
