@@ -315,7 +315,8 @@ bool stage_layout_quiet(struct stage *s, const struct stage_repo *repo,
 	cleanup_maker struct maker m = { 0 };
 
 	(void) s;
-	return !maker_of(repo, path, &m) && !m.stager;
+	return !maker_of(repo, path, &m) && (!m.stager || (m.stager->quiet &&
+		m.stager->quiet(repo, path)));
 }
 
 const char *stage_holder(struct stage *s, const struct stage_repo *repo,

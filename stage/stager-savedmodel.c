@@ -210,19 +210,27 @@ static bool is_hidden(const struct stage_tf_signature *s)
 	return !strncmp(s->name, "__saved_model_", 14);
 }
 
-/* "model.pb" is serving_default, else the only signature. */
+/* "model.pb" is serving_default, else the only signature. *ret_trainable: it
+ * is asked for with variables. */
 static int find_signature(const struct plan *p, const char *base,
-	const struct stage_tf_signature **ret, struct error *why)
+	const struct stage_tf_signature **ret, bool *ret_trainable,
+	struct error *why)
 {
 	const struct stage_savedmodel *m = p->m;
-	size_t n = 0;
+	size_t n = 0, len = strlen(base) - 3;
 
-	*ret = find(m, base, strlen(base) - 3);
+	*ret_trainable = false;
+	*ret = find(m, base, len);
+	if (!*ret && stage_tf_trainable(base, len) < len) {
+		*ret_trainable = true;
+		len = stage_tf_trainable(base, len);
+		*ret = find(m, base, len);
+	}
 	if (*ret)
 		return 0;
-	if (strcmp(base, STAGED) != 0)
+	if (len != strlen(STAGED) - 3 || strncmp(base, STAGED, len) != 0)
 		return error_set(why, -ENOENT, "it has no signature %.*s",
-			(int)strlen(base) - 3, base);
+			(int)len, base);
 	*ret = find(m, SERVING, strlen(SERVING));
 	for (size_t i = 0; i < m->n_signatures && !*ret; i++)
 		n += !is_hidden(&m->signatures[i]);
@@ -255,10 +263,11 @@ static int make(const struct stage_input *in, bool functions,
 {
 	cleanup_free char *prefix = path_join(dir, PREFIX);
 	const struct stage_tf_signature *s = NULL;
+	bool trainable;
 	int err = prefix ? open_model(in, path, p, why) : -ENOMEM;
 
 	if (!err)
-		err = find_signature(p, base, &s, why);
+		err = find_signature(p, base, &s, &trainable, why);
 	if (!err)
 		err = stage_bundle_read(in, prefix, &p->bundle, why);
 	if (!err)
@@ -266,6 +275,8 @@ static int make(const struct stage_input *in, bool functions,
 	if (!err)
 		err = stage_tf_freeze(p->m, &p->bundle, &p->vars, s,
 			functions, &p->frozen, why);
+	if (!err && trainable)
+		err = stage_tf_thaw(&p->frozen, why);
 	if (!err)
 		err = stage_tf_write(p->m, &p->bundle, &p->frozen, path, ret,
 			why);
@@ -293,12 +304,29 @@ static int savedmodel_plan(const struct stage *s, const struct stage_input *in,
 
 /* ---- which signatures ------------------------------------------------------ */
 
+/* SIGNATURE.pb, and SIGNATURE_trainable.pb, which no signature is. */
+static int add_both(struct listing *l, const char *dir, const char *base)
+{
+	cleanup_free char *trainable = NULL;
+	int r = add_file(l, dir, base);
+
+	if (asprintf(&trainable, "%.*s_trainable.pb", (int)strlen(base) - 3,
+		    base) < 0) {
+		trainable = NULL;
+		return -ENOMEM;
+	}
+	if (r || !path_name_ok(trainable, strlen(trainable)))
+		return r;
+	return add_file(l, dir, trainable);
+}
+
 static int add_signatures(const struct plan *p, const char *dir,
 	struct listing *ret)
 {
 	const struct stage_savedmodel *m = p->m;
 	const struct stage_tf_signature *any = NULL;
 	bool main = !strcmp(dir, "tensorflow");
+	bool trainable;
 	int r = 0;
 
 	for (size_t i = 0; i < m->n_signatures && !r; i++) {
@@ -309,10 +337,10 @@ static int add_signatures(const struct plan *p, const char *dir,
 		if (asprintf(&base, "%s.pb", m->signatures[i].name) < 0)
 			return -ENOMEM;
 		if (path_name_ok(base, strlen(base)))
-			r = add_file(ret, dir, base);
+			r = add_both(ret, dir, base);
 	}
-	if (!r && main && !find_signature(p, STAGED, &any, NULL))
-		r = add_file(ret, dir, STAGED);
+	if (!r && main && !find_signature(p, STAGED, &any, &trainable, NULL))
+		r = add_both(ret, dir, STAGED);
 	return r;
 }
 
@@ -347,5 +375,6 @@ const struct stage_stager stage_stager_savedmodel = {
 	.reads = savedmodel_reads,
 	.asks = savedmodel_asks,
 	.names = savedmodel_names,
+	.quiet = stage_tf_is_trainable,
 	.plan = savedmodel_plan,
 };

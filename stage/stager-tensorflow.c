@@ -3,6 +3,7 @@
  * stream, written as a GraphDef.
  *
  *	tensorflow/model.pb	or encoder_model.pb, decoder_model.pb, …
+ *	tensorflow/model_trainable.pb	and so on: with variables
  *
  * A repository that has a SavedModel has that one's frozen graph there.
  */
@@ -26,13 +27,13 @@ static bool is_ours(const struct stage_repo *repo)
 		!listing_is_dir(repo->listing, DIR_NAME);
 }
 
-static int add_part(struct listing *l, const char *part)
+static int add_part(struct listing *l, const char *part, const char *ending)
 {
 	const struct objid none = { .alg = OBJID_NONE };
-	char path[sizeof(DIR_NAME) + PART_MAX + 8];
+	char path[sizeof(DIR_NAME) + PART_MAX + 24];
 
-	(void) snprintf(path, sizeof(path), DIR_NAME "/%.*s.pb", PART_MAX,
-		part);
+	(void) snprintf(path, sizeof(path), DIR_NAME "/%.*s%s.pb", PART_MAX,
+		part, ending);
 	return listing_add(l, path, LISTING_FILE, LISTING_SIZE_UNKNOWN, &none);
 }
 
@@ -45,7 +46,7 @@ static int tensorflow_layout(const struct stage_repo *repo,
 	if (!is_ours(repo))
 		return 0;
 	r = listing_add(ret, DIR_NAME, LISTING_DIR, 0, &none);
-	return r ? r : add_part(ret, "model");
+	return r ? r : add_part(ret, "model", "");
 }
 
 /* The part that tensorflow/PART.pb is of, into ret of PART_MAX + 1 bytes. */
@@ -96,8 +97,11 @@ static int tensorflow_names(const struct stage *s,
 	int r = stage_transformers_parts(s, in, &parts, &n, why);
 
 	(void) dir;
-	for (size_t i = 0; i < n && !r; i++)
-		r = add_part(ret, parts[i]);
+	for (size_t i = 0; i < n && !r; i++) {
+		r = add_part(ret, parts[i], "");
+		if (!r)
+			r = add_part(ret, parts[i], "_trainable");
+	}
 	return r;
 }
 
@@ -106,13 +110,18 @@ static int tensorflow_plan(const struct stage *s, const struct stage_input *in,
 {
 	struct stage_graph *g = NULL;
 	char part[PART_MAX + 1];
+	bool trainable;
+	size_t stem;
 	int r;
 
 	if (!part_of(path, part))
 		return -ENOENT;
+	stem = stage_tf_trainable(part, strlen(part));
+	trainable = part[stem];
+	part[stem] = '\0';
 	r = stage_transformers_graph(s, in, part, OPSET, &g, why);
 	if (!r)
-		r = stage_tf_from_graph(g, ret, why);
+		r = stage_tf_from_graph(g, trainable, ret, why);
 	stage_graph_free(g);
 	return r;
 }
@@ -124,5 +133,6 @@ const struct stage_stager stage_stager_tensorflow = {
 	.reads = tensorflow_reads,
 	.asks = tensorflow_asks,
 	.names = tensorflow_names,
+	.quiet = stage_tf_is_trainable,
 	.plan = tensorflow_plan,
 };

@@ -48,6 +48,8 @@ struct stage_stager {
 	bool (*asks)(const struct stage_repo *repo, const char *dir);
 	int (*names)(const struct stage *s, const struct stage_input *in,
 		const char *dir, struct listing *ret, struct error *why);
+	/* stage_layout_quiet() of what it stages. NULL: nothing is. */
+	bool (*quiet)(const struct stage_repo *repo, const char *path);
 	/* stage_holder(), or NULL. NULL: its directories tell everything. */
 	const char *(*holder)(const struct stage_repo *repo,
 		const char *path);

@@ -93,8 +93,11 @@ static int put_const(struct tf_maker *m, const char *name,
 	(void) snprintf(attrs, sizeof(attrs), "dtype=t:%u",
 		stage_tf_from_dtype(init->dtype));
 	err = stage_tf_emit(&m->f, name, "Const", NULL, 0, attrs, NULL, ret);
-	if (!err)
+	if (!err) {
 		m->f.out->v[m->f.out->n - 1].init = init;
+		m->f.out->v[m->f.out->n - 1].fixed = init->value &&
+			map_get(&m->fixed, init->value);
+	}
 	return err;
 }
 
@@ -446,10 +449,27 @@ static int add_output(struct tf_maker *m, const struct stage_graph_port *p)
 		&ret);
 }
 
-static int make(struct tf_maker *m)
+/* Statistics do not show in what BatchNormalization becomes. */
+static int mark_fixed(struct tf_maker *m)
 {
 	const struct stage_graph *g = m->g;
 	int err = 0;
+
+	for (size_t i = 0; i < g->n_nodes; i++) {
+		const struct stage_graph_node *n = &g->nodes[i];
+
+		if (strcmp(n->op, "BatchNormalization") != 0)
+			continue;
+		for (size_t k = 3; k < n->n_inputs && !err; k++)
+			err = map_put(&m->fixed, n->inputs[k], m, NULL);
+	}
+	return err ? no_memory(m) : 0;
+}
+
+static int make(struct tf_maker *m)
+{
+	const struct stage_graph *g = m->g;
+	int err = mark_fixed(m);
 
 	for (size_t i = 0; i < g->n_inputs && !err; i++)
 		err = add_input(m, &g->inputs[i]);
@@ -464,17 +484,20 @@ static int make(struct tf_maker *m)
 	return err;
 }
 
-int stage_tf_from_graph(const struct stage_graph *g,
+int stage_tf_from_graph(const struct stage_graph *g, bool trainable,
 	struct stage_recipe **ret, struct error *why)
 {
 	struct stage_tf_frozen out = { .arena = STAGE_ARENA_INIT(MEMORY_MAX) };
 	struct tf_maker m = { .f = { .out = &out, .why = why }, .g = g };
 	int err = make(&m);
 
+	if (!err && trainable)
+		err = stage_tf_thaw(&out, why);
 	if (!err)
 		err = stage_tf_write(NULL, NULL, &out, NULL, ret, why);
 	map_done(&m.values);
 	map_done(&m.ports);
+	map_done(&m.fixed);
 	map_done(&m.f.names);
 	stage_tf_frozen_done(&out);
 	if (err && why && !why->code)

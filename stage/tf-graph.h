@@ -26,6 +26,8 @@ struct tf_maker {
 	const struct stage_graph *g;
 	struct map values;	/* name -> struct tf_made */
 	struct map ports;	/* name of an output -> its node's name */
+	struct map fixed;	/* names of what is not trained; value:
+				 * anything */
 	unsigned unknowns;
 };
 

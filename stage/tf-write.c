@@ -1,7 +1,8 @@
 /*
  * GraphDef, field by field: NodeDefs in the order they were made, each with
- * its length before it, so that of every node the length is added up first.
- * Bytes of variables and long attributes are REFs; no payload is read.
+ * its length before it, so that of every node the length is added up first, and
+ * of the whole when it is in a MetaGraphDef. Bytes of variables and long
+ * attributes are REFs; no payload is read.
  */
 #include "config.h"
 
@@ -324,6 +325,83 @@ static int put_library(struct writer *w, const struct stage_tf_frozen *f)
 	return err;
 }
 
+/* ---- variables of a graph that is to be trained ------------------------------ */
+
+/* A message's field that is the name of an output. */
+static int put_output(struct buf *b, unsigned number, const char *node)
+{
+	int err = put_head(b, number, strlen(node) + 2);
+
+	if (!err)
+		err = buf_append(b, node, strlen(node));
+	return err ? err : buf_append(b, ":0", 2);
+}
+
+/* VariableDef: variable_name 1, initializer_name 2, snapshot_name 3,
+ * is_resource 5, initial_value_name 6, trainable 7 */
+static int variable_def(const struct stage_tf_thawed *v, struct buf *ret)
+{
+	int err = put_output(ret, 1, v->name);
+
+	if (!err)
+		err = put_bytes(ret, 2, v->assign, strlen(v->assign));
+	if (!err)
+		err = put_output(ret, 3, v->read);
+	if (!err)
+		err = put_int(ret, 5, 1);
+	if (!err)
+		err = put_output(ret, 6, v->initial);
+	return err ? err : put_int(ret, 7, 1);
+}
+
+/* MetaGraphDef: collection_def 4 {key 1, value 2 {bytes_list 2 {value 1}}} */
+static int put_collections(struct buf *b, const struct stage_tf_frozen *f)
+{
+	static const char *const keys[] = { "variables",
+		"trainable_variables" };
+	cleanup_buf struct buf list = BUF_INIT(HEAD_MAX);
+	int err = 0;
+
+	for (size_t i = 0; i < f->n_vars && !err; i++) {
+		cleanup_buf struct buf one = BUF_INIT(HEAD_MAX);
+
+		err = variable_def(&f->vars[i], &one);
+		if (!err)
+			err = put_bytes(&list, 1, one.data, one.len);
+	}
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && !err; i++) {
+		uint64_t value = field_len(list.len);
+
+		err = put_head(b, 4, field_len(strlen(keys[i])) +
+			field_len(value));
+		if (!err)
+			err = put_bytes(b, 1, keys[i], strlen(keys[i]));
+		if (!err)
+			err = put_head(b, 2, value);
+		if (!err)
+			err = put_bytes(b, 2, list.data, list.len);
+	}
+	return err;
+}
+
+/* graph_def 2's tag and length */
+static int put_graph_head(struct buf *b, const struct stage_tf_frozen *f,
+	const struct bytes *versions)
+{
+	uint64_t all = bytes_left(versions) ?
+		field_len(bytes_left(versions)) : 0;
+	int err = 0;
+
+	for (size_t i = 0; i < f->n && !err; i++) {
+		cleanup_buf struct buf head = BUF_INIT(2048);
+		uint64_t payload;
+
+		err = node_head(&f->v[i], &head, &payload);
+		all += field_len(node_len(&f->v[i], &head, payload));
+	}
+	return err ? err : put_head(b, 2, all);
+}
+
 /* GraphDef: node 1, library 2, versions 4 */
 int stage_tf_write(const struct stage_savedmodel *m,
 	const struct stage_bundle *b, const struct stage_tf_frozen *f,
@@ -340,12 +418,16 @@ int stage_tf_write(const struct stage_savedmodel *m,
 
 	w.r = stage_recipe_new();
 	err = w.r ? 0 : -ENOMEM;
+	if (!err && f->vars)
+		err = put_graph_head(&w.buf, f, &versions);
 	for (size_t i = 0; i < f->n && !err; i++)
 		err = put_node(&w, 1, &f->v[i]);
 	if (!err && f->functions)
 		err = put_library(&w, f);
 	if (!err && bytes_left(&versions))
 		err = put_bytes(&w.buf, 4, versions.p, bytes_left(&versions));
+	if (!err && f->vars)
+		err = put_collections(&w.buf, f);
 	if (!err)
 		err = flush(&w);
 	buf_done(&w.buf);

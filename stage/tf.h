@@ -12,6 +12,7 @@
  *	tf-rewrite.c	what becomes of one node
  *	tf-attr.c	its attributes
  *	tf-ops.c	operators by name
+ *	tf-thaw.c	weights back to variables
  *	tf-write.c	nodes to a recipe
  */
 #ifndef STAGE_TF_H
@@ -82,6 +83,7 @@ struct stage_tf_frozen_node {
 	size_t n_attr;
 	const struct stage_tf_const *value;	/* a variable's bytes, or NULL */
 	const struct stage_graph_init *init;	/* a stream's, or NULL */
+	bool fixed;				/* it is never trained */
 };
 
 /* A body of a branch or loop, where they are kept as functions. */
@@ -97,11 +99,19 @@ struct stage_tf_frozen_function {
 	struct stage_tf_frozen_function *next;
 };
 
+/* A variable of a graph that is to be trained: names of its nodes, that of
+ * VarHandleOp being its own. */
+struct stage_tf_thawed {
+	const char *name, *initial, *assign, *read;
+};
+
 struct stage_tf_frozen {
 	struct stage_arena arena;
 	struct stage_tf_frozen_node *v;
 	size_t n, room;
 	struct stage_tf_frozen_function *functions;
+	struct stage_tf_thawed *vars;	/* of n_vars; NULL: it is frozen */
+	size_t n_vars;
 };
 
 /* The graph of a signature, branches and loops lowered to frames or kept as
@@ -112,7 +122,16 @@ int stage_tf_freeze(struct stage_savedmodel *m, const struct stage_bundle *b,
 	bool functions, struct stage_tf_frozen *ret, struct error *why);
 void stage_tf_frozen_done(struct stage_tf_frozen *f);
 
-/* As GraphDef. `path` is saved_model.pb's, whose long constants are referred
+/* Turns the weights into variables. Which are weights: tf-thaw.c. -ENOTSUP: it
+ * has none, or it has branches or loops. */
+int stage_tf_thaw(struct stage_tf_frozen *f, struct error *why);
+/* How much of a name of len bytes stands before "_trainable", which ends it;
+ * len: it does not. */
+size_t stage_tf_trainable(const char *name, size_t len);
+/* Is path "…_trainable.pb"? */
+bool stage_tf_is_trainable(const struct stage_repo *repo, const char *path);
+
+/* As GraphDef, with variables as MetaGraphDef. `path` is saved_model.pb's, whose long constants are referred
  * to; m, b and path are NULL for a graph that is not of a SavedModel. -EFBIG:
  * over 2 GiB. */
 int stage_tf_write(const struct stage_savedmodel *m,
@@ -121,9 +140,10 @@ int stage_tf_write(const struct stage_savedmodel *m,
 
 /* The operator stream (of opset 13) as GraphDef: inputs are Placeholders and
  * outputs nodes of their names, weights Consts that refer to the checkpoint.
- * Only operators that SameDiff's importer maps. -ENOTSUP with the operator
- * that has no such form; -EFBIG. */
-int stage_tf_from_graph(const struct stage_graph *g,
+ * Only operators that SameDiff's importer maps. trainable: as MetaGraphDef,
+ * weights being variables. -ENOTSUP with the operator that has no such form;
+ * -EFBIG. */
+int stage_tf_from_graph(const struct stage_graph *g, bool trainable,
 	struct stage_recipe **ret, struct error *why);
 
 #endif

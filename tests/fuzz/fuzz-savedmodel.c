@@ -128,10 +128,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		(void) listing_add(&listing, files[i].path, LISTING_FILE,
 			files[i].len, &none);
 	listing_sort(&listing);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 4; i++) {
 		memset(&why, 0, sizeof(why));
-		err = stage_plan(stages[i], &in, "tensorflow/model.pb", &r,
-			&why);
+		err = stage_plan(stages[i / 2], &in, i % 2 ?
+			"tensorflow/model_trainable.pb" :
+			"tensorflow/model.pb", &r, &why);
 		if (!err)
 			read_some(r);
 		else if (why.code != err)

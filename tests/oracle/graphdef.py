@@ -3,7 +3,8 @@ line "GRAPH FEEDS OUT" of standard input it imports the GraphDef, feeds it the
 .npz, writes the .npz with outputs (named in the feeds as "outputs"), and
 answers with the operators of the graph, or with "failed" and why. A line
 "h5 ARRAYS OUT" makes a file of HDF5 of an .npz, as Keras would; "savedmodel DIR
-OUT" a SavedModel, and an .npz of its x and y."""
+OUT" a SavedModel, and an .npz of its x and y; "train GRAPH META FEEDS" holds the
+form with variables against the frozen one."""
 import os
 import sys
 
@@ -27,6 +28,64 @@ def run(np, v1, graph, feeds, out):
                               {k + ":0": v for k, v in given.items()})
     np.savez(out, **dict(zip(outputs, got)))
     return " ".join(sorted({n.op for n in g.node})) + f" {len(g.node)}"
+
+
+def close(np, got, want):
+    worst = 0.0
+    for g, w in zip(got, want):
+        assert g.shape == w.shape and np.isfinite(w).all()
+        worst = max(worst, float(np.abs(g - w).max() / np.abs(w).max()))
+    assert worst <= 2e-5, f"off by {worst:.1e}"
+    return worst
+
+
+def trained(np, v1, frozen, meta, feeds, outputs, rate=0.01):
+    """One step of gradient descent as the file's variables have it, against
+    the frozen graph with the constants that the step should make of its own.
+    (largest difference, names of the variables)"""
+    def run_frozen(changed):
+        for node in frozen.node:
+            if node.name in changed:
+                assert node.op == "Const", node.name
+                node.attr["value"].tensor.CopyFrom(
+                    v1.make_tensor_proto(changed[node.name]))
+        with v1.Graph().as_default(), v1.Session() as session:
+            v1.import_graph_def(frozen, name="")
+            return session.run(outputs, feeds)
+    with v1.Graph().as_default() as g, v1.Session() as session:
+        v1.train.import_meta_graph(meta)
+        variables = v1.trainable_variables()
+        assert variables and variables == v1.global_variables()
+        session.run("init")
+        ys = [g.get_tensor_by_name(o) for o in outputs]
+        worst = close(np, session.run(ys, feeds), run_frozen({}))
+        loss = sum(v1.reduce_mean(v1.square(y - 0.5)) for y in ys)
+        by = v1.gradients(loss, variables)
+        assert all(d is not None for d in by)
+        dense = [v1.convert_to_tensor(d) for d in by]
+        before, by = session.run([variables, dense], feeds)
+        assert sum(bool(np.abs(d).max()) for d in by) * 2 > len(by)
+        was = session.run(ys, feeds)
+        session.run(v1.train.GradientDescentOptimizer(rate).minimize(loss),
+                    feeds)
+        got = session.run(ys, feeds)
+        assert any(np.abs(a - b).max() > 1e-4 * np.abs(a).max()
+                   for a, b in zip(was, got)), "a step that changes nothing"
+        names = [v.op.name for v in variables]
+    want = run_frozen({n: v - rate * d
+                       for n, v, d in zip(names, before, by)})
+    return max(worst, close(np, got, want)), names
+
+
+def train(np, v1, graph, meta, feeds):
+    given = dict(np.load(feeds))
+    outputs = [f"{o}:0" for o in given.pop("outputs")]
+    frozen = v1.GraphDef()
+    with open(graph, "rb") as f:
+        frozen.ParseFromString(f.read())
+    worst, names = trained(np, v1, frozen, meta,
+                           {k + ":0": v for k, v in given.items()}, outputs)
+    return f"{worst:.1e} {len(names)}"
 
 
 def save_h5(np, arrays, out):
@@ -75,6 +134,8 @@ def main():
                 said = save_h5(np, *words[1:])
             elif words[0] == "savedmodel":
                 said = save_model(np, *words[1:])
+            elif words[0] == "train":
+                said = train(np, v1, *words[1:])
             else:
                 said = run(np, v1, *words)
         except Exception as e:  # pylint: disable=broad-except

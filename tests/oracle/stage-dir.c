@@ -295,6 +295,14 @@ static int all_names(struct stage *s, const struct stage_input *in,
 	return r;
 }
 
+/* Not every graph can be trained; who means that one names it. */
+static bool ends(const char *path, const char *ending)
+{
+	size_t len = strlen(path), tail = strlen(ending);
+
+	return len > tail && !strcmp(path + len - tail, ending);
+}
+
 static int stage_all(struct stage *s, struct repo *repo, const char *out,
 	struct error *why)
 {
@@ -320,7 +328,8 @@ static int stage_all(struct stage *s, struct repo *repo, const char *out,
 			}
 			continue;
 		}
-		if (repo->only && strcmp(repo->only, e->path) != 0)
+		if (repo->only ? strcmp(repo->only, e->path) != 0 :
+		    ends(e->path, "_trainable.pb"))
 			continue;
 		r = open_staged(s, &in, e->path, &src, why);
 		if (r)

@@ -137,6 +137,28 @@ def twins(tensorflow, repo, parts, rows):
     return f"{worst:.1e}  {nodes} nodes"
 
 
+def trainable(tensorflow, model, dims, outputs):
+    """PART_trainable.pb: what one step of training makes of it."""
+    with tempfile.TemporaryDirectory(prefix="repo-") as repo, \
+            tempfile.TemporaryDirectory(prefix="out-") as out:
+        families.write_repo(model, repo)
+        paths = []
+        for name in ("pytorch/model.onnx", "tensorflow/model.pb",
+                     "tensorflow/model_trainable.pb"):
+            code, why = stage(repo, out, 13, name)
+            assert code == 0, why
+            paths.append(os.path.join(out, name))
+        rng = np.random.default_rng(3)
+        session = ort.InferenceSession(paths[0])
+        given = os.path.join(out, "in.npz")
+        np.savez(given, outputs=np.array(outputs), **{
+            p.name: numbers(rng, p, sizes(session, dims))
+            for p in session.get_inputs()})
+        said, count = tensorflow.ask("train", *paths[1:], given)
+    assert count == len(list(model.parameters())), count
+    return f"{said[0]}  {count} variables"
+
+
 def case(tensorflow, model, parts=("model",), rows=({},), **repo):
     with tempfile.TemporaryDirectory(prefix="repo-") as path:
         families.write_repo(model, path, **repo)
@@ -290,12 +312,21 @@ def h5(report, tf):
         tf, vision.vit_model("ViTForImageClassification", {}, 1)))
 
 
+def training(report, tf):
+    report.run("trainable BERT", lambda: trainable(tf, texts.make(
+        "BERT", "ForSequenceClassification", {}), {}, ["logits"]))
+    report.run("trainable ResNet", lambda: trainable(
+        tf, vision.net_model("ResNetForImageClassification", {}, 1),
+        {"height": 64, "width": 64, "num_channels": 3}, ["logits"]))
+
+
 def main():
     families.start()
     transformers.logging.set_verbosity_error()
     report = Report(sys.argv[1:])
     tf = TensorFlow()
-    for group in (encoders, causal, both_sides, pictures, sounds, h5):
+    for group in (encoders, causal, both_sides, pictures, sounds, h5,
+                  training):
         group(report, tf)
     return families.finish(report)
 

@@ -28,6 +28,8 @@ try:
 except ImportError:
     cv2 = None
 
+import graphdef  # noqa: E402
+
 BOUND = 2e-5
 FUNCTIONS = os.environ.get("OMNIHUB_STAGE_FLOW") == "functions"
 STATE = {"ReadVariableOp", "VarHandleOp", "PartitionedCall",
@@ -132,6 +134,33 @@ def run_tf2(save, inputs, where="root", vision=False, needs=frozenset()):
     return worst, note
 
 
+def staged_trainable(repo):
+    """The path of the form with variables, or the reason there is none."""
+    out = os.path.join(repo, "out")
+    done = subprocess.run([STAGE_DIR, repo, "13", out,
+                           "tensorflow/model_trainable.pb"],
+                          capture_output=True, text=True, check=False)
+    if done.returncode:
+        return None, f"{done.returncode}: {done.stderr.strip()}"
+    return os.path.join(out, "tensorflow/model_trainable.pb"), ""
+
+
+def run_trainable(save, feeds, count):
+    """One step of training by both forms."""
+    with tempfile.TemporaryDirectory(prefix="repo-") as repo:
+        save(repo)
+        frozen, data = staged(repo)
+        assert frozen is not None, data
+        meta, why = staged_trainable(repo)
+        assert meta, why
+        worst, names = graphdef.trained(
+            np, tf.compat.v1, frozen, meta,
+            {f"serving_default_{k}:0": v for k, v in feeds.items()},
+            ["output_0:0"])
+    assert len(names) == count, names
+    return worst, f"{count} variables"
+
+
 # ---- TF2 --------------------------------------------------------------------
 
 L = tf.keras.layers
@@ -160,6 +189,50 @@ def case_conv():
         L.DepthwiseConv2D(3, padding="same"),
         L.BatchNormalization(), L.MaxPooling2D(2),
         L.Conv2D(6, 1, activation="sigmoid")], (17, 13, 3)), {"x": x})
+
+
+def case_trainable_conv():
+    """Keras saves the norm as products and sums."""
+    return run_trainable(
+        keras(lambda: [L.Conv2D(4, 3, activation="relu"),
+                       L.BatchNormalization(), L.DepthwiseConv2D(3),
+                       L.GlobalAveragePooling2D(), L.Dense(3)], (9, 9, 3)),
+        {"x": RNG.standard_normal((2, 9, 9, 3)).astype(np.float32)}, 10)
+
+
+def case_trainable_embedding():
+    return run_trainable(
+        keras(lambda: [L.Embedding(11, 6), L.Dense(3), L.Flatten(),
+                       L.Dense(2)], (5,), "int32"),
+        {"x": RNG.integers(0, 11, (2, 5), dtype=np.int32)}, 5)
+
+
+def case_trainable_refused():
+    """A loop has no gradients, and two plus a half no weights."""
+    class Loop(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = tf.Variable(tf.ones((3, 3)) * 0.3)
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 3))])
+        def __call__(self, x):
+            return {"y": tf.while_loop(
+                lambda i, x: i < 3, lambda i, x: (i + 1, x @ self.w),
+                (tf.constant(0), x))[1]}
+
+    class Plain(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 3))])
+        def __call__(self, x):
+            return {"y": x / 2 + 2}
+    for model, reason in ((Loop(), "branch or loop"),
+                          (Plain(), "no weights that could be trained")):
+        with tempfile.TemporaryDirectory(prefix="repo-") as repo:
+            tf.saved_model.save(model, repo, signatures={
+                "serving_default": model.__call__.get_concrete_function()})
+            meta, why = staged_trainable(repo)
+            assert meta is None and why.startswith("3: ") and \
+                reason in why, why
+    return 0.0, "both by name"
 
 
 def case_subdirectory():

@@ -57,14 +57,14 @@ struct graph {
 };
 
 /* The recipe's bytes, those of the checkpoint as 0xee. */
-static struct graph written(const struct stage_graph *g)
+static struct graph written_as(const struct stage_graph *g, bool trainable)
 {
 	struct graph ret = { 0 };
 	struct stage_recipe *r = NULL;
 	struct src *w, *s = NULL;
 	uint8_t *file;
 
-	t_str((stage_tf_from_graph(g, &r, &why), why.text), "");
+	t_str((stage_tf_from_graph(g, trainable, &r, &why), why.text), "");
 	t_int(stage_recipe_check(r, &why), 0);
 	ret.len = (size_t)stage_recipe_size(r);
 	ret.data = malloc(ret.len);
@@ -80,6 +80,11 @@ static struct graph written(const struct stage_graph *g)
 	src_unref(s);
 	src_unref(w);
 	return ret;
+}
+
+static struct graph written(const struct stage_graph *g)
+{
+	return written_as(g, false);
 }
 
 static void done(struct graph *g)
@@ -276,12 +281,85 @@ static void test_indices(void)
 	stage_graph_free(g);
 }
 
+/* MetaGraphDef's graph_def 2, and how many collections 4 there are. */
+static struct graph graph_of(const struct graph *meta, unsigned *ret_lists)
+{
+	struct bytes m = bytes_of(meta->data, meta->len);
+	struct graph ret = { 0 };
+	struct stage_wire f;
+
+	*ret_lists = 0;
+	while (stage_wire_next(&m, &f) > 0) {
+		*ret_lists += f.number == 4;
+		if (f.number == 2) {
+			ret.data = (uint8_t *)(uintptr_t)f.body.p;
+			ret.len = (size_t)f.value;
+		}
+	}
+	t_check(!m.bad && m.p == m.end && ret.data);
+	return ret;
+}
+
+/* Weights become variables; statistics, tables, single numbers and what nobody
+ * uses do not. */
+static void test_training(void)
+{
+	static const uint64_t four = 4, one = 1;
+	static const float table[4] = { 1, 2, 3, 4 };
+	struct stage_graph *g = stage_graph_new("main");
+	struct stage_recipe *r = NULL;
+	struct graph meta, t;
+	unsigned lists;
+
+	t_int(stage_graph_input(g, "x", STAGE_F32, plane, 4), 0);
+	weight(g, "scale", 1, &four, 0, 1024);
+	weight(g, "bias", 1, &four, 16, 1024);
+	weight(g, "mean", 1, &four, 32, 1024);
+	weight(g, "var", 1, &four, 48, 1024);
+	weight(g, "single", 1, &one, 64, 1024);
+	weight(g, "unused", 1, &four, 80, 1024);
+	t_int(stage_graph_constant(g, "table", STAGE_F32, &four, 1, table,
+		sizeof(table)), 0);
+	node(g, "BatchNormalization", LISTED("x", "scale", "bias", "mean",
+		"var"), "norm", NULL, 0);
+	node(g, "Mul", LISTED("norm", "single"), "y", NULL, 0);
+	node(g, "Add", LISTED("scale", "table"), "scale/Read", NULL, 0);
+	t_int(stage_graph_output(g, "y", STAGE_F32, plane, 4), 0);
+	meta = written_as(g, true);
+	t = graph_of(&meta, &lists);
+	t_int(lists, 2);
+	t_str(said(&t, "scale"), "VarHandleOp");
+	t_str(said(&t, "scale/initial_value"), "Const");
+	t_str(said(&t, "scale/Assign"), "AssignVariableOp scale "
+		"scale/initial_value");
+	t_str(said(&t, "scale/Read_1"), "ReadVariableOp scale");
+	t_str(said(&t, "scale/Read"), "AddV2 scale/Read_1 table");
+	t_str(said(&t, "bias/Read"), "ReadVariableOp bias");
+	t_str(said(&t, "mean"), "Const");
+	t_str(said(&t, "var"), "Const");
+	t_str(said(&t, "single"), "Const");
+	t_str(said(&t, "unused"), "Const");
+	t_str(said(&t, "table"), "Const");
+	t_check(!strncmp(said(&t, "init"), "NoOp ^", 6));
+	done(&meta);
+	stage_graph_free(g);
+
+	g = stage_graph_new("main");
+	t_int(stage_graph_input(g, "x", STAGE_F32, plane, 4), 0);
+	node(g, "Tanh", LISTED("x"), "y", NULL, 0);
+	t_int(stage_graph_output(g, "y", STAGE_F32, plane, 4), 0);
+	t_int(stage_tf_from_graph(g, true, &r, &why), -ENOTSUP);
+	t_check(strstr(why.text, "no weights that could be trained"));
+	memset(&why, 0, sizeof(why));
+	stage_graph_free(g);
+}
+
 static void refused(struct stage_graph *g, int err, const char *reason)
 {
 	struct stage_recipe *r = NULL;
 
 	memset(&why, 0, sizeof(why));
-	t_int(stage_tf_from_graph(g, &r, &why), err);
+	t_int(stage_tf_from_graph(g, false, &r, &why), err);
 	t_check(!r);
 	t_check(strstr(why.text, reason));
 	memset(&why, 0, sizeof(why));
@@ -375,6 +453,7 @@ int main(void)
 	test_text();
 	test_planes();
 	test_indices();
+	test_training();
 	test_refusals();
 	return 0;
 }
