@@ -138,9 +138,8 @@ int stage_layout(struct stage *s, const struct stage_repo *repo,
 const char *stage_layout_original(struct stage *s,
 	const struct stage_repo *repo, const char *path);
 
-/* Is a path of the layout better not shown in a directory? To tell the size of
- * what is made of an ONNX file takes reading all of it, which is not for ls; and
- * not every GraphDef can be trained. */
+/* Is a path of the layout better not shown in a directory? The size of what is
+ * made of an ONNX file takes reading all; not every GraphDef can be trained. */
 bool stage_layout_quiet(struct stage *s, const struct stage_repo *repo,
 	const char *path);
 

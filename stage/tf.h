@@ -131,9 +131,9 @@ size_t stage_tf_trainable(const char *name, size_t len);
 /* Is path "…_trainable.pb"? */
 bool stage_tf_is_trainable(const struct stage_repo *repo, const char *path);
 
-/* As GraphDef, with variables as MetaGraphDef. `path` is saved_model.pb's, whose long constants are referred
- * to; m, b and path are NULL for a graph that is not of a SavedModel. -EFBIG:
- * over 2 GiB. */
+/* As GraphDef, with variables as MetaGraphDef. `path` is saved_model.pb's,
+ * whose long constants are referred to; m, b and path are NULL for a graph
+ * that is not of a SavedModel. -EFBIG: over 2 GiB. */
 int stage_tf_write(const struct stage_savedmodel *m,
 	const struct stage_bundle *b, const struct stage_tf_frozen *f,
 	const char *path, struct stage_recipe **ret, struct error *why);

@@ -107,6 +107,11 @@ def of_savedmodels(rig, hub):
           read(m.hf("org/tf/deep/frozen/serving_default.pb")))
     with raises(errno.ENOENT):
         os.stat(m.hf("org/tf/deep/frozen/other.pb"))
+    # Not shown, as not every graph has weights to train.
+    check(b"trainable_variables" in
+          read(m.hf("org/tf/tensorflow/model_trainable.pb")), "variables")
+    equal(read(m.hf("org/tf/tensorflow/model_trainable.pb")),
+          read(m.hf("org/tf/deep/frozen/serving_default_trainable.pb")))
     m.stop()
 
 
