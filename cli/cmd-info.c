@@ -162,6 +162,7 @@ static void model_text(const json_t *m)
 	}
 	values("inputs", json_object_get(m, "inputs"));
 	values("outputs", json_object_get(m, "outputs"));
+	counts("layers", json_object_get(m, "layers"));
 	counts("operators", json_object_get(m, "operators"));
 }
 
@@ -198,7 +199,8 @@ static int model(struct cli *c, const char *path, struct fs_node *n,
 static bool is_model(const char *path)
 {
 	static const char *const endings[] = { ".onnx", ".safetensors",
-		".pth", ".pt", ".bin", ".ckpt", ".pb", ".h5", ".hdf5" };
+		".pth", ".pt", ".bin", ".ckpt", ".pb", ".h5", ".hdf5",
+		".keras" };
 
 	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
 		if (ends(path, endings[i]))

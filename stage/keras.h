@@ -80,4 +80,8 @@ struct stage_keras_weights {
 int stage_keras_read(const struct stage_keras_weights *k,
 	const json_t *model, struct stage_weights *ret, struct error *why);
 
+/* [off, off + len) of a .keras as a source: a member that is stored. */
+int stage_keras_part(struct src *s, uint64_t off, uint64_t len,
+	struct src **ret, struct error *why);
+
 #endif

@@ -40,8 +40,9 @@ int stage_look_count(json_t *counts, const char *key, uint64_t n)
 
 /* ---- checkpoints ----------------------------------------------------------- */
 
-/* 1: it is none. */
-static int look_weights(struct src *s, char **ret, struct error *why)
+/* 1: it is none. model: what is known besides, or NULL. */
+static int look_weights(struct src *s, json_t *model, char **ret,
+	struct error *why)
 {
 	cleanup_json json_t *types = json_object();
 	cleanup_json json_t *out = NULL;
@@ -63,9 +64,26 @@ static int look_weights(struct src *s, char **ret, struct error *why)
 		out = json_pack("{s:s, s:I, s:I, s:O}", "format", "checkpoint",
 			"tensors", (json_int_t)w.n, "parameters",
 			(json_int_t)parameters, "types", types);
-		r = text_of(out, ret);
+		if (!out || (model && json_object_update(out, model)))
+			r = -ENOMEM;
 	}
+	if (!r)
+		r = text_of(out, ret);
 	stage_weights_done(&w);
+	return r;
+}
+
+static int look_checkpoint(struct src *s, char **ret, struct error *why)
+{
+	cleanup_json json_t *model = NULL;
+	struct src *weights = NULL;
+	int r = stage_look_keras(s, &model, &weights, why);
+
+	if (r == -ENOENT)
+		return look_weights(s, NULL, ret, why);
+	if (!r)
+		r = look_weights(weights, model, ret, why);
+	src_unref(weights);
 	return r;
 }
 
@@ -136,7 +154,7 @@ static int look_savedmodel(struct src *s, char **ret, struct error *why)
 int stage_look(struct src *s, char **ret, struct error *why)
 {
 	struct error first = { 0 }, other;
-	int r = look_weights(s, ret, why);
+	int r = look_checkpoint(s, ret, why);
 
 	if (r != 1)
 		return r;

@@ -222,8 +222,7 @@ static int read_h5(struct plan *p)
 
 /* ---- .keras ---------------------------------------------------------------- */
 
-/* [off, off + len) of a src as one. */
-static int part_of(struct src *s, uint64_t off, uint64_t len,
+int stage_keras_part(struct src *s, uint64_t off, uint64_t len,
 	struct src **ret, struct error *why)
 {
 	struct stage_recipe *r = stage_recipe_new();
@@ -334,7 +333,8 @@ static int open_weights(struct plan *p, struct stage_window *w,
 	} else {
 		r = stage_zip_data(w, m, &off, p->why);
 		if (!r)
-			r = part_of(p->src, off, m->size, &p->inner, p->why);
+			r = stage_keras_part(p->src, off, m->size, &p->inner,
+				p->why);
 	}
 	p->k.form = STAGE_KERAS_STORE;
 	p->k.base = off;

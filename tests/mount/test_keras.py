@@ -98,18 +98,46 @@ def decoded(rig, hub):
     m.stop()
 
 
+def told(rig, hub):
+    """omnihub info of the models themselves."""
+    m = rig.mount(hub)
+
+    def info(name):
+        out = rig.run("omnihub", "info", "--json", "--cache", m.cache, "--set",
+                      "huggingface.endpoint=" + hub.url, m.hf("org/p", name))
+        return json.loads(out).get("model")
+
+    for name in ("model.h5", "chunks.h5", "stored.keras", "inner.keras"):
+        got = info(name)
+        equal(got["format"], "Keras", name)
+        new = name.endswith(".keras")
+        equal(got["layers"], {"InputLayer": 1, "Dense": 1} if new else
+              {"Dense": 1}, name)
+        equal(got["inputs"], [{"name": "x" if new else "input",
+                               "type": "float32", "shape": [None, 2]}], name)
+        equal((got["tensors"], got["parameters"]), (2, 9), name)
+    equal(info("deflated.keras"), None, "members that are compressed")
+    equal(info("plain.weights.h5")["format"], "checkpoint")
+    equal(info("config.keras"), None, "no model")
+    m.stop()
+
+
 def run(rig):
     files = made(rig.dir("made"))
     h5 = files["model.h5"]
     stored, deflated = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
     plain, chunks = (files[k + ".weights.h5"] for k in ("plain", "chunks"))
-    decoded(rig, rig.hub({"org/p": {"main": {
+    hub = rig.hub({"org/p": {"main": {
         **{k: files[k] for k in ("model.h5", "chunks.h5", "foreign.h5",
                                  "cut.h5")},
         "stored.keras": model(stored, plain),
         "inner.keras": model(stored, chunks),
         "deflated.keras": model(deflated, plain),
-        "both.keras": model(deflated, chunks)}}}))
+        "both.keras": model(deflated, chunks),
+        "plain.weights.h5": plain,
+        "config.keras": packed(config__json=CONFIG)}}})
+    decoded(rig, hub)
+    told(rig, hub)
     originals(rig, h5)
 
 
