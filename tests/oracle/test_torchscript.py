@@ -5,9 +5,9 @@ largest. A batch is never of the size the program was traced with.
 `test_torchscript.py WORD...` runs the cases whose name has one of the words;
 those in LARGE run only when a word names them.
 """
-import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -400,15 +400,29 @@ def flat(v):
         v, (tuple, list)) else [v]
 
 
+def shipped(package):
+    """The directory of a package whose files are wanted and no code: of this
+    interpreter, or that of ORACLE_CLIENTS. None: neither has it."""
+    ask = "import importlib.util as u, sys\n" \
+        "s = u.find_spec(sys.argv[1])\n" \
+        "print(s.submodule_search_locations[0] if s else '')"
+    for python in filter(None, (sys.executable,
+                                os.environ.get("ORACLE_CLIENTS"))):
+        at = subprocess.run([python, "-c", ask, package], text=True,
+                            check=True, stdout=subprocess.PIPE).stdout.strip()
+        if at:
+            return at
+    return None
+
+
 def silero(rate, how):
     """The networks inside silero-vad, with their weights: scripted as they
     are shipped, and traced with the state they hand on as input and output.
     The module around them keeps a state from call to call, and is refused."""
-    where = importlib.util.find_spec("silero_vad")
+    where = shipped("silero_vad")
     if where is None:
         return "skipped: no silero_vad"
-    whole = os.path.join(list(where.submodule_search_locations)[0], "data",
-                         "silero_vad.jit")
+    whole = os.path.join(where, "data", "silero_vad.jit")
     top = tempfile.mkdtemp(prefix="silero-")
     try:
         shutil.copy(whole, os.path.join(top, "whole.jit"))
