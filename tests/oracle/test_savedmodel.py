@@ -207,6 +207,33 @@ def case_trainable_embedding():
         {"x": RNG.integers(0, 11, (2, 5), dtype=np.int32)}, 5)
 
 
+def case_trainable_fixed():
+    """A norm's statistics are no weights."""
+    class Fused(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.v = [tf.Variable(RNG.uniform(0.5, 1.5, shape).astype(
+                np.float32)) for shape in ((3, 3, 3, 4), 4, 4, 4, 4)]
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 9, 9, 3),
+                                                    name="x")])
+        def __call__(self, x):
+            kernel, scale, offset, mean, variance = self.v
+            y = tf.nn.conv2d(x, kernel, 1, "VALID")
+            y, *_ = tf.compat.v1.nn.fused_batch_norm(
+                y, scale, offset, mean, variance,
+                is_training=False)
+            return {"output_0": tf.raw_ops.ClipByValue(
+                t=y, clip_value_min=-5.0, clip_value_max=5.0)}
+
+    def save(path):
+        model = Fused()
+        tf.saved_model.save(model, path, signatures={
+            "serving_default": model.__call__.get_concrete_function()})
+    x = RNG.standard_normal((2, 9, 9, 3)).astype(np.float32)
+    return run_trainable(save, {"x": x}, 3)
+
+
 def case_trainable_refused():
     """A loop has no gradients, and two plus a half no weights."""
     class Loop(tf.Module):
