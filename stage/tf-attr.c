@@ -83,6 +83,35 @@ int stage_tf_attr_raw(struct tf_freezer *f, const char *key,
 	return ret->key && ret->value ? 0 : no_memory(f);
 }
 
+/* AttrValue: shape 7 {dim 2 {size 1}} */
+int stage_tf_attr_shape(struct tf_freezer *f, const int64_t *dim,
+	unsigned rank, struct stage_tf_attr *ret)
+{
+	cleanup_buf struct buf dims = BUF_INIT(4096), all = BUF_INIT(4096);
+	int err = 0;
+
+	for (unsigned i = 0; i < rank && !err; i++) {
+		cleanup_buf struct buf one = BUF_INIT(64);
+
+		err = buf_append(&one, "\x08", 1);
+		if (!err)
+			err = buf_append_varint(&one, (uint64_t)dim[i]);
+		if (!err)
+			err = buf_append(&dims, "\x12", 1);
+		if (!err)
+			err = buf_append_varint(&dims, one.len);
+		if (!err)
+			err = buf_append(&dims, one.data, one.len);
+	}
+	if (!err)
+		err = buf_append(&all, "\x3a", 1);
+	if (!err)
+		err = buf_append_varint(&all, dims.len);
+	if (!err)
+		err = buf_append(&all, dims.data, dims.len);
+	return err ? no_memory(f) : stage_tf_attr_raw(f, "shape", &all, ret);
+}
+
 static bool has(const struct stage_tf_attr *v, size_t n, const char *key)
 {
 	for (size_t i = 0; i < n; i++)

@@ -56,6 +56,9 @@ int stage_tf_attr_make(struct tf_freezer *f, const char *key,
 /* An AttrValue as it is. */
 int stage_tf_attr_raw(struct tf_freezer *f, const char *key,
 	const struct buf *value, struct stage_tf_attr *ret);
+/* The attribute "shape"; -1: an open size. */
+int stage_tf_attr_shape(struct tf_freezer *f, const int64_t *dim,
+	unsigned rank, struct stage_tf_attr *ret);
 void stage_tf_attr_sort(struct stage_tf_frozen_node *n);
 
 /* ---- tf-rewrite.c ---------------------------------------------------------- */

@@ -239,53 +239,31 @@ static struct tf_made *add_value(struct tf_maker *m, const char *name,
 
 static int add_input(struct tf_maker *m, const struct stage_graph_port *p)
 {
-	cleanup_buf struct buf b = BUF_INIT(4096), dims = BUF_INIT(4096);
 	struct tf_made *v = add_value(m, p->name, p->dtype);
 	char *name = node_name(m, p->name);
 	struct stage_tf_frozen_node *to;
-	struct stage_tf_attr *a;
+	int64_t size[STAGE_RANK_MAX];
 	char attrs[32];
 	int err;
 
 	if (!v || !name)
 		return no_memory(m);
 	v->type.rank = p->rank;
-	for (unsigned i = 0; i < p->rank; i++)
+	for (unsigned i = 0; i < p->rank; i++) {
 		v->type.dim[i] = p->dims[i];
+		size[i] = p->dims[i].symbol ? -1 : p->dims[i].size;
+	}
 	(void) snprintf(attrs, sizeof(attrs), "dtype=t:%u",
 		stage_tf_from_dtype(p->dtype));
 	err = stage_tf_emit(&m->f, name, "Placeholder", NULL, 0, attrs, NULL,
 		&v->ref);
-	/* AttrValue.shape 7: TensorShapeProto, dim 2 {size 1} */
-	for (unsigned i = 0; i < p->rank && !err; i++) {
-		cleanup_buf struct buf one = BUF_INIT(64);
-		int64_t size = p->dims[i].symbol ? -1 : p->dims[i].size;
-
-		err = buf_append(&one, "\x08", 1);
-		if (!err)
-			err = buf_append_varint(&one, (uint64_t)size);
-		if (!err)
-			err = buf_append(&dims, "\x12", 1);
-		if (!err)
-			err = buf_append_varint(&dims, one.len);
-		if (!err)
-			err = buf_append(&dims, one.data, one.len);
-	}
-	if (!err)
-		err = buf_append(&b, "\x3a", 1);
-	if (!err)
-		err = buf_append_varint(&b, dims.len);
-	if (!err)
-		err = buf_append(&b, dims.data, dims.len);
 	if (err)
 		return err;
 	to = &m->f.out->v[m->f.out->n - 1];
-	a = &to->attr[to->n_attr++];
-	a->key = "shape";
-	a->value = (const uint8_t *)stage_arena_copy(&m->f.out->arena, b.data,
-		b.len);
-	a->len = b.len;
-	return a->value ? 0 : no_memory(m);
+	err = stage_tf_attr_shape(&m->f, size, p->rank,
+		&to->attr[to->n_attr]);
+	to->n_attr += !err;
+	return err;
 }
 
 /* Small lists of i64 are followed, as shapes are made of them. */

@@ -160,36 +160,15 @@ static int add_text(struct thaw *t, struct stage_tf_frozen_node *n,
 	return err;
 }
 
-/* AttrValue: shape 7 {dim 2 {size 1}} */
 static int add_shape(struct thaw *t, struct stage_tf_frozen_node *n,
 	const uint64_t *dim, unsigned rank)
 {
-	cleanup_buf struct buf dims = BUF_INIT(1024);
-	cleanup_buf struct buf all = BUF_INIT(1024);
-	int err = 0;
+	int64_t size[STAGE_RANK_MAX];
+	int err;
 
-	for (unsigned i = 0; i < rank && !err; i++) {
-		cleanup_buf struct buf one = BUF_INIT(32);
-
-		err = buf_append(&one, "\x08", 1);
-		if (!err)
-			err = buf_append_varint(&one, dim[i]);
-		if (!err)
-			err = buf_append(&dims, "\x12", 1);
-		if (!err)
-			err = buf_append_varint(&dims, one.len);
-		if (!err)
-			err = buf_append(&dims, one.data, one.len);
-	}
-	if (!err)
-		err = buf_append(&all, "\x3a", 1);
-	if (!err)
-		err = buf_append_varint(&all, dims.len);
-	if (!err)
-		err = buf_append(&all, dims.data, dims.len);
-	if (err)
-		return no_memory(t);
-	err = stage_tf_attr_raw(&t->f, "shape", &all, &n->attr[n->n_attr]);
+	for (unsigned i = 0; i < rank; i++)
+		size[i] = (int64_t)dim[i];
+	err = stage_tf_attr_shape(&t->f, size, rank, &n->attr[n->n_attr]);
 	n->n_attr += !err;
 	return err;
 }
