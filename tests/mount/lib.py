@@ -261,6 +261,28 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 # ---- a mount -----------------------------------------------------------------
 
+def server_of(supervisor):
+    with open(f"/proc/{supervisor}/task/{supervisor}/children",
+              encoding="ascii") as f:
+        found = f.read().split()
+    return int(found[0]) if found else None
+
+
+def kill_both(supervisor):
+    """At once, as when the machine kills a whole group: neither the one nor
+    the other can unmount."""
+    os.kill(supervisor, signal.SIGSTOP)
+    server = server_of(supervisor)
+    if server:
+        os.kill(server, signal.SIGKILL)
+        # Nobody reaps it while its parent is stopped; the last thread to end
+        # closes the device.
+        until(lambda: b") Z " in read(f"/proc/{server}/stat") and
+              len(os.listdir(f"/proc/{server}/task")) == 1, 10,
+              "the server's end")
+    os.kill(supervisor, signal.SIGKILL)
+
+
 class Mount:
     """omnihub-mount in the foreground."""
 
@@ -319,21 +341,11 @@ class Mount:
     def server(self):
         """The process that serves, which the supervisor has started; None:
         there is none at this moment."""
-        pid = self.proc.pid
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-            found = f.read().split()
-        return int(found[0]) if found else None
+        return server_of(self.proc.pid)
 
     def kill(self):
-        """Both at once, as when the machine kills a whole group."""
-        os.kill(self.proc.pid, signal.SIGSTOP)
-        server = self.server()
-        if server:
-            os.kill(server, signal.SIGKILL)
-        self.proc.kill()
+        kill_both(self.proc.pid)
         self.proc.wait()
-        until(lambda: not (server and os.path.exists(f"/proc/{server}")), 10,
-              "the server's end")
 
     def kill_server(self):
         """What nobody is to notice. Returns who it was."""

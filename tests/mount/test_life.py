@@ -26,14 +26,20 @@ def daemon(rig, hub, at, *more, code=0):
 
 
 def pid_of(rig, at):
-    """The one process of ours that names the mountpoint."""
+    """The supervisor of a mount: the other process that names the mountpoint
+    is its child."""
+    found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             argv = read(f"/proc/{pid}/cmdline").split(b"\0")
+            if at.encode() in argv and b"omnihub-mount" in argv[0]:
+                stat = read(f"/proc/{pid}/stat").rsplit(b")", 1)[1].split()
+                found[int(pid)] = int(stat[1])
         except OSError:
             continue
-        if at.encode() in argv and b"omnihub-mount" in argv[0]:
-            return int(pid)
+    for pid, parent in found.items():
+        if parent not in found:
+            return pid
     raise lib.Wrong("no process of " + at)
 
 
@@ -89,7 +95,7 @@ def dead(rig, hub):
         equal(read(os.path.join(at, "huggingface/org/a/f")), b"bytes")
         held.close()
         pid = pid_of(rig, at)
-        os.kill(pid, signal.SIGKILL)
+        lib.kill_both(pid)
         lib.until(lambda: gone(pid), 10, "death")
     daemon(rig, hub, at)
     # `omnihub ls --refresh` of another test may be looking into this mount.
