@@ -268,18 +268,35 @@ def server_of(supervisor):
     return int(found[0]) if found else None
 
 
+def process_state(pid):
+    """The letter of /proc/PID/stat; Z when it has ended, also when nobody
+    knows of it any more."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            return f.read().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return "Z"
+
+
+def has_ended(pid):
+    """With all its threads: the last one to end closes what was open."""
+    try:
+        return process_state(pid) in "ZX" and \
+            len(os.listdir(f"/proc/{pid}/task")) <= 1
+    except OSError:
+        return True
+
+
 def kill_both(supervisor):
     """At once, as when the machine kills a whole group: neither the one nor
     the other can unmount."""
     os.kill(supervisor, signal.SIGSTOP)
+    # Before it stands still it may yet bury the server and start another.
+    until(lambda: process_state(supervisor) in "TZ", 10, "the supervisor")
     server = server_of(supervisor)
     if server:
         os.kill(server, signal.SIGKILL)
-        # Nobody reaps it while its parent is stopped; the last thread to end
-        # closes the device.
-        until(lambda: b") Z " in read(f"/proc/{server}/stat") and
-              len(os.listdir(f"/proc/{server}/task")) == 1, 10,
-              "the server's end")
+        until(lambda: has_ended(server), 10, "the server's end")
     os.kill(supervisor, signal.SIGKILL)
 
 
@@ -347,23 +364,33 @@ class Mount:
         kill_both(self.proc.pid)
         self.proc.wait()
 
+    def serving(self):
+        """As server(), but the next one is waited for when the last has
+        ended, buried or not."""
+        found = [None]
+
+        def lives():
+            found[0] = self.server()
+            return found[0] and process_state(found[0]) not in "ZX"
+        until(lives, 20, "a server")
+        return found[0]
+
     def kill_server(self):
         """What nobody is to notice. Returns who it was."""
-        server = self.server()
-        if server:
-            os.kill(server, signal.SIGKILL)
+        server = self.serving()
+        os.kill(server, signal.SIGKILL)
         return server
 
     def rss(self):
         """Resident bytes that are the process's own: pages of mapped cache
         files are the kernel's to drop."""
-        with open(f"/proc/{self.server()}/status", encoding="ascii") as f:
+        with open(f"/proc/{self.serving()}/status", encoding="ascii") as f:
             rows = dict(line.split(":", 1) for line in f)
         return {k: int(rows[k].split()[0]) * 1024
                 for k in ("VmRSS", "RssAnon", "RssFile", "VmHWM")}
 
     def fds(self):
-        return len(os.listdir(f"/proc/{self.server()}/fd"))
+        return len(os.listdir(f"/proc/{self.serving()}/fd"))
 
 
 def sanitized():
@@ -462,6 +489,9 @@ def sweep(top, session):
 
 def child(run, top):
     try:
+        # A shell that starts something behind itself has it ignore SIGINT,
+        # and so would all that is started here.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.mkdir(os.path.join(top, "home"))
         share(top)
         rig = Rig(top)

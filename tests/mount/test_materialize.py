@@ -105,7 +105,12 @@ def tight(rig, hub, want):
                   "20M")
     for _ in range(2):
         equal(digest(staged(m)), want, "in a tight cache")
-        size = sum(os.stat(o).st_blocks * 512 for o in objects(m))
+        size = 0
+        for o in objects(m):
+            try:
+                size += os.stat(o).st_blocks * 512
+            except FileNotFoundError:
+                pass        # made room meanwhile
         check(size <= 20 << 20, "over the budget:", size)
     m.stop()
 

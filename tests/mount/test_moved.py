@@ -84,10 +84,16 @@ def moves(rig, hub):
                time.monotonic() - start, "s")
         equal(read(top + "/config.json"), NEW["config.json"])
         equal(os.stat(top + "/config.json").st_size, len(NEW["config.json"]))
+        # Each name has a life of its own in the kernel, counted from when it
+        # got the answer.
+        lib.until(lambda: read(top + "/sub/x") != OLD["sub/x"], 5,
+                  "a name in a directory")
         equal(read(top + "/sub/x"), NEW["sub/x"])
         lib.until(lambda: os.path.exists(top + "/came.txt"), 5,
                   "a name that was not there")
         equal(read(top + "/came.txt"), NEW["came.txt"])
+        lib.until(lambda: not os.path.exists(top + "/gone.txt"), 5,
+                  "a name to go")
         with raises(errno.ENOENT):
             os.stat(top + "/gone.txt")
         equal(sorted(os.listdir(top)), ["big.bin", "came.txt", "config.json",
@@ -112,11 +118,12 @@ def refreshed(rig, hub):
     equal(lib.xattr(top + "/config.json", "revision"), old)
     os.stat(top + "/sub/x")
     errors = []
-    stop = threading.Event()
+    stop, opened = threading.Event(), threading.Barrier(4)
 
     def reader():
         with open(top + "/big.bin", "rb", buffering=0) as f:
             at = 0
+            opened.wait(30)
             while not stop.is_set():
                 if os.pread(f.fileno(), 65536, at) != \
                         OLD["big.bin"][at:at + 65536]:
@@ -125,6 +132,7 @@ def refreshed(rig, hub):
     threads = [threading.Thread(target=reader) for _ in range(3)]
     for t in threads:
         t.start()
+    opened.wait(30)
     new = move(hub, NEW)
     equal(lib.xattr(top + "/config.json", "revision"), old, "in its lifetime")
     out = rig.run(lib.OMNIHUB, "ls", "--refresh", top).split()

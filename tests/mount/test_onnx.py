@@ -11,7 +11,7 @@ import lib  # first: it finds the modules of the demo
 import zoo as demo
 from lib import MIB, check, equal, figure, raises, read
 
-QUICK = ("--set", "fetch.retries=1", "--set", "fetch.timeout=2")
+QUICK = ("--set", "fetch.retries=1")
 TOP = "validated/vision/classification/"
 MANIFEST = "zoo/ONNX_HUB_MANIFEST.json"
 # model → where its bytes are, of "legacy", "own", "github"
@@ -95,6 +95,25 @@ def asked(hub, host):
     return [r for r in hub.log() if r["host"] == host]
 
 
+def know(m):
+    """Until the hub's own manifest serves. Where all are busy it may have come
+    too late for who asked first: he has what ships, until he asks again. How
+    often that was."""
+    n = 0
+    while "large" not in os.listdir(zoo(m, TOP)):
+        check(n < 100, "the hub's manifest does not come")
+        n += 1
+        time.sleep(0.1)
+        os.getxattr(zoo(m), "user.omnihub.refresh")
+    return n
+
+
+def knowing(rig, hub, *args, **more):
+    m = rig.mount(hub, *args, **more)
+    know(m)
+    return m
+
+
 # ---- the tree ------------------------------------------------------------------
 
 def tree(rig, hub, files):
@@ -102,6 +121,7 @@ def tree(rig, hub, files):
     hub.ctl(reset=True)
     with lib.timed("ls of a fresh mount", 2.0):
         equal(os.listdir(zoo(m)), ["validated"])
+    again = know(m)
     seen = {}
     for where, dirs, names in os.walk(zoo(m)):
         # What is in an archive takes the archive to say.
@@ -112,9 +132,10 @@ def tree(rig, hub, files):
     want = {p: len(d) for p, d in files.items()}
     for p, size in want.items():
         equal(seen.get(p), size, p)
-    equal([(r["host"], r["path"]) for r in hub.log()],
-          [("zoo-raw", "/onnx/models/main/ONNX_HUB_MANIFEST.json")],
+    said = [(r["host"], r["path"]) for r in hub.log()]
+    equal(set(said), {("zoo-raw", "/onnx/models/main/ONNX_HUB_MANIFEST.json")},
           "requests for the whole tree")
+    check(len(said) <= 1 + again, said)
     p = zoo(m, path_of("mnist-8"))
     equal(lib.xattr(p, "hub"), "onnx")
     equal(lib.xattr(p, "sha256"), sha(files[path_of("mnist-8")]))
@@ -159,7 +180,7 @@ def places(rig, hub, files):
     """Each place in its turn, and nothing asked behind the right one."""
     turns = {"mnist-8": ["hub"], "squeezenet1.0-7": ["hub"],
              "resnet50-v1-7": ["hub", "zoo-media"]}
-    m = rig.mount(hub, *QUICK)
+    m = knowing(rig, hub, *QUICK)
     for stem, hosts in turns.items():
         hub.ctl(reset=True)
         p = zoo(m, path_of(stem))
@@ -196,7 +217,7 @@ def places(rig, hub, files):
 def unpacked(rig, hub):
     """What is in an archive stands beside it, without the directory that it
     was packed in; the archive comes once."""
-    m = rig.mount(hub, *QUICK)
+    m = knowing(rig, hub, *QUICK)
     top = zoo(m, path_of("mnist-8", ""))
     hub.ctl(reset=True)
     equal(sorted(os.listdir(top)), ["._mnist", "model.onnx",
@@ -220,7 +241,7 @@ def lfs(rig, hub, files):
         for how in ({}, {"zoo_lfs_expires": "at"},
                     {"zoo_lfs_expires": "none", "zoo_lfs_header": False}):
             hub.ctl(set={"zoo_media": media, **how})
-            m = rig.mount(hub, *QUICK)
+            m = knowing(rig, hub, *QUICK)
             hub.ctl(reset=True)
             equal(read(zoo(m, path)) == files[path], True, media)
             check(asked(hub, "zoo-store"), "the store was not asked")
@@ -228,7 +249,7 @@ def lfs(rig, hub, files):
             hub.ctl(set={"zoo_lfs_expires": "in", "zoo_lfs_header": True})
     # addresses that live for a moment
     hub.ctl(set={"zoo_media": "gone", "zoo_lfs_seconds": 1})
-    m = rig.mount(hub, *QUICK)
+    m = knowing(rig, hub, *QUICK)
     with open(zoo(m, path), "rb", buffering=0) as f:
         equal(os.pread(f.fileno(), 4096, 0), files[path][:4096])
         time.sleep(1.2)
@@ -244,7 +265,7 @@ def lfs(rig, hub, files):
             ("gone", "gone", errno.ENOENT, "does not exist on the server"),
             ("off", "gone", errno.ENOENT, "HTTP 404")):
         hub.ctl(set={"zoo_lfs": mode, "zoo_media": media})
-        m = rig.mount(hub, *QUICK)
+        m = knowing(rig, hub, *QUICK)
         with raises(code):
             read(zoo(m, path))
         if mode != "gone":
@@ -257,7 +278,7 @@ def lfs(rig, hub, files):
 def wrong(rig, hub, files):
     """Other bytes of the right size: seen at Hugging Face before a byte is
     taken, elsewhere by the digest."""
-    m = rig.mount(hub, *QUICK)
+    m = knowing(rig, hub, *QUICK)
     hub.ctl(reset=True)
     p = zoo(m, path_of("wrong-1"))
     with raises(errno.EIO):
@@ -276,7 +297,7 @@ def wrong(rig, hub, files):
     hub.ctl(reload=True)
     m.stop()
     # spoilt on its way from the first place: the second time from the next
-    m = rig.mount(hub, *QUICK)
+    m = knowing(rig, hub, *QUICK)
     hub.spoil("flip", offset=70007, host="cdn")
     path = path_of("moved-1")
     equal(read(zoo(m, path)) == files[path], True, "from the next place")
@@ -289,7 +310,7 @@ def branch_moves(rig, hub, files):
     """Between two ranges another file takes the place; it goes on elsewhere
     with the right one."""
     path = path_of("moved-1")
-    m = rig.mount(hub, *QUICK)
+    m = knowing(rig, hub, *QUICK)
     with open(zoo(m, path), "rb", buffering=0) as f:
         equal(os.pread(f.fileno(), 4096, 0), files[path][:4096])
         hub.put("onnxmodelzoo/legacy_models", "main",
@@ -308,14 +329,14 @@ def resumed(rig, hub, files):
     hub.spoil("drip", rate=8 * MIB, host="cdn")
     before = hub.sent()
     for _ in range(3):
-        m = rig.mount(hub, cache=cache, at=at)
+        m = knowing(rig, hub, cache=cache, at=at)
         with subprocess.Popen(["cat", zoo(m, path)], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL) as p:
             time.sleep(0.4)
             m.kill()
             p.wait(10)
     hub.clear()
-    m = rig.mount(hub, cache=cache, at=at)
+    m = knowing(rig, hub, cache=cache, at=at)
     equal(lib.digest(zoo(m, path)), sha(files[path]))
     figure("moved / size after three kills",
            (hub.sent() - before) / len(files[path]), "", 1.5)
@@ -342,33 +363,38 @@ def age(cache):
     db.close()
 
 
-def listed(rig, hub, cache):
-    """What a process sees that does not believe the last answer any more."""
-    age(cache)
+def listed(rig, hub, cache, want):
+    """What a process sees that does not believe the last answer any more; the
+    next one, if the hub took too long."""
     argv = [lib.OMNIHUB, "ls", "--cache", cache]
     for key, url in {**lib.NOWHERE, **hub.endpoints}.items():
         argv += ["--set", f"{key}={url}"]
-    out = rig.run(*argv, "onnx/" + TOP)
-    return sorted(line.strip("/") for line in out.split())
+    for _ in range(20):
+        age(cache)
+        out = rig.run(*argv, "onnx/" + TOP)
+        names = sorted(line.strip("/") for line in out.split())
+        if names == want:
+            return
+    equal(names, want, "of a new process")
 
 
 def manifest_moves(rig, hub, files):
     stem, path = "mnist-8", path_of("mnist-8")
-    m = rig.mount(hub, *QUICK)
+    m = knowing(rig, hub, *QUICK)
     with open(zoo(m, path), "rb", buffering=0) as f:
         equal(os.pread(f.fileno(), 1000, 0), files[path][:1000])
         newer = dict(files)
         newer[path] = lib.noise("mnist-8 again", 300 * 1024)
         hub.fill({MANIFEST: manifest(newer, [stem, "squeezenet1.0-7"])})
         hub.ctl(reload=True)
-        equal(listed(rig, hub, m.cache), ["mnist", "squeezenet1.0"])
+        listed(rig, hub, m.cache, ["mnist", "squeezenet1.0"])
         equal(lib.digest(zoo(m, path)), sha(files[path]))
         equal(os.pread(f.fileno(), 1000, 200000), files[path][200000:201000])
     m.stop()
     # asked again, it says that nothing has changed
     hub.ctl(reset=True)
-    equal(listed(rig, hub, m.cache), ["mnist", "squeezenet1.0"])
-    equal([r["status"] for r in asked(hub, "zoo-raw")], [304])
+    listed(rig, hub, m.cache, ["mnist", "squeezenet1.0"])
+    equal({r["status"] for r in asked(hub, "zoo-raw")}, {304})
     # who begins without a network begins with what was seen last, and the
     # index may be lost
     for name in os.listdir(m.cache):
@@ -410,7 +436,7 @@ def manifest_moves(rig, hub, files):
     odd.append(odd[0])
     hub.fill({MANIFEST: json.dumps(odd).encode()})
     hub.ctl(reload=True)
-    equal(listed(rig, hub, m.cache), ["mnist"])
+    listed(rig, hub, m.cache, ["mnist"])
     hub.fill({MANIFEST: manifest(files, MODELS)})
     hub.ctl(reload=True)
 
@@ -419,10 +445,14 @@ def never_hangs(rig, hub):
     """The host of the manifest says nothing: what ships serves at once."""
     hub.spoil("stall", at="start", host="zoo-raw")
     m = rig.mount(hub)
-    with lib.timed("ls while the manifest's host is silent", 2.0):
+    # The program is patient for a second and gives up after thirty; what it
+    # computes meanwhile takes several times as long with a sanitizer.
+    slow = 3 if rig.sanitized else 1
+    with lib.timed("ls while the manifest's host is silent", 2.0 * slow):
         equal(os.listdir(zoo(m)), ["validated"])
-    with lib.timed("and the next", 1.0):
+    with lib.timed("and the next", 1.0 * slow):
         check(len(os.listdir(zoo(m, TOP))) > 5, "not what ships")
+    equal(hub.ctl()["rules"][0]["hits"], 1, "the silent host was asked")
     hub.clear()
     m.stop()
 

@@ -218,7 +218,8 @@ def killed(rig, hub, files, p):
     def here(m):
         return int(xattr(m.path(at), "cached_bytes"))
 
-    hub.spoil("drip", rate=4 * MIB)
+    # So slow that it does not all come while this process does not look.
+    hub.spoil("drip", rate=MIB)
     for _ in range(3):
         m = rig.mount(hub, cache=cache, at=mnt)
         c = subprocess.Popen(["cat", m.path(at)], stdout=subprocess.PIPE,

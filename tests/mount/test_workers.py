@@ -71,7 +71,7 @@ def killed_at_work(rig):
                          stdout=subprocess.PIPE)
     lib.until(lambda: any("model.safetensors" in str(r) for r in hub.log()),
               20, "the planner's first range")
-    at_work = workers(m.server())
+    at_work = workers(m.serving())
     check(at_work, "no worker is there")
     if os.geteuid() == 0:
         # The one at work has its walls; one that begins comes to have them.
@@ -94,11 +94,11 @@ def killed_at_work(rig):
 
 
 def gone_with_the_mount(m):
-    left = workers(m.server())
+    left = workers(m.serving())
     check(left, "no worker is idle")
     figure("idle workers", len(left), "", 3)
     m.kill()
-    lib.until(lambda: not any(os.path.exists(f"/proc/{p}") for p in left), 5,
+    lib.until(lambda: all(map(lib.has_ended, left)), 5,
               "workers of a mount that was killed")
 
 
@@ -106,7 +106,7 @@ def choices(rig):
     hub = rig.hub({"org/tiny": {"main": lib.bulky_bert(8)}})
     m = rig.mount(hub, "--set", "sandbox=off")
     size = os.stat(m.hf("org/tiny/pytorch/model.onnx")).st_size
-    equal(workers(m.server()), [], "workers that are off")
+    equal(workers(m.serving()), [], "workers that are off")
     equal(status(m, "sandbox"), "off")
     m.stop()
     m = rig.mount(hub, "--set", "sandbox=auto")
@@ -114,10 +114,10 @@ def choices(rig):
     equal(os.stat(m.hf("org/tiny/pytorch/model.onnx")).st_size, size)
     figure("a stat that plans", time.monotonic() - start, "s")
     check("seccomp" in status(m, "sandbox"), status(m, "sandbox"))
-    left = workers(m.server())
+    left = workers(m.serving())
     check(left, "no worker is idle")
     m.stop()
-    lib.until(lambda: not any(os.path.exists(f"/proc/{p}") for p in left), 5,
+    lib.until(lambda: all(map(lib.has_ended, left)), 5,
               "workers of a mount that ended")
     # A program that is missing: planned in the daemon, or not mounted at all.
     nowhere = {"OMNIHUB_LIBEXECDIR": rig.dir("nowhere")}

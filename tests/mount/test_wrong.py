@@ -9,7 +9,10 @@ from lib import MIB, check, equal, figure, raises, read
 
 SIZE = 2 * MIB
 LARGE = 12 * MIB
-QUICK = ("--set", "fetch.retries=2", "--set", "fetch.timeout=1")
+FEW = ("--set", "fetch.retries=2")
+# For stalls alone: on a busy machine a hub that means well may be silent for a
+# second, too, and that is a retry less for the fault.
+QUICK = (*FEW, "--set", "fetch.timeout=1")
 FAULTS = [
     # (name, rule); each applies to requests for content
     ("wrong byte once", dict(do="flip", offset=70007, times=1)),
@@ -44,7 +47,7 @@ def told(path):
 def before_read(rig, hub, tree):
     """cache.verify=before-read hands out nothing unverified, so the reader
     sees no error either."""
-    m = rig.mount(hub, *QUICK, "--set", "cache.verify=before-read")
+    m = rig.mount(hub, *FEW, "--set", "cache.verify=before-read")
     for kind in ("lfs.bin", "git.txt"):
         hub.clear()
         hub.spoil("flip", offset=70007, times=1,
@@ -58,9 +61,10 @@ def before_read(rig, hub, tree):
 
 def healed(rig, hub, tree):
     """Every fault of a few times ends in the right file."""
-    m = rig.mount(hub, *QUICK)
+    mounts = {args: rig.mount(hub, *args) for args in (FEW, QUICK)}
     for i, (name, rule) in enumerate(FAULTS):
         start = time.monotonic()
+        m = mounts[QUICK if rule["do"] == "stall" else FEW]
         for kind in ("lfs.bin", "git.txt"):
             if rule.get("host") == "cdn" and kind == "git.txt":
                 continue
@@ -81,14 +85,15 @@ def healed(rig, hub, tree):
             check(hits, name, kind, "never happened")
         figure(name, time.monotonic() - start, "s")
     hub.clear()
-    m.stop()
+    for m in mounts.values():
+        m.stop()
 
 
 def signed_for_a_moment(rig, hub, data):
     """Addresses that live for a second are asked for again."""
     hub.ctl(set={"sign_seconds": 1})
     hub.spoil("drip", rate=8 * MIB, host="cdn")
-    m = rig.mount(hub, *QUICK)
+    m = rig.mount(hub, *FEW)
     path = m.hf("org/signed/lfs.bin")
     equal(read(path, 4096), data["lfs.bin"][:4096])
     time.sleep(2.2)
@@ -101,7 +106,7 @@ def signed_for_a_moment(rig, hub, data):
 def once_too_late(rig, hub, data):
     """A wrong byte in a file that is read while it comes: whoever got it is
     told, and who reads again gets the right file."""
-    m = rig.mount(hub, *QUICK)
+    m = rig.mount(hub, *FEW)
     path = m.hf("org/once/lfs.bin")
     hub.spoil("flip", offset=MIB + 7, times=1, match="org/once/lfs.bin$")
     try:
@@ -119,7 +124,7 @@ def once_too_late(rig, hub, data):
     # of it must not pass for the truth later.
     hub.clear()
     hub.spoil("flip", offset=100, times=1, match="org/once/lfs.bin$")
-    m = rig.mount(hub, *QUICK)
+    m = rig.mount(hub, *FEW)
     path = m.hf("org/once/lfs.bin")
     check(read(path, 65536) != data[:65536], "the fault did not happen")
     for _ in range(2):
@@ -136,7 +141,7 @@ def never_right(rig, hub, data):
     """One wrong byte each time: EIO, a reason, and no object of it."""
     hub.spoil("flip", offset=MIB + 7, match="org/always/lfs.bin$")
     hub.spoil("flip", offset=5, match="org/always/git.txt$")
-    m = rig.mount(hub, *QUICK)
+    m = rig.mount(hub, *FEW)
     for kind in ("lfs.bin", "git.txt"):
         path = m.hf("org/always", kind)
         with raises(errno.EIO):
@@ -164,7 +169,7 @@ def never_right(rig, hub, data):
     # Once the hub is right again, so is the file (after a new mount at last).
     cache = m.cache
     m.stop()
-    m = rig.mount(hub, *QUICK, cache=cache)
+    m = rig.mount(hub, *FEW, cache=cache)
     for kind in ("lfs.bin", "git.txt"):
         equal(read(m.hf("org/always", kind)) == data[kind], True,
               kind + " after the hub was healed")

@@ -206,9 +206,14 @@ class Soak:
                                        "--cache", self.cache))
         there = sum(said[k]["bytes"] for k in ("objects", "partial",
                                                "recipes"))
-        with open(os.path.join(self.cache, "usage"), "rb") as f:
-            _, used, *flying = struct.unpack("<258Q", f.read(2064))
-        figure("on its way", sum(flying) / MIB, "MiB", 0)
+
+        def usage():
+            with open(os.path.join(self.cache, "usage"), "rb") as f:
+                _, used, *flying = struct.unpack("<258Q", f.read(2064))
+            return used, sum(flying)
+        # What the living still have on its way comes.
+        lib.until(lambda: not usage()[1], 10, "what is on its way")
+        used, _ = usage()
         figure("counted though it is not there", (used - there) / MIB, "MiB")
 
     # ---- the week ---------------------------------------------------------------------
@@ -222,12 +227,11 @@ class Soak:
                    for k in range(6)]
         threads += [threading.Thread(target=self.runner, args=(k,))
                     for k in range(RUNS if SECONDS > 20 else 3)]
-        threads += [threading.Thread(target=f)
-                    for f in (self.storm, self.sample)]
+        storm = threading.Thread(target=self.storm)
+        threads += [storm, threading.Thread(target=self.sample)]
         for t in threads:
             t.start()
-        while self.stormy():
-            time.sleep(0.2)
+        storm.join()        # its last kill may come after the storm
         time.sleep(1)
         before = [(m.rss()["RssAnon"], m.fds()) for m in self.mounts]
         for t in threads:
