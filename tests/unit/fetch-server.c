@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define CONNECTIONS 2048
 #define LOG 4096
 #define STALL_MS 20000
@@ -111,6 +113,7 @@ static void header(const char *head, const char *name, char *ret, size_t room)
 
 static void note(struct server *s, struct asked *a)
 {
+	a->at = clock_ms();
 	pthread_mutex_lock(&s->lock);
 	for (unsigned i = 0; i < s->n_log; i++)
 		a->nth += !strcmp(s->log[i].path, a->path);

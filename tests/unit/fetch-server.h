@@ -23,6 +23,7 @@ struct asked {
 	bool ranged;
 	uint64_t first, last;	/* of Range, inclusive */
 	unsigned nth;		/* requests for this path before this one */
+	uint64_t at;		/* clock_ms */
 };
 
 /* Writes the reply; true: the connection is kept. */

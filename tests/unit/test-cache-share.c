@@ -244,9 +244,9 @@ static int open_partial(const char *dir, const char *name)
 	return fd;
 }
 
-/* In a child: fetch the first 2 MiB of 6, claim the others and stall. */
+/* In a child: fetch the first 2 MiB of 6, claim the others, say so, stall. */
 static void child_stalls(const char *dir, const uint8_t *bytes, uint64_t size,
-	const struct cache_name *n)
+	const struct cache_name *n, int out)
 {
 	struct cache *c = t_open_cache(dir, 0);
 	struct upstream *u = upstream_new(bytes, size, 1);
@@ -255,22 +255,21 @@ static void child_stalls(const char *dir, const uint8_t *bytes, uint64_t size,
 	t_expect(s, bytes, 0, 2 * MIB);
 	atomic_store(&u->stalled, true);
 	src_hint(s, 2 * MIB, 4 * MIB);
+	t_int(write(out, "c", 1), 1);
 	for (;;)
 		pause();
 }
 
-/* Until the child has fetched all that it will. */
-static void wait_bytes(struct cache *c, const struct cache_name *n,
-	uint64_t want)
+/* Until the child has fetched all that it will, and claimed the rest. */
+static void wait_claimed(struct cache *c, const struct cache_name *n,
+	uint64_t want, int in)
 {
 	struct src_stat st = { 0 };
+	char byte;
 
-	for (int i = 0; i < 5000 && st.cached_bytes < want; i++) {
-		t_int(cache_name_stat(c, n, &st), 0);
-		usleep(2000);
-	}
+	t_int(read(in, &byte, 1), 1);
+	t_int(cache_name_stat(c, n, &st), 0);
 	t_int(st.cached_bytes, want);
-	usleep(50000);
 }
 
 /* A process is killed while it fills: what it finished is kept, what it had
@@ -285,15 +284,18 @@ static void test_kill(bool other_waits)
 	struct reader r = { NULL, bytes, 0 };
 	struct cache *c;
 	pthread_t t;
-	int status;
+	int status, fd[2];
 	pid_t pid;
 
+	t_int(pipe(fd), 0);
 	pid = fork();
 	t_check(pid >= 0);
 	if (!pid)
-		child_stalls(dir, bytes, size, &n);
+		child_stalls(dir, bytes, size, &n, fd[1]);
+	(void) close(fd[1]);
 	c = t_open_cache(dir, 0);
-	wait_bytes(c, &n, 2 * MIB);
+	wait_claimed(c, &n, 2 * MIB, fd[0]);
+	(void) close(fd[0]);
 	u = upstream_new(bytes, size, 1);
 	if (other_waits) {
 		r.s = t_open_src(c, &n, u);

@@ -446,7 +446,7 @@ static void owners(void)
 	t_int(double_stat(fs, HF "org/model/config.json", &a), 0);
 	clock_advance(1000);
 	t_int(fs_walk_wait(fs, "huggingface", &n, &a), 0);
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < 1000; i++) {
 		bool seen = false;
 
 		t_int(fs_readdir_wait(fs, n, &d), 0);
@@ -457,7 +457,7 @@ static void owners(void)
 		fs_dir_free(d);
 		if (seen)
 			break;
-		t_check(i < 99);
+		t_check(i < 999);
 		usleep(10000); /* written on another thread */
 	}
 	fs_node_unref(n);
