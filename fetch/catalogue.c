@@ -33,7 +33,7 @@ struct reading {
 	const char *const *bases;
 	enum column order[COLUMNS];	/* of the fields of a line */
 	unsigned n;			/* 0: no line has named them yet */
-	struct map seen;		/* paths of this text */
+	struct map seen, seen_dirs;	/* paths and models of this text */
 	struct error *why;
 };
 
@@ -57,6 +57,7 @@ void fetch_catalogue_done(struct fetch_catalogue *c)
 		row_free(r);
 	}
 	map_done(&c->rows);
+	map_done(&c->dirs);
 	*c = (struct fetch_catalogue){ 0 };
 }
 
@@ -203,28 +204,51 @@ static int fill(struct reading *g, struct fetch_catalogue_row *r, char *line)
 	return r->path ? 0 : -ENOMEM;
 }
 
+/* A name cannot be a file and a model with files. dir: "" is none. */
+static bool clashes(const struct map *files, const struct map *dirs,
+	const char *path, const char *dir)
+{
+	return map_get(dirs, path) || (*dir && map_get(files, dir));
+}
+
+static int note(struct map *files, struct map *dirs, const char *path,
+	const char *dir, void *value)
+{
+	int err = *dir ? map_put(dirs, dir, dirs, NULL) : 0;
+
+	return err ? err : map_put(files, path, value, NULL);
+}
+
 /* r is taken over, also on failure. */
 static int keep(struct reading *g, struct fetch_catalogue_row *r)
 {
-	int err;
+	struct fetch_catalogue *c = g->c;
+	const char *slash = strchr(r->path, '/');
+	cleanup_free char *dir = strndup(r->path, slash ?
+		(size_t)(slash - r->path) : 0);
+	int err = dir ? 0 : -ENOMEM;
 
-	if (map_get(&g->seen, r->path)) {
+	if (!err && map_get(&g->seen, r->path))
 		err = error_set(g->why, -EINVAL, "%s comes twice", r->path);
-	} else {
-		err = map_put(&g->seen, r->path, g, NULL);
-		if (!err && map_get(&g->c->rows, r->path)) {
-			row_free(r);
-			return 0;
-		}
-		if (!err)
-			err = map_put(&g->c->rows, r->path, r, NULL);
+	else if (!err && clashes(&g->seen, &g->seen_dirs, r->path, dir))
+		err = error_set(g->why, -EINVAL, "%s would be a file and a "
+			"directory", *dir && map_get(&g->seen, dir) ? dir :
+			r->path);
+	if (!err)
+		err = note(&g->seen, &g->seen_dirs, r->path, dir, g);
+	if (!err && (map_get(&c->rows, r->path) ||
+	    clashes(&c->rows, &c->dirs, r->path, dir))) {
+		row_free(r);
+		return 0;
 	}
+	if (!err)
+		err = note(&c->rows, &c->dirs, r->path, dir, r);
 	if (err) {
 		row_free(r);
 		return err;
 	}
-	r->next = g->c->list;
-	g->c->list = r;
+	r->next = c->list;
+	c->list = r;
 	return 0;
 }
 
@@ -276,6 +300,7 @@ int fetch_catalogue_read(struct fetch_catalogue *c, const char *name,
 		text = stop + 1;
 	}
 	map_done(&g.seen);
+	map_done(&g.seen_dirs);
 	return err ? error_set(why, err, "%s:%u: %s", name, number,
 		error_text(&mine, err)) : 0;
 }

@@ -42,11 +42,13 @@ struct fetch_catalogue_row {
 
 struct fetch_catalogue {
 	struct map rows;	/* path → struct fetch_catalogue_row */
+	struct map dirs;	/* models of rows → anything */
 	struct fetch_catalogue_row *list;
 };
 
-/* Add the rows of a text. A path that is there from an earlier text stays; one
- * that comes twice in this text is wrong. bases: NULL-ended roots of addresses.
+/* Add the rows of a text. What is there from an earlier text stays: a row of
+ * the same path is left out, and one whose file would be a directory of the
+ * other. Within one text both are wrong. bases: NULL-ended roots of addresses.
  * -EINVAL with "name:line" in `why`. */
 int fetch_catalogue_read(struct fetch_catalogue *c, const char *name,
 	const char *text, size_t len, const char *const *bases,

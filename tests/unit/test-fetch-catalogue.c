@@ -105,6 +105,10 @@ static void broken(void)
 		{ "url\tcached-as\nhttps://a.org/x\t../x\n", "can name" },
 		{ "url\nhttps://a.org/x\nhttps://a.org/y/x\n",
 		  "t.tsv:3: x comes twice" },
+		{ "url\tmodel\nhttps://a.org/x\tm\nhttps://a.org/m\t-\n",
+		  "t.tsv:3: m would be a file and a directory" },
+		{ "url\tmodel\nhttps://a.org/m\t-\nhttps://a.org/x\tm\n",
+		  "t.tsv:3: m would be a file and a directory" },
 	};
 
 	for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
@@ -117,6 +121,27 @@ static void broken(void)
 		t_check(strstr(why.text, row[i].words));
 		fetch_catalogue_done(&c);
 	}
+}
+
+/* What is there first stays, and of two that clash the later one is left out. */
+static void two_texts(void)
+{
+	struct fetch_catalogue c = { 0 };
+	struct listing l = { 0 };
+
+	t_int(read_text(&c, "url\tmodel\nhttps://a.org/x\tm\n"
+		"https://a.org/n\t-\n", NULL), 0);
+	t_int(read_text(&c, "url\tmodel\nhttps://a.org/m\t-\n"
+		"https://a.org/y\tn\n", NULL), 0);
+	t_int(read_text(&c, "url\tmodel\nhttps://a.org/y\tm\n", NULL), 0);
+	t_int(fetch_catalogue_list(&c, &l), 0);
+	t_int(l.refused, 0);
+	t_int(l.n, 3);
+	t_str(l.v[0].path, "m/x");
+	t_str(l.v[1].path, "m/y");
+	t_str(l.v[2].path, "n");
+	listing_done(&l);
+	fetch_catalogue_done(&c);
 }
 
 static void ceilings(void)
@@ -361,6 +386,7 @@ int main(void)
 
 	rows();
 	broken();
+	two_texts();
 	ceilings();
 	snprintf(share, sizeof(share), "%s/fetch", src ? src : "..");
 	t_int(setenv("OMNIHUB_DATADIR", share, 1), 0);
