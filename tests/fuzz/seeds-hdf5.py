@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 
-LIKE_OTHERS = ("good-windows", "large-grid", "large-chunk", "damaged-short",
+LIKE_OTHERS = ("good-windows", "good-sums", "large-grid", "large-chunk",
+               "large-across", "damaged-hole", "damaged-short",
                "damaged-plain", "unsupported-unknown", "unsupported-nbit")
 
 program = os.path.join(os.environ.get("BUILDDIR", "."),

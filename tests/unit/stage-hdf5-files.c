@@ -197,6 +197,35 @@ static void good_unwritten(hid_t f)
 	t_check(H5Pclose(p) >= 0);
 }
 
+/* A check sum that is shuffled too, so that bytes are left over; one over so
+ * much that its halves must be folded on the way. */
+static void good_sums(hid_t f)
+{
+	const hsize_t few[2] = { 1, 2 }, none[3] = { 0, 0, 0 };
+	const hsize_t many[3] = { 1, 2, 4000 };
+	hid_t p = chunked(2, few, FLETCHER), set;
+
+	t_check(H5Pset_shuffle(p) >= 0);
+	add_set(f, "shuffled", H5T_STD_I64LE, p);
+	t_check(H5Pclose(p) >= 0);
+	set = cube(f, "long", many, chunked(3, many, FLETCHER));
+	write_cube(set, none, many);
+	t_check(H5Dclose(set) >= 0);
+}
+
+/* One chunk of four, and nothing that stands for the others. */
+static void damaged_hole(hid_t f)
+{
+	const hsize_t chunk[2] = { 1, 2 }, at[2] = { 0, 0 };
+	hid_t p = chunked(2, chunk, 0), set;
+
+	t_check(H5Pset_fill_value(p, H5T_IEEE_F32LE, NULL) >= 0);
+	set = new_set(f, "w", H5T_IEEE_F32LE, p);
+	t_check(H5Dwrite_chunk(set, H5P_DEFAULT, 0, at, 8,
+		hdf5_values) >= 0);
+	t_check(H5Dclose(set) >= 0 && H5Pclose(p) >= 0);
+}
+
 static void unsupported_nbit(hid_t f)
 {
 	const hsize_t chunk[2] = { 1, 3 };
@@ -253,6 +282,40 @@ static void damaged_bomb(hid_t f)
 	deflated(f, 4096, 0);
 }
 
+/* The file has as many bytes as lie() says that the chunk has. */
+static void damaged_lie(hid_t f)
+{
+	const hsize_t n = 8192;
+	hid_t space = H5Screate_simple(1, &n, NULL);
+	char *zeros = calloc(1, (size_t)n);
+	hid_t id;
+
+	deflated(f, 24, 0);
+	id = H5Dcreate2(f, "z", H5T_STD_U8LE, space, H5P_DEFAULT, H5P_DEFAULT,
+		H5P_DEFAULT);
+	t_check(zeros && id >= 0 && H5Dwrite(id, H5T_NATIVE_UINT8, H5S_ALL,
+		H5S_ALL, H5P_DEFAULT, zeros) >= 0);
+	t_check(H5Dclose(id) >= 0 && H5Sclose(space) >= 0);
+	free(zeros);
+}
+
+/* The first key of the tree of chunks begins with the bytes of one. */
+static void lie(const char *path)
+{
+	static const uint8_t tree[] = { 'T', 'R', 'E', 'E', 1 };
+	static const uint8_t size[] = { 0x88, 0x13, 0, 0 };	/* 5000 */
+	FILE *f = fopen(path, "r+be");
+	uint8_t buf[8192], *at;
+	size_t n;
+
+	t_check(f);
+	n = fread(buf, 1, sizeof(buf), f);
+	at = memmem(buf, n, tree, sizeof(tree));
+	t_check(at && !fseek(f, at + 24 - buf, SEEK_SET));
+	t_check(fwrite(size, 1, sizeof(size), f) == sizeof(size));
+	t_check(!fclose(f));
+}
+
 static void damaged_sum(hid_t f)
 {
 	one_chunk(f, FLETCHER, "012345678901234567890123SUM?", 28);
@@ -286,6 +349,15 @@ static void large_chunk(hid_t f)
 	const hsize_t dims[3] = { 1, 64, 1048576 };
 
 	t_check(H5Dclose(cube(f, "w", dims, chunked(3, dims,
+		DEFLATE))) >= 0);
+}
+
+/* Rows of 1 MiB, of which each chunk has a little of all. */
+static void large_across(hid_t f)
+{
+	const hsize_t dims[3] = { 1000, 1, 262144 }, chunk[3] = { 1000, 1, 1 };
+
+	t_check(H5Dclose(cube(f, "w", dims, chunked(3, chunk,
 		DEFLATE))) >= 0);
 }
 
@@ -351,31 +423,36 @@ static void large_deep(hid_t f)
 static const struct {
 	const char *name;
 	void (*make)(hid_t file);
+	void (*change)(const char *path);	/* when it is written */
 } files[] = {
-	{ "good-plain", good_plain },
-	{ "good-attributes", good_attributes },
-	{ "good-none", good_none },
-	{ "good-chunks", good_chunks },
-	{ "good-windows", good_windows },
-	{ "good-compact", good_compact },
-	{ "good-unwritten", good_unwritten },
-	{ "damaged-cut", damaged_cut },
-	{ "damaged-short", damaged_short },
-	{ "damaged-bomb", damaged_bomb },
-	{ "damaged-sum", damaged_sum },
-	{ "damaged-plain", damaged_plain },
-	{ "unsupported-nbit", unsupported_nbit },
-	{ "unsupported-unknown", unsupported_unknown },
-	{ "unsupported-big-endian", unsupported_big_endian },
-	{ "large-bomb", large_bomb },
-	{ "large-grid", large_grid },
-	{ "large-chunk", large_chunk },
-	{ "unsupported-soft-link", unsupported_soft_link },
-	{ "unsupported-external-link", unsupported_external_link },
-	{ "unsupported-external-data", unsupported_external_data },
-	{ "unsupported-virtual", unsupported_virtual },
-	{ "bad-loop", bad_loop },
-	{ "large-deep", large_deep },
+	{ "good-plain", good_plain, NULL },
+	{ "good-attributes", good_attributes, NULL },
+	{ "good-none", good_none, NULL },
+	{ "good-chunks", good_chunks, NULL },
+	{ "good-windows", good_windows, NULL },
+	{ "good-compact", good_compact, NULL },
+	{ "good-unwritten", good_unwritten, NULL },
+	{ "good-sums", good_sums, NULL },
+	{ "damaged-hole", damaged_hole, NULL },
+	{ "damaged-lie", damaged_lie, lie },
+	{ "damaged-cut", damaged_cut, NULL },
+	{ "damaged-short", damaged_short, NULL },
+	{ "damaged-bomb", damaged_bomb, NULL },
+	{ "damaged-sum", damaged_sum, NULL },
+	{ "damaged-plain", damaged_plain, NULL },
+	{ "unsupported-nbit", unsupported_nbit, NULL },
+	{ "unsupported-unknown", unsupported_unknown, NULL },
+	{ "unsupported-big-endian", unsupported_big_endian, NULL },
+	{ "large-bomb", large_bomb, NULL },
+	{ "large-grid", large_grid, NULL },
+	{ "large-chunk", large_chunk, NULL },
+	{ "large-across", large_across, NULL },
+	{ "unsupported-soft-link", unsupported_soft_link, NULL },
+	{ "unsupported-external-link", unsupported_external_link, NULL },
+	{ "unsupported-external-data", unsupported_external_data, NULL },
+	{ "unsupported-virtual", unsupported_virtual, NULL },
+	{ "bad-loop", bad_loop, NULL },
+	{ "large-deep", large_deep, NULL },
 };
 const size_t hdf5_files = sizeof(files) / sizeof(files[0]);
 
@@ -401,5 +478,7 @@ void hdf5_write_all(const char *dir)
 		t_check(f >= 0);
 		files[i].make(f);
 		t_check(H5Fclose(f) >= 0);
+		if (files[i].change)
+			files[i].change(path);
 	}
 }

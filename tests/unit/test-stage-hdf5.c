@@ -170,7 +170,7 @@ static void test_making(const char *dir)
 		stage_weights_done(&w);
 		n++;
 	}
-	t_int(n, 9);
+	t_int(n, 12);
 }
 
 static void test_answers(const char *dir)
