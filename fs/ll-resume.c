@@ -79,8 +79,11 @@ void ll_forget(struct ll *ll, fuse_ino_t ino, uint64_t times)
 
 /* ---- handles ----------------------------------------------------------------------- */
 
-uint64_t ll_handle_out(const struct ll *ll, void *p)
+/* It comes back on another thread, perhaps before this one has touched a lock
+ * again: what p holds must be there for it. */
+uint64_t ll_handle_out(struct ll *ll, void *p)
 {
+	(void) atomic_fetch_add_explicit(&ll->handed, 1, memory_order_release);
 	return (uint64_t)(uintptr_t)p | (uint64_t)ll->generation << SHIFT;
 }
 
@@ -103,8 +106,11 @@ void *ll_handle_in(struct ll *ll, uint64_t fh)
 	struct ll_resume *r = ll->resume;
 	struct old_handle *o;
 
-	if (is_ours(ll, fh))
+	if (is_ours(ll, fh)) {
+		(void) atomic_load_explicit(&ll->handed,
+			memory_order_acquire);
 		return (void *)(uintptr_t)(fh & ((1ULL << SHIFT) - 1));
+	}
 	if (!r)
 		return NULL;
 	pthread_mutex_lock(&r->lock);

@@ -72,6 +72,7 @@ struct ll {
 	/* What the next server needs to go on (ll-resume.c). */
 	struct fs_handover *handover;
 	uint16_t generation;		/* of this server; marks its handles */
+	atomic_uint handed;		/* handles, to the kernel */
 	struct ll_resume *resume;	/* NULL: the first server of a mount */
 };
 
@@ -123,7 +124,7 @@ void ll_known_names(struct ll *ll, const struct fs_node *dir, struct buf *ret);
 
 /* A handle as the kernel holds it, and back: NULL, it is of a server before us
  * and was never made again here. */
-uint64_t ll_handle_out(const struct ll *ll, void *p);
+uint64_t ll_handle_out(struct ll *ll, void *p);
 void *ll_handle_in(struct ll *ll, uint64_t fh);
 /* The same for RELEASE: the kernel will not ask with it again. */
 void *ll_handle_last(struct ll *ll, uint64_t fh);
