@@ -58,11 +58,10 @@ static uint64_t drop_partial(struct cache *c, const struct cache_entry *e)
 	(void) snprintf(rel, sizeof(rel), "%.100s/data", e->rel);
 	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
 		O_NONBLOCK);
-	if (fd < 0 || cache_lock_alone(fd))
+	if (fd < 0 ? errno != ENOENT : cache_lock_alone(fd) != 0)
 		return 0;
 	(void) cache_partial_peek(c, e->hex, 0, &bytes);
-	cache_store_discard(c, e->rel);
-	return bytes;
+	return cache_store_discard(c, e->rel, bytes);
 }
 
 static uint64_t drop_file(struct cache *c, const struct cache_entry *e)
@@ -72,9 +71,9 @@ static uint64_t drop_file(struct cache *c, const struct cache_entry *e)
 	struct stat st;
 
 	if (fd < 0 || cache_lock_alone(fd) || fstat(fd, &st) < 0 ||
-	    !st.st_nlink || unlinkat(c->dir, e->rel, 0) < 0)
+	    !st.st_nlink)
 		return 0;
-	return (uint64_t)st.st_size;
+	return cache_store_remove(c, e->rel);
 }
 
 uint64_t cache_evict(struct cache *c, uint64_t want, bool pinned_too)
@@ -100,7 +99,6 @@ uint64_t cache_evict(struct cache *c, uint64_t want, bool pinned_too)
 		bytes = e->kind == CACHE_FILE_PARTIAL ? drop_partial(c, e) :
 			drop_file(c, e);
 		cache_store_leave(c);
-		cache_release(c, bytes);
 		freed += bytes;
 	}
 	atomic_fetch_add(&c->evicted_bytes, freed);

@@ -202,12 +202,14 @@ int cache_partial_open_locked(struct cache *c, const char *key,
 	bool make, struct partial **ret)
 {
 	char rel[CACHE_REL_MAX];
+	uint64_t bytes = 0;
 	int r;
 
 	(void) snprintf(rel, sizeof(rel), "partial/%s", key);
 	r = load(c, rel, size, ret);
 	if (r == -EBADMSG) {
-		cache_store_discard(c, rel);
+		(void) cache_partial_peek(c, key, 0, &bytes);
+		(void) cache_store_discard(c, rel, bytes);
 		r = -ENOENT;
 	}
 	if (r != -ENOENT || !make)
@@ -303,6 +305,10 @@ int cache_partial_peek(struct cache *c, const char *key, uint64_t size,
 	struct stat st;
 	void *m;
 
+	/* Killed while its data became an object: nothing is left of it. */
+	(void) snprintf(rel, sizeof(rel), "partial/%s/data", key);
+	if (faccessat(c->dir, rel, F_OK, AT_SYMLINK_NOFOLLOW))
+		return -ENOENT;
 	(void) snprintf(rel, sizeof(rel), "partial/%s/map", key);
 	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
 		O_NONBLOCK);

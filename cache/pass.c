@@ -64,7 +64,7 @@ void cache_pass_free(struct pass *s)
 
 bool cache_pass_must(struct cache *c, uint64_t size)
 {
-	uint64_t used = atomic_load(&c->usage->used), avail, keep;
+	uint64_t used = cache_used(c), avail, keep;
 	struct statvfs fs;
 
 	if (c->budget)

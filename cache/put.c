@@ -45,9 +45,9 @@ void cache_put_drop(struct cache_put *p)
 {
 	if (!p)
 		return;
-	if (p->fd >= 0)
-		(void) unlinkat(p->c->dir, p->tmp, 0);
-	cache_release(p->c, p->size);
+	cache_store_enter(p->c);
+	(void) cache_store_remove(p->c, p->tmp);
+	cache_store_leave(p->c);
 	put_free(p);
 }
 
@@ -55,21 +55,26 @@ void cache_put_drop(struct cache_put *p)
 static int make_file(struct cache_put *p)
 {
 	char name[CACHE_REL_MAX];
+	struct cache *c = p->c;
 	int r = 0;
 
-	cache_store_tmp(p->c, name);
+	cache_fly(c, p->size);
+	cache_store_tmp(c, name);
 	(void) snprintf(p->tmp, sizeof(p->tmp), "tmp/" PREFIX "%.90s",
 		name + strlen("tmp/"));
-	cache_store_enter(p->c);
-	p->fd = openat(p->c->dir, p->tmp,
+	cache_store_enter(c);
+	p->fd = openat(c->dir, p->tmp,
 		O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (p->fd < 0)
 		r = -errno;
 	if (!r)
 		r = cache_lock_mark(p->fd);
-	cache_store_leave(p->c);
+	cache_land(c, p->size);
+	cache_leaving(c, p->tmp, NULL, 0, p->size);
 	if (!r && ftruncate(p->fd, (off_t)p->size) < 0)
 		r = -errno;
+	(void) cache_left(c);
+	cache_store_leave(c);
 	return r;
 }
 
@@ -122,8 +127,7 @@ static int move_in(struct cache_put *p, const char *rel)
 
 	if (!fstatat(p->c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) &&
 		(uint64_t)st.st_size == p->size) {
-		(void) unlinkat(p->c->dir, p->tmp, 0);
-		cache_release(p->c, p->size);
+		(void) cache_store_remove(p->c, p->tmp);
 		return 0;
 	}
 	return renameat(p->c->dir, p->tmp, p->c->dir, rel) < 0 ? -errno : 0;
@@ -187,12 +191,12 @@ static void sweep_one(struct cache *c, int dir, const char *name)
 {
 	cleanup_fd int fd = openat(dir, name,
 		O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	struct stat st;
+	char rel[CACHE_REL_MAX];
 
-	if (fd < 0 || cache_lock_alone(fd) || fstat(fd, &st) < 0 ||
-		!st.st_nlink || unlinkat(dir, name, 0) < 0)
+	if (fd < 0 || cache_lock_alone(fd))
 		return;
-	cache_release(c, (uint64_t)st.st_size);
+	(void) snprintf(rel, sizeof(rel), "tmp/%.100s", name);
+	(void) cache_store_remove(c, rel);
 }
 
 /* Of a killed process: its other names live for seconds, unless it died. */

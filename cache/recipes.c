@@ -41,8 +41,9 @@ int cache_recipe_get(struct cache *c, const char *key, struct buf *ret)
 	hash = bytes_le64(&in);
 	len = bytes_left(&in);
 	if (in.bad || map_hash(in.p, len) != hash) {
-		if (!unlinkat(c->dir, rel, 0))
-			cache_release(c, b.len);
+		cache_store_enter(c);
+		(void) cache_store_remove(c, rel);
+		cache_store_leave(c);
 		return -EBADMSG;
 	}
 	(void) utimensat(c->dir, rel, now, 0);
@@ -68,11 +69,14 @@ int cache_recipe_put(struct cache *c, const char *key, const void *data,
 		r = cache_reserve(c, b.len);
 	if (r)
 		return r;
+	cache_fly(c, b.len);
 	cache_store_enter(c);
 	if (!fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW))
 		had = (uint64_t)st.st_size;
+	cache_land(c, b.len);
+	cache_leaving(c, rel, NULL, had, b.len);
 	r = cache_store_publish(c, rel, b.data, b.len);
+	(void) cache_left(c);
 	cache_store_leave(c);
-	cache_release(c, r ? b.len : had);
 	return r;
 }

@@ -166,6 +166,7 @@ static int move_in(struct blob *b, struct partial *p,
 {
 	char from[CACHE_REL_MAX], dir[CACHE_REL_MAX];
 	struct cache *c = b->c;
+	uint64_t twice = 0;
 	struct stat st;
 	int r;
 
@@ -175,12 +176,12 @@ static int move_in(struct blob *b, struct partial *p,
 		return -ESTALE;
 	if (!fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) &&
 	    (uint64_t)st.st_size == p->size)
-		cache_release(c, p->size);
+		twice = p->size;
 	else if (renameat(c->dir, from, c->dir, rel) < 0)
 		return -errno;
 	r = cache_link_put(c, b->key, sha256);
 	atomic_store(&p->head->state, PARTIAL_SETTLED);
-	cache_store_discard(c, dir);
+	(void) cache_store_discard(c, dir, twice);
 	return r;
 }
 
@@ -238,12 +239,11 @@ static void throw_away(struct blob *b, const struct objid *got)
 	cache_store_enter(b->c);
 	atomic_store(&p->head->state, PARTIAL_DISCARDED);
 	if (still_ours(b, p, data))
-		cache_store_discard(b->c, rel);
+		(void) cache_store_discard(b->c, rel, p->size);
 	if (again)
 		r = cache_partial_open_locked(b->c, b->key, b->what, b->size,
 			p->chunk, true, true, &fresh);
 	cache_store_leave(b->c);
-	cache_release(b->c, p->size);
 	if (again) {
 		next_attempt(b, fresh, r);
 		b->want_all = b->srcs && b->up;

@@ -4,8 +4,7 @@
  * Every process that has the cache open holds byte 0 of `lock` shared. Who
  * gets it exclusively at open is alone, and only then repairs: what lies in
  * tmp/ belongs to nobody, partials without data are remains, and the count of
- * used bytes is made anew (a process that was killed between reserving and
- * writing leaves it too high, never too low).
+ * used bytes is made anew.
  */
 #include "config.h"
 
@@ -17,7 +16,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -29,13 +27,10 @@
 #include "cache/pass.h"
 
 #define STORE_VERSION 1
-#define USAGE_MAGIC UINT64_C(0x3130454741535548)	/* "HUSAGE01" */
 #define LOCK_ALIVE 0	/* byte of `lock`: shared by every open cache */
 #define LOCK_NAMES 1	/* byte of `lock`: cache_store_enter() */
-#define LOCK_SLOT 16	/* bytes of `lock` from here: whose slot of `usage` */
 #define POOL_THREADS 3
 #define KEEPER_THREADS 2
-#define DISK_STEP (256UL << 20)	/* bytes evicted when the disk runs full */
 
 static const char tag_text[] =
 	"Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -46,6 +41,7 @@ void cache_store_enter(struct cache *c)
 {
 	pthread_mutex_lock(&c->store_lock);
 	(void) cache_lock_wait(c->lock_fd, LOCK_NAMES, false);
+	cache_usage_enter(c);
 }
 
 void cache_store_leave(struct cache *c)
@@ -114,171 +110,26 @@ int cache_store_publish(struct cache *c, const char *rel, const void *data,
 	return r;
 }
 
-void cache_store_discard(struct cache *c, const char *rel)
+uint64_t cache_store_discard(struct cache *c, const char *rel,
+	uint64_t bytes)
 {
 	char tmp[CACHE_REL_MAX];
 
 	cache_store_tmp(c, tmp);
-	if (!renameat(c->dir, rel, c->dir, tmp))
-		(void) io_remove_tree(c->dir, tmp);
+	cache_leaving(c, rel, tmp, bytes, 0);
+	(void) renameat(c->dir, rel, c->dir, tmp);
+	return cache_left(c) ? bytes : 0;
 }
 
-/* ---- budget ---------------------------------------------------------------- */
-
-struct evict_job {
-	struct pool_job job;
-	struct cache *c;
-};
-
-/* Little room is left. */
-static bool is_low(struct cache *c)
+uint64_t cache_store_remove(struct cache *c, const char *rel)
 {
-	uint64_t used = atomic_load(&c->usage->used), avail, keep;
-	struct statvfs fs;
+	struct stat st;
 
-	if (c->budget)
-		return used + c->budget / 32 > c->budget;
-	if (fstatvfs(c->dir, &fs))
-		return false;
-	avail = (uint64_t)fs.f_bavail * fs.f_frsize;
-	keep = (uint64_t)fs.f_blocks * fs.f_frsize / 10;
-	return avail < keep + DISK_STEP;
-}
-
-static void run_evict(struct pool_job *job)
-{
-	struct evict_job *e = (struct evict_job *)job;
-
-	pthread_mutex_lock(&e->c->evict_lock);
-	if (is_low(e->c))
-		(void) cache_evict(e->c, e->c->budget ?
-			e->c->budget / 16 : DISK_STEP, false);
-	pthread_mutex_unlock(&e->c->evict_lock);
-	atomic_store(&e->c->evicting, false);
-	free(e);
-}
-
-/* Make room before a reader has to wait for it. */
-static void evict_early(struct cache *c)
-{
-	struct evict_job *e;
-
-	if (atomic_exchange(&c->evicting, true))
-		return;
-	e = calloc(1, sizeof(*e));
-	if (!e) {
-		atomic_store(&c->evicting, false);
-		return;
-	}
-	e->job.run = run_evict;
-	e->c = c;
-	pool_add(c->pool, &e->job);
-}
-
-static int reserve_once(struct cache *c, uint64_t len, uint64_t *ret_short)
-{
-	uint64_t used = atomic_fetch_add(&c->usage->used, len) + len;
-	uint64_t spare = 0, want = len;
-	struct statvfs fs;
-
-	if (c->budget) {
-		spare = used <= c->budget ? c->budget - used : 0;
-		if (used <= c->budget) {
-			if (spare < c->budget / 32)
-				evict_early(c);
-			return 0;
-		}
-		/* A little more, or the next pull would have to scan again. */
-		want = used - c->budget + c->budget / 64;
-	} else if (fstatvfs(c->dir, &fs)) {
+	if (fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
-	} else {
-		uint64_t avail = (uint64_t)fs.f_bavail * fs.f_frsize;
-		uint64_t keep = (uint64_t)fs.f_blocks * fs.f_frsize / 10;
-
-		if (avail >= keep && avail - keep >= len) {
-			if (avail - keep < DISK_STEP)
-				evict_early(c);
-			return 0;
-		}
-		want = (avail < keep ? keep - avail : 0) + len + DISK_STEP / 4;
-	}
-	cache_release(c, len);
-	*ret_short = want;
-	return -ENOSPC;
-}
-
-int cache_reserve(struct cache *c, uint64_t len)
-{
-	uint64_t lack = 0;
-
-	int r = reserve_once(c, len, &lack);
-
-	if (!r)
-		return 0;
-	/* One at a time: two that need the same room would evict it twice. */
-	pthread_mutex_lock(&c->evict_lock);
-	r = reserve_once(c, len, &lack);
-	if (r) {
-		cache_reap(c);
-		r = reserve_once(c, len, &lack);
-	}
-	for (int i = 0; r && i < 3 && cache_evict(c, lack, false); i++)
-		r = reserve_once(c, len, &lack);
-	pthread_mutex_unlock(&c->evict_lock);
-	return r;
-}
-
-void cache_release(struct cache *c, uint64_t len)
-{
-	uint64_t had = atomic_load(&c->usage->used);
-
-	/* Files removed by hand are released twice: never below nothing. */
-	while (!atomic_compare_exchange_weak(&c->usage->used, &had,
-		       had > len ? had - len : 0))
-		;
-}
-
-void cache_fly(struct cache *c, uint64_t len)
-{
-	if (c->slot >= 0)
-		atomic_fetch_add(&c->usage->flying[c->slot], len);
-}
-
-void cache_land(struct cache *c, uint64_t len)
-{
-	if (c->slot >= 0)
-		atomic_fetch_sub(&c->usage->flying[c->slot], len);
-}
-
-static void reap_slot(struct cache *c, int slot)
-{
-	uint64_t lost = atomic_exchange(&c->usage->flying[slot], 0);
-
-	if (lost)
-		cache_release(c, lost);
-}
-
-void cache_reap(struct cache *c)
-{
-	for (int i = 0; i < CACHE_SLOTS; i++) {
-		if (i == c->slot || !atomic_load(&c->usage->flying[i]) ||
-		    cache_lock_try(c->lock_fd, (uint64_t)LOCK_SLOT + i, 1))
-			continue;
-		reap_slot(c, i);
-		cache_lock_drop(c->lock_fd, (uint64_t)LOCK_SLOT + i, 1);
-	}
-}
-
-static void take_slot(struct cache *c)
-{
-	c->slot = -1;
-	for (int i = 0; i < CACHE_SLOTS && c->slot < 0; i++) {
-		if (!cache_lock_try(c->lock_fd, (uint64_t)LOCK_SLOT + i, 1))
-			c->slot = i;
-	}
-	if (c->slot >= 0)
-		reap_slot(c, c->slot);
+	cache_leaving(c, rel, NULL, (uint64_t)st.st_size, 0);
+	(void) unlinkat(c->dir, rel, 0);
+	return cache_left(c) ? (uint64_t)st.st_size : 0;
 }
 
 /* ---- open -------------------------------------------------------------------- */
@@ -320,25 +171,6 @@ static int write_version(struct cache *c)
 	return r;
 }
 
-static int open_usage(struct cache *c)
-{
-	cleanup_fd int fd = openat(c->dir, "usage",
-		O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	void *m;
-	int r;
-
-	if (fd < 0)
-		return -errno;
-	r = posix_fallocate(fd, 0, 4096);
-	if (r)
-		return -r;
-	m = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (m == MAP_FAILED)
-		return -errno;
-	c->usage = m;
-	return 0;
-}
-
 /* Opening drops what is not whole: one whose data became an object already. */
 static int look_at_partial(void *arg, const struct cache_entry *e)
 {
@@ -366,10 +198,7 @@ static int repair(struct cache *c)
 		r = cache_evict_count(c, &used);
 	if (r)
 		return r;
-	c->usage->magic = USAGE_MAGIC;
-	for (int i = 0; i < CACHE_SLOTS; i++)
-		atomic_store(&c->usage->flying[i], 0);
-	atomic_store(&c->usage->used, used);
+	cache_usage_set(c, used);
 	return 0;
 }
 
@@ -393,7 +222,7 @@ static int open_files(struct cache *c, struct error *why)
 	for (size_t i = 0; !r && i < sizeof(dirs) / sizeof(*dirs); i++)
 		r = io_mkdirs(c->dir, dirs[i]);
 	if (!r)
-		r = open_usage(c);
+		r = cache_usage_open(c);
 	if (!r && !cache_lock_try(c->lock_fd, LOCK_ALIVE, 1))
 		r = repair(c);
 	if (!r)
@@ -402,7 +231,7 @@ static int open_files(struct cache *c, struct error *why)
 	if (!r)
 		r = io_mkdirs(c->dir, "tmp");
 	if (!r)
-		take_slot(c);
+		cache_usage_slot(c);
 	if (!r && fresh)
 		r = write_version(c);
 	if (r)
@@ -452,7 +281,7 @@ static void free_cache(struct cache *c)
 	pool_free(c->keepers);
 	cache_index_close(c->index);
 	if (c->usage)
-		(void) munmap(c->usage, 4096);
+		(void) munmap(c->usage, CACHE_USAGE_LEN);
 	if (c->lock_fd >= 0)
 		(void) close(c->lock_fd);
 	if (c->dir >= 0)
@@ -544,7 +373,7 @@ int cache_open(const struct cache_conf *conf, struct cache **ret,
 		return r;
 	}
 	log_debug("cache %s: %llu bytes used", conf->dir,
-		(unsigned long long)atomic_load(&c->usage->used));
+		(unsigned long long)cache_used(c));
 	*ret = c;
 	return 0;
 }

@@ -25,12 +25,24 @@ struct pass;
 
 #define CACHE_SLOTS 256
 
+#define CACHE_USAGE_LEN 4096	/* bytes */
+
+struct cache_leave {		/* with byte 1 of `lock` */
+	char rel[CACHE_REL_MAX];	/* what goes, or is replaced */
+	char tmp[CACHE_REL_MAX];	/* where it goes first, or "" */
+	uint64_t ino, size;		/* of rel before; 0: there was none */
+	uint64_t gone, kept;		/* bytes to be taken off `used` */
+};
+
 struct cache_usage {		/* the file `usage`, mapped by every process */
 	uint64_t magic;
-	_Atomic uint64_t used;	/* bytes reserved or stored */
+	/* Bytes reserved or stored; the highest bit: `leave` is valid. Read
+	 * it by cache_used(). */
+	_Atomic uint64_t used;
 	/* Of them, reserved by pulls that are under way, a process each; who
 	 * has a slot holds its byte of `lock`. Never too high. */
 	_Atomic uint64_t flying[CACHE_SLOTS];
+	struct cache_leave leave;
 };
 
 struct cache {
@@ -93,10 +105,34 @@ int cache_store_publish(struct cache *c, const char *rel, const void *data,
 	size_t len);
 /* mkdir the directories above rel. */
 int cache_store_parents(struct cache *c, const char *rel);
-/* Out of everybody's way in one step, then removed. */
-void cache_store_discard(struct cache *c, const char *rel);
+/* Between enter and leave: a directory out of everybody's way in one step, then
+ * removed, then `bytes` released. Returns what was released. */
+uint64_t cache_store_discard(struct cache *c, const char *rel,
+	uint64_t bytes);
+/* Between enter and leave: unlink a file and release its length. Returns what
+ * was released. */
+uint64_t cache_store_remove(struct cache *c, const char *rel);
 
-/* Budget. Reserve before writing; evicts when it must. -ENOSPC. */
+/* ---- budget (usage.c) --------------------------------------------------------- */
+
+int cache_usage_open(struct cache *c);
+void cache_usage_slot(struct cache *c);
+/* Alone: this much is used, nothing is on its way. */
+void cache_usage_set(struct cache *c, uint64_t used);
+uint64_t cache_used(struct cache *c);
+/* Has the lock of names: ends what a killed process began. */
+void cache_usage_enter(struct cache *c);
+/*
+ * Around a change of the file `rel`, between enter and leave: cache_left()
+ * releases `gone` bytes when another file or none is there then (or one of
+ * another length), else `kept`, and says which; it also removes `tmp` (below
+ * tmp/, may be NULL). Who is killed between the two has that done by the next
+ * who enters.
+ */
+void cache_leaving(struct cache *c, const char *rel, const char *tmp,
+	uint64_t gone, uint64_t kept);
+bool cache_left(struct cache *c);
+/* Reserve before writing; evicts when it must. -ENOSPC. */
 int cache_reserve(struct cache *c, uint64_t len);
 void cache_release(struct cache *c, uint64_t len);
 /* Reserved bytes are on their way; they came, or will not (before they are

@@ -80,8 +80,11 @@ static int check(void *arg, const struct cache_entry *e)
 	switch (e->kind) {
 	case CACHE_FILE_OBJECT:
 		r = object_right(v->c, e);
-		if (r == -EBADMSG && !unlinkat(v->c->dir, e->rel, 0))
-			cache_release(v->c, e->bytes);
+		if (r != -EBADMSG)
+			break;
+		cache_store_enter(v->c);
+		(void) cache_store_remove(v->c, e->rel);
+		cache_store_leave(v->c);
 		break;
 	case CACHE_FILE_PARTIAL:
 		r = partial_right(v->c, e);

@@ -7,11 +7,14 @@ After each: a program that was refused says so in one line, no signal; what it
 left is right, or repaired by `omnihub cache verify` and `gc`, which leave
 nothing over and nothing miscounted; and everything can be read and is right.
 
-    each_operation.py [--part | --every] [WORD...]
+    each_operation.py [--part | --every] [--beside] [WORD...]
         --part: what `make check` does; WORDs: only that script, that way
+        --beside: another process has the cache open all the time, so that
+        nobody repairs it at open
 """
 import argparse
 import collections
+import contextlib
 import os
 import shutil
 import sys
@@ -21,7 +24,7 @@ import time
 import desk
 from desk import BERT, HF, LARGE, MAR, OTHER, READ, SMALL, STAGED, TAR, check
 
-WAYS = ("kill", "torn", "short", "eio", "enospc", "edquot", "full")
+WAYS = ("kill", "after", "torn", "short", "eio", "enospc", "edquot", "full")
 Script = collections.namedtuple("Script", "name first run paths env")
 
 
@@ -44,6 +47,7 @@ def scripts(d):
         Script("adopted", [], ("get", OTHER), [OTHER], tool),
         Script("evict", whole + part, ("cache gc", "300000"),
                [SMALL, LARGE], none),
+        Script("dropped", part, ("cache gc", "1000"), [LARGE], none),
         Script("squeezed", [("get", LARGE)],
                ("get --set cache.size=5600K", OTHER, SMALL),
                [SMALL, OTHER, LARGE], none),
@@ -76,7 +80,7 @@ def spoil(d, s, cache, n, way):
         with open(hit, encoding="utf-8") as f:
             met = f.read().strip()
     if code == -9:
-        check(met and way in ("kill", "torn"), "killed by somebody else")
+        check(met and way in ("kill", "after", "torn"), "killed by somebody else")
     else:
         check(code in (0, 1), "ended with", code, out, err)
         check(code == 0 or s.run[0] == READ or err.strip(),
@@ -87,17 +91,27 @@ def spoil(d, s, cache, n, way):
     return met, code, err
 
 
-def play(d, s, base, n, way):
+def look(d, s, cache, alone):
+    d.sound(cache, "before", alone)
+    d.right(cache, s.paths)
+    d.sound(cache, "after", alone)
+
+
+def play(d, s, base, n, way, beside):
     cache = d.copy(base)
     try:
-        met, code, err = spoil(d, s, cache, n, way)
+        with desk.somebody(cache) if beside else contextlib.nullcontext():
+            met, code, err = spoil(d, s, cache, n, way)
         if not met:
             return None
         try:
             desk.objects_right(cache)
-            d.sound(cache, "before")
-            d.right(cache, s.paths)
-            d.sound(cache, "after")
+            check(desk.used(cache) >= desk.counted(cache), "usage says",
+                  desk.used(cache), "and there is", desk.counted(cache))
+            if beside:
+                with desk.somebody(cache):
+                    look(d, s, cache, False)
+            look(d, s, cache, True)
         except desk.Wrong as e:
             raise desk.Wrong(f"{met} (ended {code}, {err.strip()!r}): {e}") \
                 from e
@@ -107,12 +121,12 @@ def play(d, s, base, n, way):
             shutil.rmtree(cache, ignore_errors=True)
 
 
-def all_of(d, s, way, stride, first):
+def all_of(d, s, way, stride, args):
     base = template(d, s)
-    n, bad, played = first, [], 0
+    n, bad, played = args.first, [], 0
     while True:
         try:
-            if play(d, s, base, n, way) is None:
+            if play(d, s, base, n, way, args.beside) is None:
                 break
             played += 1
         except desk.Wrong as e:
@@ -128,6 +142,7 @@ def main():
     p.add_argument("--part", action="store_true")
     p.add_argument("--every", action="store_true",
                    help="all of a long row of equal operations, too")
+    p.add_argument("--beside", action="store_true")
     p.add_argument("--first", type=int, default=1)
     p.add_argument("word", nargs="*")
     args = p.parse_args()
@@ -148,7 +163,7 @@ def main():
                     continue
                 stride = PART[s.name, way] if args.part else \
                     LONG.get(s.name, 1) if not args.every else 1
-                played, wrong = all_of(d, s, way, stride, args.first)
+                played, wrong = all_of(d, s, way, stride, args)
                 row.append(f"{way} {played}")
                 total += played
                 bad += wrong
@@ -169,7 +184,9 @@ def main():
 # Of some hundred operations most write one more chunk.
 LONG = {"large": 7, "resumed": 7}
 PART = {("small", "kill"): 8, ("large", "kill"): 61, ("small", "enospc"): 13,
-        ("large", "full"): 67, ("evict", "kill"): 3, ("small", "torn"): 19}
+        ("large", "full"): 67, ("evict", "kill"): 3, ("small", "torn"): 19,
+        ("resumed", "kill"): 131, ("tar", "after"): 61, ("adopt", "kill"): 17,
+        ("gc", "kill"): 2, ("pin", "after"): 5}
 
 if __name__ == "__main__":
     sys.exit(main())

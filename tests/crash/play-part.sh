@@ -6,3 +6,4 @@ export ASAN_OPTIONS
 for part in each_operation powercut; do
 	"${PYTHON:-python3}" "$SRCDIR/tests/crash/$part.py" --part || exit 1
 done
+"${PYTHON:-python3}" "$SRCDIR/tests/crash/each_operation.py" --beside after evict

@@ -5,6 +5,7 @@
  *
  *   CRASH_AT=N CRASH_DO=WHAT   at the Nth operation:
  *       kill    end the process before it
+ *       after   end the process right after it
  *       torn    write half, then end the process
  *       short   write half and say so
  *       eio enospc edquot      refuse it
@@ -34,7 +35,7 @@
 #define MAPS_MAX 64
 #define PLACE_MAX 4096
 
-enum what { OFF, KILL, TORN, SHORT, REFUSE, FULL };
+enum what { OFF, KILL, AFTER, TORN, SHORT, REFUSE, FULL };
 
 static struct {
 	char root[PLACE_MAX];
@@ -74,7 +75,7 @@ static void __attribute__((constructor)) begin(void)
 		enum what what;
 		int err;
 	} list[] = {
-		{ "kill", KILL, 0 }, { "torn", TORN, 0 },
+		{ "kill", KILL, 0 }, { "after", AFTER, 0 }, { "torn", TORN, 0 },
 		{ "short", SHORT, 0 }, { "eio", REFUSE, EIO },
 		{ "enospc", REFUSE, ENOSPC }, { "edquot", REFUSE, EDQUOT },
 		{ "full", FULL, ENOSPC },
@@ -197,6 +198,8 @@ static unsigned long long ino_of(int fd)
 
 /* ---- the Nth operation ----------------------------------------------------------- */
 
+static __thread bool dies;	/* when what it is at is done */
+
 enum { GO = 0, HALF = -1, HALF_THEN_DIE = -2 };
 
 /* GO, HALF, HALF_THEN_DIE, or the errno to fail with. In the log's time the
@@ -232,6 +235,9 @@ static int step(const char *op, const char *rel, bool writes, bool room)
 			(void) kill(getpid(), SIGKILL);
 			pause();
 			break;
+		case AFTER:
+			dies = true;
+			break;
 		case SHORT:
 			r = writes ? HALF : GO;
 			break;
@@ -257,6 +263,10 @@ static void done(const char *rel, bool well, const char *op,
 {
 	int keep = errno;
 
+	if (dies) {
+		(void) kill(getpid(), SIGKILL);
+		pause();
+	}
 	if (!rel || crash.log < 0)
 		return;
 	if (well)

@@ -1,0 +1,180 @@
+/*
+ * The count of used bytes when a process is killed while a file goes, and
+ * another has the cache open all the time, so that nobody counts again. The
+ * killed one is played: it leaves without cache_left().
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "cache/store.h"
+#include "tests/unit/cache-upstream.h"
+#include "tests/unit/t.h"
+
+static const char keys[2][65] = {
+	"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+	"ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+};
+
+static const char rel[] = "recipes/00/"
+	"112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+static uint64_t total(struct cache *c)
+{
+	struct cache_totals t;
+
+	t_int(cache_totals(c, &t), 0);
+	return t.object_bytes + t.partial_bytes + t.recipe_bytes;
+}
+
+enum fate { NOT_YET, GONE, REPLACED };
+
+/* Killed at the file of keys[0], which becomes 19 bytes when replaced. */
+static void killed(struct cache *c, enum fate fate, uint64_t gone,
+	uint64_t kept)
+{
+	cache_store_enter(c);
+	cache_leaving(c, rel, NULL, gone, kept);
+	if (fate == GONE)
+		t_int(unlinkat(c->dir, rel, 0), 0);
+	if (fate == REPLACED)
+		t_int(cache_store_publish(c, rel, "01234567 and so on.", 19),
+			0);
+	cache_store_leave(c);
+}
+
+static void gc(struct cache *c)
+{
+	t_int(cache_gc(c, UINT64_MAX, NULL), 0);
+	t_int(cache_used(c), total(c));
+}
+
+static void test_files(void)
+{
+	char *dir = upstream_dir("usage");
+	struct cache *c = t_open_cache(dir, 0), *dead;
+
+	t_int(cache_recipe_put(c, keys[0], "abc", 3), 0);
+	t_int(cache_recipe_put(c, keys[1], "abcd", 4), 0);
+	t_int(cache_used(c), 23);
+	dead = t_open_cache(dir, 0);
+
+	killed(dead, NOT_YET, 11, 0);
+	t_int(cache_used(c), 23);
+	gc(c);
+	t_int(cache_used(c), 23);
+
+	/* Never too low, not even before anybody looks. */
+	killed(dead, GONE, 11, 0);
+	t_int(cache_used(c), 23);
+	gc(c);
+	t_int(cache_used(c), 12);
+	gc(c);
+	t_int(cache_used(c), 12);
+
+	/* It ends when the next process opens the cache, too, and when one
+	 * kill comes after another. */
+	t_int(cache_recipe_put(c, keys[0], "abc", 3), 0);
+	killed(dead, GONE, 11, 0);
+	cache_close(dead);
+	dead = t_open_cache(dir, 0);
+	t_int(cache_used(c), 12);
+	t_int(cache_recipe_put(c, keys[0], "abc", 3), 0);
+	killed(dead, NOT_YET, 11, 0);
+	killed(dead, GONE, 11, 0);
+	killed(dead, NOT_YET, 7, 0);
+	gc(c);
+
+	/* Reserved, and killed before or after it was there. */
+	t_int(cache_reserve(c, 19), 0);
+	killed(dead, NOT_YET, 0, 19);
+	gc(c);
+	t_int(cache_reserve(c, 19), 0);
+	killed(dead, REPLACED, 0, 19);
+	gc(c);
+	t_int(cache_used(c), 31);
+	t_int(cache_reserve(c, 19), 0);
+	killed(dead, REPLACED, 19, 19);
+	t_int(cache_used(c), 50);
+	gc(c);
+	cache_close(dead);
+	cache_close(c);
+	free(dir);
+}
+
+/* Killed between the renaming of a directory and its end: what lies in tmp/
+ * goes before its bytes are free. */
+static void test_directory(void)
+{
+	char *dir = upstream_dir("usage-dir");
+	uint64_t size = 5 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 7);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct cache *c = t_open_cache(dir, 0), *dead = t_open_cache(dir, 0);
+	struct src *s;
+	char key[CACHE_KEY_HEX], part[CACHE_REL_MAX], tmp[CACHE_REL_MAX];
+	uint64_t here;
+
+	s = t_open_src(c, &n, u);
+	t_expect(s, bytes, 0, MIB);
+	src_unref(s);
+	here = total(c);
+	t_check(here >= MIB);
+	t_int(cache_used(c), here);
+	t_int(cache_name_key(&n, key), 0);
+	(void) snprintf(part, sizeof(part), "partial/%s", key);
+	cache_store_enter(dead);
+	cache_store_tmp(dead, tmp);
+	cache_leaving(dead, part, tmp, here, 0);
+	t_int(renameat(dead->dir, part, dead->dir, tmp), 0);
+	cache_store_leave(dead);
+	t_int(cache_used(c), here);
+	gc(c);
+	t_int(cache_used(c), 0);
+	t_check(faccessat(c->dir, tmp, F_OK, 0) < 0);
+
+	/* Nothing but what is in tmp/ goes, whatever stands there. */
+	cache_store_enter(dead);
+	cache_leaving(dead, "nothing", "tmp/../pins", 5, 5);
+	t_int(io_mkdirs(dead->dir, "nothing"), 0);
+	cache_store_leave(dead);
+	gc(c);
+	t_int(faccessat(c->dir, "pins", F_OK, 0), 0);
+	cache_close(dead);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+/* What was leaving is free when room is needed. */
+static void test_no_room(void)
+{
+	char *dir = upstream_dir("usage-full");
+	struct cache *c = t_open_cache(dir, 30), *dead;
+
+	t_int(cache_recipe_put(c, keys[0], "abc", 3), 0);
+	dead = t_open_cache(dir, 30);
+	killed(dead, GONE, 11, 0);
+	t_int(cache_used(c), 11);
+	t_int(cache_reserve(c, 30), 0);
+	t_int(cache_used(c), 30);
+	cache_release(c, 30);
+	gc(c);
+	cache_close(dead);
+	cache_close(c);
+	free(dir);
+}
+
+int main(void)
+{
+	test_files();
+	test_directory();
+	test_no_room();
+	return 0;
+}
