@@ -24,6 +24,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,6 +170,17 @@ static void put(const char *op, unsigned long long ino, unsigned long long off,
 		abort();
 }
 
+/* Threads change a map meanwhile, a word at a time. Has this one changed? */
+static bool take_word(struct shadow *m, size_t at)
+{
+	uint64_t is = __atomic_load_n((uint64_t *)(void *)(m->mem + at),
+		__ATOMIC_RELAXED), was;
+
+	memcpy(&was, m->was + at, 8);
+	memcpy(m->was + at, &is, 8);
+	return is != was;
+}
+
 static void put_maps(void)
 {
 	for (size_t i = 0; i < MAPS_MAX; i++) {
@@ -177,12 +189,10 @@ static void put_maps(void)
 		for (size_t at = 0; m->mem && at < m->len; at += 8) {
 			size_t end = at;
 
-			while (end < m->len &&
-			       memcmp(m->mem + end, m->was + end, 8))
+			while (end < m->len && take_word(m, end))
 				end += 8;
 			if (end == at)
 				continue;
-			memcpy(m->was + at, m->mem + at, end - at);
 			put("write", m->ino, at, m->was + at, end - at, NULL,
 				NULL);
 		}

@@ -433,7 +433,8 @@ class Rig:
         """Run a program to its end; returns its standard output."""
         p = subprocess.run(argv, stdin=subprocess.DEVNULL,
                            capture_output=True, env=self.env(**env),
-                           timeout=50, check=False)
+                           timeout=150 if self.sanitized else 50,
+                           check=False)
         check(code is None or p.returncode == code, argv, "ended with",
               p.returncode, p.stdout[-500:], p.stderr[-500:])
         return p.stdout.decode("utf-8", "replace")
