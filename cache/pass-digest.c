@@ -8,7 +8,8 @@
 
 #include <errno.h>
 
-/* All is hashed, in order. With the hash lock. */
+/* All is hashed, in order. With the hash lock. Readers have the end from the
+ * moment on when all counts as hashed, so what is decided is there by then. */
 static void decide(struct pass *s, struct passing *p)
 {
 	char want[OBJID_HEX_MAX], have[OBJID_HEX_MAX];
@@ -22,6 +23,7 @@ static void decide(struct pass *s, struct passing *p)
 	objid_hex(&p->id, want);
 	objid_hex(&got, have);
 	pthread_mutex_lock(&s->lock);
+	p->hashed = right ? p->size : 0;	/* who opens it anew begins anew */
 	p->right = right;
 	p->wrong = !right;
 	if (!right) {
@@ -74,18 +76,20 @@ void cache_pass_hash(struct pass *s, struct passing *p, bool again)
 		start_again(s, p);
 	while ((b = next_to_hash(s, p))) {
 		uint64_t len = cache_pass_len(p, b->i);
+		bool last = p->hashed + len == p->size;
 
 		if (!p->digest)
 			p->digest = digest_new(p->id.alg, p->size);
 		if (p->digest)
 			digest_update(p->digest, b->mem, (size_t)len);
+		if (p->digest && last)
+			decide(s, p);
 		pthread_mutex_lock(&s->lock);
 		b->hashing = false;
-		p->hashed += p->digest ? len : 0;
+		if (p->digest)
+			p->hashed += len;
 		pthread_mutex_unlock(&s->lock);
 		if (!p->digest)
 			return;
 	}
-	if (p->hashed == p->size && p->digest)
-		decide(s, p);
 }
