@@ -250,6 +250,15 @@ class Sender:
         self.count = count      # called with each number of bytes sent
         self.do = rule["do"] if rule else None
         self.at = rule.get("at") if rule else None
+        self.last = False       # the end of the reply is being sent, or was
+
+    def ending(self):
+        """The client may have all of the reply, and nothing but a busy machine
+        keeps this thread from saying so."""
+        try:
+            return self.last and bool(select.select([], [self.conn], [], 0)[1])
+        except (OSError, ValueError):
+            return True         # closed
 
     def _hit(self, where):
         """What happens at "start", "headers" or a count of body bytes."""
@@ -258,6 +267,7 @@ class Sender:
         if self.do == "stall":
             self.faults.wait(self.rule, self.conn)
             return
+        self.last = True
         if self.do == "reset":
             self.conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                  struct.pack("ii", 1, 0))
@@ -272,6 +282,7 @@ class Sender:
             head = head[len(head) // 2:]
         small = with_body and not self.rule and not reply.chunked \
             and reply.length <= 65536
+        self.last = small or not with_body or not reply.length
         if small:
             body = self._small(reply)
             self.conn.sendall(head + body)
@@ -306,6 +317,7 @@ class Sender:
     def _sendfile(self, f, reply):
         off, end = reply.start, reply.start + reply.length
         while off < end:
+            self.last = end - off <= BLOCK
             n = os.sendfile(self.conn.fileno(), f, off,
                             min(end - off, BLOCK))
             if n == 0:
@@ -338,6 +350,7 @@ class Sender:
                 if 0 <= at < len(data):
                     data = data[:at] + bytes([data[at] ^ 0x55]) \
                         + data[at + 1:]
+            self.last = off + n == reply.length
             if reply.chunked:
                 self.conn.sendall(b"%x\r\n" % len(data) + data + b"\r\n")
             else:

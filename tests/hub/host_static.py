@@ -12,8 +12,10 @@ rules of faults.py (ignore-range, html, ...).
 """
 import base64
 import email.utils
+import functools
 import hashlib
 import os
+import threading
 import urllib.parse
 
 from faults import Reply
@@ -57,11 +59,18 @@ class Facts:
         self.stat = os.stat(disk)
         self.size = len(data)
         self.md5 = hashlib.md5(data)
-        self.crc = base64.b64encode(crc32c(data).to_bytes(4, "big")).decode()
         parts = [hashlib.md5(data[i:i + PART]).digest()
                  for i in range(0, len(data), PART)]
         self.s3 = self.md5.hexdigest() if len(parts) < 2 else \
             f"{hashlib.md5(b''.join(parts)).hexdigest()}-{len(parts)}"
+        self.disk = disk
+
+    @functools.cached_property
+    def crc(self):
+        """Seconds for megabytes, so only for who tells it."""
+        with open(self.disk, "rb") as f:
+            return base64.b64encode(
+                crc32c(f.read()).to_bytes(4, "big")).decode()
 
 
 class Static:
@@ -72,16 +81,18 @@ class Static:
     def __init__(self, hub):
         self.hub = hub
         self.known = {}
+        self.lock = threading.Lock()    # who asks again waits for the first
 
     def load(self):
         self.known = {}
 
     def facts(self, disk):
         st = os.stat(disk)
-        f = self.known.get(disk)
-        if f is None or (f.stat.st_mtime_ns, f.stat.st_size) != \
-                (st.st_mtime_ns, st.st_size):
-            f = self.known[disk] = Facts(disk)
+        with self.lock:
+            f = self.known.get(disk)
+            if f is None or (f.stat.st_mtime_ns, f.stat.st_size) != \
+                    (st.st_mtime_ns, st.st_size):
+                f = self.known[disk] = Facts(disk)
         return f
 
     def answer(self, q):

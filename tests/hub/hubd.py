@@ -72,6 +72,7 @@ class Hub:
         self.lock = threading.Lock()
         self.log_file = log
         self.sites, self.urls = [], {}
+        self.active = set()         # senders of the replies under way
         self.reset()
 
     def files(self, *parts):
@@ -86,7 +87,6 @@ class Hub:
         with self.lock:
             self.log = []
             self.used = {}
-            self.active = 0
             self.stats = {s.name: dict(NOTHING) for s in self.sites}
 
     def count(self, host, key, n):
@@ -105,7 +105,7 @@ class Hub:
         with self.lock:
             return {**self.urls, "rules": self.faults.rules,
                     "set": self.set, "stats": self.stats,
-                    "active": self.active, "logged": len(self.log)}
+                    "active": len(self.active), "logged": len(self.log)}
 
     def control(self, asked):
         if asked.get("reset"):
@@ -229,13 +229,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if reply.content:
                     hub.stats[host]["content_sent"] += n
 
+        sender = faults.Sender(self.connection, hub.faults, rule, count)
         with hub.lock:
-            hub.active += 1
+            hub.active.add(sender)
             hub.stats[host]["requests"] += 1
             hub.stats[host]["content"] += reply.content
         try:
             self.wfile.flush()
-            sender = faults.Sender(self.connection, hub.faults, rule, count)
             sender.send(self._head(reply), reply, self.command != "HEAD")
             entry["done"] = True
         except (faults.Closed, OSError):
@@ -243,16 +243,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         finally:
             hub.note(entry)
             with hub.lock:
-                hub.active -= 1
+                hub.active.discard(sender)
 
     def _settle(self):
-        """A client has its last byte before it is counted here: give what
-        is under way a moment, but do not wait for stalls."""
+        """A client has its last byte before it is counted here: wait for
+        replies that are at their end, and a moment for the others, which may
+        stall."""
         hub = self.server.hub
-        for _ in range(20):
+        for i in range(2000):
             with hub.lock:
-                if not hub.active:
-                    return
+                left = [s for s in hub.active if i < 20 or s.ending()]
+            if not left:
+                return
             time.sleep(0.005)
 
     def _control(self, body):
