@@ -100,7 +100,7 @@ def up(rig):
     check(os.path.ismount(at), "not mounted")
     shown = rig.run(lib.OMNIHUB, "ls", at).split()
     check({".omnihub/", "huggingface/"} <= set(shown), "ls shows", shown)
-    rig.run(lib.OMNIHUB, "umount", at)
+    lib.umount(at, lib.OMNIHUB, "umount", env=rig.env())
     check(not os.path.ismount(at), "still mounted")
 
 

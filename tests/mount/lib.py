@@ -300,6 +300,21 @@ def kill_both(supervisor):
     os.kill(supervisor, signal.SIGKILL)
 
 
+def umount(at, *argv, env=None):
+    """By argv, or as others do it. Whoever looks at all mounts of the machine,
+    as omnihub doctor does in another test, keeps this one busy meanwhile."""
+    argv = argv or (["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"])
+
+    def done():
+        p = subprocess.run([*argv, at], stdin=subprocess.DEVNULL, env=env,
+                           capture_output=True, timeout=20, check=False)
+        said = p.stderr.lower()
+        check(p.returncode == 0 or b"busy" in said, argv, at, said)
+        return p.returncode == 0
+
+    until(done, 10, f"the end of who looks into {at}")
+
+
 class Mount:
     """omnihub-mount in the foreground."""
 

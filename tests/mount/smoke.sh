@@ -40,9 +40,62 @@ mount_it()
 		"$@" "$mnt"
 }
 
+# The supervisor: the other process is its child.
 daemon()
 {
-	pgrep -f "omnihub-mount --demo --cache $top/cache" | head -n 1
+	all=" $(pgrep -f "omnihub-mount --demo --cache $top/cache" |
+		tr '\n' ' ')"
+	for p in $all; do
+		case $all in
+		*" $(ps -o ppid= -p "$p" | tr -d ' ') "*) ;;
+		*) echo "$p" ;;
+		esac
+	done
+}
+
+# wait_for COMMAND…: until it succeeds; 20 s are for a busy machine.
+wait_for()
+{
+	n=0
+	until "$@"; do
+		n=$((n + 1))
+		[ $n -lt 200 ] || return 1
+		sleep 0.1
+	done
+}
+
+is_in_state()
+{
+	case $(ps -o stat= -p "$2") in
+	$1*) ;;
+	*) return 1 ;;
+	esac
+}
+
+is_gone()
+{
+	! kill -0 "$1" 2>/dev/null || is_in_state Z "$1"
+}
+
+# Both, so that neither can unmount: nobody reaps the server while its parent
+# is stopped.
+kill_both()
+{
+	kill -STOP "$1" && wait_for is_in_state T "$1" || return
+	server=$(pgrep -P "$1") && kill -9 "$server" &&
+		wait_for is_in_state Z "$server" || return
+	kill -9 "$1" && wait_for is_gone "$1"
+}
+
+is_unmounted()
+{
+	! mountpoint -q "$mnt"
+}
+
+# Whoever looks at all mounts of the machine keeps it busy for that moment.
+umount_it()
+{
+	umount "$mnt" 2>/dev/null || fusermount3 -u "$mnt" 2>/dev/null
 }
 
 mount_it 2>"$top/err" || {
@@ -86,18 +139,14 @@ mount_it 2>"$top/err" && fail "mounted twice"
 cmp "$model" "$top/copy" || fail "the first mount was disturbed"
 
 # A killed daemon leaves a dead mount; mounting again heals it.
-kill -9 "$(daemon)" || fail "no daemon"
+kill_both "$(daemon)" || fail "no daemon"
 stat "$model" >/dev/null 2>&1
 mount_it || fail "does not heal a dead mount"
 pids="$pids $(daemon)"
 cmp "$model" "$top/copy" || fail "after healing"
 
 kill "$(daemon)"
-for _ in 1 2 3 4 5 6 7 8 9 10; do
-	mountpoint -q "$mnt" || break
-	sleep 0.2
-done
-mountpoint -q "$mnt" && fail "SIGTERM does not unmount"
+wait_for is_unmounted || fail "SIGTERM does not unmount"
 
 # What is in the directory is not hidden unasked.
 touch "$mnt/mine"
@@ -106,6 +155,6 @@ grep -q "not empty" "$top/err" || fail "not told: $(cat "$top/err")"
 mount_it -o nonempty || fail "-o nonempty"
 pids="$pids $(daemon)"
 [ -d "$hf" ] || fail "-o nonempty shows nothing"
-umount "$mnt" 2>/dev/null || fusermount3 -u "$mnt" || fail "umount"
+wait_for umount_it || fail "umount"
 [ -e "$mnt/mine" ] || fail "what was there is gone"
 exit 0

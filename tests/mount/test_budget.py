@@ -1,5 +1,6 @@
 """A cache that may not grow: it evicts, it refuses, and it is never over."""
 import errno
+import json
 import os
 
 import lib
@@ -21,6 +22,11 @@ def on_disk(top):
                     continue
                 total += st.st_blocks * 512
     return total
+
+
+def open_files(m):
+    """The one that tells it among them."""
+    return json.loads(read(m.path(".omnihub/stats.json")))["fs"]["open_files"]
 
 
 def huge(m):
@@ -101,6 +107,8 @@ def run(rig):
     huge(m)
     for f in held:
         f.close()
+    # The kernel tells of a close when it comes to it.
+    lib.until(lambda: open_files(m) == 1, 10, "the last close")
     equal(read(m.hf("org/late/w.bin")) == lib.noise("late", SIZE), True,
           "after ENOSPC")
     m.stop()

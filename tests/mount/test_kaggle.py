@@ -226,12 +226,12 @@ def failures(rig, hub):
     # an address that has run out is asked for again
     p = m.path("kaggle/google/nnlm/tfLite/big/1/1.tflite")
     want = MODELS["google/nnlm/tfLite/big/1"]["1.tflite"]
-    hub.ctl(reset=True, set={"kaggle_sign_seconds": 1})
+    hub.ctl(reset=True, set={"kaggle_sign_seconds": 3})
     equal(read(p, 1000), want[:1000], "begin")
-    time.sleep(1.6)
+    hub.ctl(set={"kaggle_sign_seconds": 259200})
+    time.sleep(3.1)
     check(read(p) == want, "after the address ran out")
     check(len(asked(hub, "kaggle", "/download/")) >= 2, "asked again")
-    hub.ctl(set={"kaggle_sign_seconds": 259200})
     m.stop()
 
 

@@ -48,8 +48,11 @@ def gone(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    # Our session's child reaper may leave a zombie.
-    return b") Z " in read(f"/proc/{pid}/stat")
+    # Our session's child reaper may leave a zombie, or take it right now.
+    try:
+        return b") Z " in read(f"/proc/{pid}/stat")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def background(rig, hub):
@@ -64,10 +67,9 @@ def background(rig, hub):
         figure(f"ready in the background ({how})", took * 1000, "ms")
         pid = pid_of(rig, at)
         if how == "umount":
-            rig.run("umount", at) if os.geteuid() == 0 else \
-                rig.run("fusermount3", "-u", at)
+            lib.umount(at)
         elif how == "omnihub":
-            rig.run(lib.OMNIHUB, "umount", at)
+            lib.umount(at, lib.OMNIHUB, "umount", env=rig.env())
         else:
             os.kill(pid, how)
         lib.until(lambda: gone(pid), 15, f"the end after {how}")
@@ -98,11 +100,7 @@ def dead(rig, hub):
         lib.kill_both(pid)
         lib.until(lambda: gone(pid), 10, "death")
     daemon(rig, hub, at)
-    # `omnihub ls --refresh` of another test may be looking into this mount.
-    argv = ["umount", at] if os.geteuid() == 0 else ["fusermount3", "-u", at]
-    lib.until(lambda: subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-        timeout=20).returncode == 0, 10, "umount")
+    lib.umount(at)
     with open("/proc/self/mountinfo", encoding="utf-8") as f:
         check(at not in f.read(), "dead mounts are left below")
 
@@ -137,8 +135,7 @@ def places(rig, hub):
                     ({}, os.path.join(home, ".modelhub"))):
         rig.run(lib.MOUNT, "--set", "huggingface.endpoint=" + hub.url, **env)
         equal(read(os.path.join(at, "huggingface/org/a/f")), b"bytes", at)
-        rig.run("umount", at) if os.geteuid() == 0 else \
-            rig.run("fusermount3", "-u", at)
+        lib.umount(at)
 
 
 def run(rig):
