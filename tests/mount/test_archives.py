@@ -251,9 +251,10 @@ def killed(rig, hub):
     two.stop()
 
 
-def command(rig, cache):
-    """The command line sees members as files, mounted or not."""
-    where = ("--offline", "--cache", cache)
+def command(rig, m):
+    """The command line sees members as files, mounted or not. It is told of
+    the same hubs: once its answers are old, another zoo's are not used."""
+    where = ("--offline", "--cache", m.cache, *m.args)
     at = f"onnx/{TOP}{STEM}"
     one = at + "/test_data_set_0/input_0.pb"
     check("test_data_set_0" in rig.run("omnihub", "ls", *where, at))
@@ -281,7 +282,7 @@ def run(rig):
     hostile(hub, m)
     m.stop()
     offline(rig, hub, m.cache)
-    command(rig, m.cache)
+    command(rig, m)
     m = rig.mount(hub, "--set", "fetch.timeout=60", cache=m.cache)
     again(rig, hub, m)
     interrupted(rig, hub, m)
