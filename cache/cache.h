@@ -41,7 +41,8 @@ struct cache_conf {
 };
 
 /* Opens or makes the cache; repairs what a crash left. Disk. -ENOTSUP: made
- * by a newer version. -EROFS/-EACCES: not ours to write. */
+ * by a newer version. -EBUSY: a program of another version has it open, and
+ * counts its bytes otherwise. -EROFS/-EACCES: not ours to write. */
 int cache_open(const struct cache_conf *conf, struct cache **ret,
 	struct error *why);
 /* Every src made from it must be gone. Waits for pulls that still run: end

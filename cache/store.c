@@ -230,6 +230,9 @@ static int open_files(struct cache *c, struct error *why)
 	/* Before this lock another process may be at repair(). */
 	if (!r)
 		r = io_mkdirs(c->dir, "tmp");
+	if (!r && !cache_usage_ours(c))
+		return error_set(why, -EBUSY, "a program of another version "
+			"has the cache open");
 	if (!r)
 		cache_usage_slot(c);
 	if (!r && fresh)

@@ -116,6 +116,8 @@ uint64_t cache_store_remove(struct cache *c, const char *rel);
 /* ---- budget (usage.c) --------------------------------------------------------- */
 
 int cache_usage_open(struct cache *c);
+/* Not alone: those who have it open count as we do. */
+bool cache_usage_ours(struct cache *c);
 void cache_usage_slot(struct cache *c);
 /* Alone: this much is used, nothing is on its way. */
 void cache_usage_set(struct cache *c, uint64_t used);

@@ -297,6 +297,12 @@ int cache_usage_open(struct cache *c)
 	return 0;
 }
 
+bool cache_usage_ours(struct cache *c)
+{
+	/* 0: somebody has removed the file, and all that was counted. */
+	return c->usage->magic == MAGIC || !c->usage->magic;
+}
+
 void cache_usage_set(struct cache *c, uint64_t used)
 {
 	c->usage->magic = MAGIC;

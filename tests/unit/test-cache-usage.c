@@ -171,8 +171,32 @@ static void test_no_room(void)
 	free(dir);
 }
 
+/* Who counts otherwise must not count along. */
+static void test_version(void)
+{
+	char *dir = upstream_dir("usage-version");
+	const struct cache_conf conf = { .dir = dir, .chunk = 64 * 1024,
+		.connections = 4 };
+	struct cache *c = t_open_cache(dir, 0), *other = NULL;
+	uint64_t magic = c->usage->magic;
+	struct error why = { 0 };
+
+	c->usage->magic = magic - 1;
+	t_int(cache_open(&conf, &other, &why), -EBUSY);
+	t_check(strstr(why.text, "another version"));
+	c->usage->magic = 0;
+	cache_close(t_open_cache(dir, 0));
+	c->usage->magic = magic - 1;
+	cache_close(c);
+	c = t_open_cache(dir, 0);
+	t_check(c->usage->magic == magic);
+	cache_close(c);
+	free(dir);
+}
+
 int main(void)
 {
+	test_version();
 	test_files();
 	test_directory();
 	test_no_room();
