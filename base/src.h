@@ -31,6 +31,11 @@ struct src_read {
 	uint64_t off;	/* bytes; off + len must be inside the src */
 	size_t len;	/* bytes */
 	void *buf;	/* len bytes, filled wholly on success */
+	/* Set by who can do without the copy: then a src may leave buf as it
+	 * is and point `mem` at the bytes instead, in memory that stays as long
+	 * as the src does, as with peek. */
+	bool lend;
+	const void *mem;
 	/* Called once, on any thread, never from inside src_read(); r may be
 	 * freed by it. err: 0 or negative errno. Must not block. */
 	void (*done)(struct src_read *r, int err);

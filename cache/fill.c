@@ -227,7 +227,10 @@ static int take(struct blob *b, struct src_read *r, struct fill_gift *g)
 	int err;
 
 	if (g->mem) {
-		memcpy(r->buf, g->mem + r->off, r->len);
+		if (r->lend)
+			r->mem = g->mem + r->off;
+		else
+			memcpy(r->buf, g->mem + r->off, r->len);
 		cache_blob_touched(b, g->mem, r->len);
 		return 0;
 	}

@@ -362,7 +362,8 @@ static void read_finish(struct read_op *o, int err)
 			fs_handle_failed(o->file->handle, err);
 			ll_reply_err(o->op.req, fs_errno(err));
 		} else {
-			(void) fuse_reply_buf(o->op.req, o->buf, o->read.len);
+			(void) fuse_reply_buf(o->op.req, o->read.mem ?
+				o->read.mem : o->buf, o->read.len);
 		}
 	}
 	src_unref(o->src);
@@ -394,6 +395,7 @@ static void read_wait(fuse_req_t req, struct ll_file *f, uint64_t off,
 	o->read.off = off;
 	o->read.len = len;
 	o->read.buf = o->buf;
+	o->read.lend = true;
 	o->read.done = read_done;
 	r = src_read(o->src, &o->read);
 	if (r != -EINPROGRESS)
