@@ -71,6 +71,8 @@ struct fill_pull {
 	uint64_t first, n;		/* chunks */
 	uint64_t at;			/* chunk being received */
 	uint32_t fill;			/* bytes of it */
+	uint8_t *piece;			/* PIECE_LEN bytes, or NULL */
+	uint32_t held;			/* of fill, in piece: not written yet */
 	struct XXH3_state_s *hash;
 	bool hint;			/* counts in blob.hint_pulls */
 };

@@ -293,6 +293,8 @@ static void free_cache(struct cache *c)
 	cache_pass_free(c->pass);
 	pthread_mutex_destroy(&c->store_lock);
 	pthread_mutex_destroy(&c->evict_lock);
+	pthread_mutex_destroy(&c->piece_lock);
+	cache_piece_done(c);
 	pthread_mutex_destroy(&c->lock);
 	pthread_mutex_destroy(&c->watch_lock);
 	pthread_cond_destroy(&c->empty);
@@ -335,6 +337,7 @@ static struct cache *new_cache(const struct cache_conf *conf)
 	c->before_read = conf->before_read;
 	(void) pthread_mutex_init(&c->store_lock, NULL);
 	(void) pthread_mutex_init(&c->evict_lock, NULL);
+	(void) pthread_mutex_init(&c->piece_lock, NULL);
 	(void) pthread_mutex_init(&c->lock, NULL);
 	(void) pthread_mutex_init(&c->watch_lock, NULL);
 	(void) pthread_cond_init(&c->empty, NULL);

@@ -15,6 +15,7 @@
 #include "base/pool.h"
 #include "cache/cache.h"
 #include "cache/index.h"
+#include "cache/piece.h"
 
 #define CACHE_KEY_HEX 65	/* a SHA-256 in hex, with the NUL */
 #define CACHE_NOTED 1024
@@ -70,6 +71,9 @@ struct cache {
 					 * files that pass */
 
 	atomic_uint hint_pulls;		/* of all blobs, running */
+	pthread_mutex_t piece_lock;
+	uint8_t *idle[PIECES];		/* piece_lock */
+	unsigned n_idle, n_pieces;	/* piece_lock; there, made */
 	struct pass *pass;		/* what is too large to be kept */
 
 	pthread_mutex_t watch_lock;

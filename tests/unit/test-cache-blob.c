@@ -69,6 +69,75 @@ static void test_whole(enum objid_alg alg, enum src_state want)
 	free(dir);
 }
 
+/* Chunks smaller and larger than what is written at once, from pieces that
+ * divide them and that do not. */
+static void test_pieces(uint32_t chunk, size_t piece)
+{
+	char *dir = upstream_dir("pieces");
+	uint64_t size = 9 * MIB + 777;
+	uint8_t *bytes = upstream_bytes(size, 3);
+	struct cache_conf conf = { .dir = dir, .chunk = chunk,
+		.connections = 2 };
+	struct error why = { 0 };
+	struct cache *c = NULL;
+	struct upstream *u = upstream_new(bytes, size, 4);
+	struct cache_name n = t_name_of("pieces", bytes, size, OBJID_SHA256);
+	struct src *s;
+
+	u->piece = piece;
+	t_int(cache_open(&conf, &c, &why), 0);
+	s = t_open_src(c, &n, u);
+	t_expect(s, bytes, 5 * MIB + 3, 2 * MIB);
+	t_expect(s, bytes, 0, size);
+	t_wait_state(s, SRC_VERIFIED);
+	t_int(atomic_load(&u->sent), size);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+struct lent {
+	struct src_read r;	/* must be first */
+	atomic_int over;	/* 1 + -err */
+};
+
+static void lent_done(struct src_read *r, int err)
+{
+	atomic_store(&((struct lent *)r)->over, 1 - err);
+}
+
+/* Who can do without a copy gets none, late or at once. */
+static void test_lent(void)
+{
+	char *dir = upstream_dir("lent");
+	uint64_t size = 5 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 4), buf[100] = { 0 };
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct cache_name n = t_name_of("lent", bytes, size, OBJID_SHA256);
+	struct src *s = t_open_src(c, &n, u);
+
+	for (int i = 0; i < 2; i++) {
+		struct lent l = { .r = { .off = MIB - 50, .len = 100,
+			.buf = buf, .lend = true, .done = lent_done } };
+		int r = src_read(s, &l.r);
+
+		t_int(r, i ? 0 : -EINPROGRESS);
+		while (r && !atomic_load(&l.over))
+			usleep(1000);
+		t_int(atomic_load(&l.over), r ? 1 : 0);
+		t_check(l.r.mem && !memcmp(l.r.mem, bytes + MIB - 50, 100));
+		t_int(buf[0] | buf[99], 0);
+	}
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
 static void test_offline(void)
 {
 	char *dir = upstream_dir("offline");
@@ -300,6 +369,15 @@ int main(void)
 	test_whole(OBJID_SHA256, SRC_VERIFIED);
 	test_whole(OBJID_GITSHA1, SRC_VERIFIED);
 	test_whole(OBJID_NONE, SRC_CACHED);
+	for (size_t i = 0; i < 3; i++) {
+		static const uint32_t chunk[] = { 65536, 131072, MIB };
+
+		test_pieces(chunk[i], 777);
+		test_pieces(chunk[i], 16384);
+		test_pieces(chunk[i], 131072);
+		test_pieces(chunk[i], 200000);
+	}
+	test_lent();
 	test_offline();
 	test_empty();
 	test_error();
