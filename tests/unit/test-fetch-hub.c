@@ -414,10 +414,12 @@ static void rate_limits_are_heeded(struct fetch *f, struct fetch_hub *h)
 
 	answer_init(&a);
 	fetch_resolve(h, "o/limited", "", on_snapshot, &a);
+	while (!server_count(hub, "/o/limited/"))
+		usleep(1000);
 	do {	/* until the refusal is understood */
 		usleep(1000);
 		fetch_stats(f, &st);
-	} while (!server_count(hub, "/o/limited/") || st.active);
+	} while (st.active);
 	answer_init(&b);
 	fetch_resolve(h, "o/m", "", on_snapshot, &b);
 	t_int(wait_for(&b), 0);
