@@ -234,7 +234,7 @@ void t_wait_state(struct src *s, enum src_state want)
 {
 	struct src_stat st;
 
-	for (int i = 0; i < 4000; i++) {
+	for (int i = 0; i < 30000; i++) {
 		src_stat(s, &st);
 		if (st.state == want)
 			return;
@@ -247,7 +247,7 @@ int t_wait_fd(struct src *s)
 {
 	int fd = -1;
 
-	for (int i = 0; i < 4000 && fd < 0; i++) {
+	for (int i = 0; i < 30000 && fd < 0; i++) {
 		fd = src_fd(s);
 		if (fd < 0)
 			usleep(1000);

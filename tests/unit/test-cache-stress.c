@@ -116,7 +116,7 @@ static void check_count(struct cache *c, const char *dir)
 	(void) snprintf(path, sizeof(path), "%.150s/usage", dir);
 	fd = open(path, O_RDONLY);
 	/* The last pulls and fsyncs may still be on their way. */
-	for (int i = 0; i < 500 && used != there; i++) {
+	for (int i = 0; i < 30000 && used != there; i++) {
 		t_int(io_pread(fd, &used, 8, 8), 0);
 		t_int(cache_totals(c, &t), 0);
 		there = t.object_bytes + t.partial_bytes + t.recipe_bytes;
