@@ -60,12 +60,6 @@ def status(m, key):
     return ""
 
 
-def stopped(pid):
-    """With all its threads."""
-    return all(lib.process_state(f"{pid}/task/{t}") in "TZ"
-               for t in os.listdir(f"/proc/{pid}/task"))
-
-
 def killed_at_work(rig):
     """Once while it waits for bytes of the checkpoint: the planner has begun
     and cannot have ended."""
@@ -87,19 +81,8 @@ def killed_at_work(rig):
             lib.until(lambda p=pid: walls(p)["Seccomp"].strip() == "2", 10,
                       "the walls of one that begins")
             bare(rig, pid)
-    # All at once, as far as the server can see: the one that takes over must
-    # not be killed at work, too, nor while it begins.
-    server = m.serving()
-    lib.until(lambda: status(m, "sandbox").split(" workers started")[0].
-              rpartition(" ")[2] == str(len(workers(server))), 10,
-              "those that begin")
-    os.kill(server, signal.SIGSTOP)
-    lib.until(lambda: stopped(server), 10, "the server to stand still")
-    at_work = workers(server)
     for pid in at_work:
         os.kill(pid, signal.SIGKILL)
-    lib.until(lambda: all(map(lib.has_ended, at_work)), 10, "their end")
-    os.kill(server, signal.SIGCONT)
     hub.clear()
     out, _ = p.communicate(timeout=30)
     equal(p.returncode, 0, "stat")
