@@ -92,6 +92,8 @@ struct blob {
 	bool want_all;			/* somebody waits for the whole */
 	struct blob_setback setbacks[BLOB_SETBACKS];	/* a ring */
 	unsigned n_setbacks;		/* ever */
+	bool crowded;			/* there was no room when … */
+	unsigned crowded_at;		/* … cache.kept was this */
 	bool is_watched;		/* in cache.watched: cache.watch_lock */
 	struct blob *next_watched;	/* cache.watch_lock */
 

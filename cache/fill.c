@@ -110,12 +110,14 @@ static int want_span(struct blob *b, struct src *up, struct span s,
 			return -EHOSTUNREACH;
 		r = cache_pull_start(b, up, &at, s.end, UINT64_MAX, false,
 			todo);
-		if (r == -EAGAIN) {
-			cache_watch(b);
-			at++;
-		} else if (r) {
+		if (r && r != -EAGAIN && r != -EBUSY)
 			return r;
-		}
+		if (r)
+			cache_watch(b);
+		if (r == -EBUSY)
+			break;
+		if (r == -EAGAIN)
+			at++;
 	}
 	return 0;
 }
@@ -452,10 +454,12 @@ static int pump_range(struct blob *b, struct blob_range *r,
 		if (!err)
 			return 1;
 		atomic_fetch_sub(&b->c->hint_pulls, 1);
-		if (err != -EAGAIN)
+		if (err != -EAGAIN && err != -EBUSY)
 			return err;
 		if (b->want_all)
 			cache_watch(b);
+		if (err == -EBUSY)
+			return 0;
 		r->at++;
 	}
 	return 0;

@@ -79,7 +79,8 @@ struct fill_pull {
 
 /* With b->lock held: claim the absent chunks from *at on, before end, at most
  * max bytes, and start a pull for them. *at moves behind them. -EAGAIN: the
- * first is not ours to fetch; -ENOSPC, -ENOTSUP, -ENOMEM. */
+ * first is not ours to fetch; -EBUSY: there may be room when what goes to the
+ * disk is there; -ENOSPC, -ENOTSUP, -ENOMEM. */
 int cache_pull_start(struct blob *b, struct src *up, uint64_t *at,
 	uint64_t end, uint64_t max, bool hint, struct fill_todo *todo);
 

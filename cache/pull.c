@@ -265,12 +265,29 @@ static struct fill_pull *new_pull(struct blob *b, struct src *up,
 	return f;
 }
 
+/* What has just been closed may still have to reach the disk, and cannot be
+ * evicted before. Nobody looks twice between two of those. */
+static int reserve(struct blob *b, uint64_t len)
+{
+	unsigned kept = atomic_load(&b->c->kept);
+	bool keeping = atomic_load(&b->c->keeping);
+
+	if (keeping && b->crowded && b->crowded_at == kept)
+		return -EBUSY;
+	b->crowded = cache_reserve(b->c, len) != 0;
+	b->crowded_at = kept;
+	if (!b->crowded)
+		return 0;
+	return keeping ? -EBUSY : -ENOSPC;
+}
+
 int cache_pull_start(struct blob *b, struct src *up, uint64_t *at,
 	uint64_t end, uint64_t max, bool hint, struct fill_todo *todo)
 {
 	struct partial *p = b->part;
 	uint64_t first = *at, n;
 	struct fill_pull *f, **tail;
+	int r;
 
 	if (!up->ops->pull)
 		return -ENOTSUP;
@@ -279,9 +296,10 @@ int cache_pull_start(struct blob *b, struct src *up, uint64_t *at,
 		n = claim(p, first, n);
 	if (!n)
 		return -EAGAIN;
-	if (cache_reserve(b->c, bytes_of(p, first, n))) {
+	r = reserve(b, bytes_of(p, first, n));
+	if (r) {
 		unclaim(p, first, n);
-		return -ENOSPC;
+		return r;
 	}
 	f = new_pull(b, up, first, n, hint);
 	if (!f) {

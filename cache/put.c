@@ -92,7 +92,7 @@ int cache_put_begin(struct cache *c, uint64_t size, struct cache_put **ret)
 	p->size = size;
 	p->fd = -1;
 	p->sha256 = digest_new(OBJID_SHA256, size);
-	r = p->sha256 ? cache_reserve(c, size) : -ENOMEM;
+	r = p->sha256 ? cache_reserve_wait(c, size) : -ENOMEM;
 	if (r) {
 		put_free(p);
 		return r;

@@ -66,7 +66,7 @@ int cache_recipe_put(struct cache *c, const char *key, const void *data,
 	if (!r)
 		r = buf_append(&b, data, len);
 	if (!r)
-		r = cache_reserve(c, b.len);
+		r = cache_reserve_wait(c, b.len);
 	if (r)
 		return r;
 	cache_fly(c, b.len);

@@ -217,6 +217,7 @@ static void run_keep(struct pool_job *job)
 	cache_partial_close_fd(p);
 	pthread_mutex_unlock(&b->lock);
 	cache_blob_unref(b);
+	cache_kept_one(c);
 }
 
 /* ---- wrong -------------------------------------------------------------------- */
@@ -321,6 +322,7 @@ static bool decide(struct blob *b, struct partial *p, struct objid *sha256)
 		atomic_fetch_add(&b->c->verified, 1);
 	settle_doubt(b, p);
 	b->last.code = 0;
+	atomic_fetch_add(&b->c->keeping, 1);
 	cache_blob_set_whole(b, -1, b->id.alg != OBJID_NONE);
 	return true;
 }

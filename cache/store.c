@@ -299,6 +299,7 @@ static void free_cache(struct cache *c)
 	pthread_mutex_destroy(&c->watch_lock);
 	pthread_cond_destroy(&c->empty);
 	pthread_cond_destroy(&c->noted_all);
+	pthread_cond_destroy(&c->kept_one);
 	pthread_cond_destroy(&c->watch_more);
 	for (size_t i = 0; i < CONF_TOOLS; i++)
 		free(c->tools[i]);
@@ -342,6 +343,7 @@ static struct cache *new_cache(const struct cache_conf *conf)
 	(void) pthread_mutex_init(&c->watch_lock, NULL);
 	(void) pthread_cond_init(&c->empty, NULL);
 	(void) pthread_cond_init(&c->noted_all, NULL);
+	(void) pthread_cond_init(&c->kept_one, NULL);
 	(void) pthread_condattr_init(&attr);
 	(void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void) pthread_cond_init(&c->watch_more, &attr);

@@ -60,6 +60,10 @@ struct cache {
 	struct cache_index *index;
 	struct pool *pool;		/* digests */
 	struct pool *keepers;		/* fsync and rename */
+	atomic_uint keeping;		/* objects they have yet to keep, which
+					 * is when they may go; less under lock */
+	atomic_uint kept;		/* ever; grows before keeping shrinks */
+	pthread_cond_t kept_one;	/* with lock */
 	atomic_uint tmp_seq;
 	pthread_mutex_t evict_lock;	/* one eviction at a time */
 	pthread_mutex_t store_lock;	/* with byte 1 of lock_fd */
@@ -140,6 +144,11 @@ void cache_leaving(struct cache *c, const char *rel, const char *tmp,
 bool cache_left(struct cache *c);
 /* Reserve before writing; evicts when it must. -ENOSPC. */
 int cache_reserve(struct cache *c, uint64_t len);
+/* The same for who may wait: what still has to reach the disk goes when it is
+ * there. No lock may be held; not on a thread of the cache's. */
+int cache_reserve_wait(struct cache *c, uint64_t len);
+/* An object on its way to the disk is there, or could not be kept. */
+void cache_kept_one(struct cache *c);
 void cache_release(struct cache *c, uint64_t len);
 /* Reserved bytes are on their way; they came, or will not (before they are
  * counted as stored, or released). What a killed process had on its way is

@@ -150,6 +150,32 @@ int cache_reserve(struct cache *c, uint64_t len)
 	return r;
 }
 
+int cache_reserve_wait(struct cache *c, uint64_t len)
+{
+	unsigned kept, keeping;
+	int r;
+
+	do {
+		kept = atomic_load(&c->kept);
+		keeping = atomic_load(&c->keeping);
+		r = cache_reserve(c, len);
+		pthread_mutex_lock(&c->lock);
+		while (r && keeping && atomic_load(&c->kept) == kept)
+			pthread_cond_wait(&c->kept_one, &c->lock);
+		pthread_mutex_unlock(&c->lock);
+	} while (r && keeping);
+	return r;
+}
+
+void cache_kept_one(struct cache *c)
+{
+	pthread_mutex_lock(&c->lock);
+	atomic_fetch_add(&c->kept, 1);
+	atomic_fetch_sub(&c->keeping, 1);
+	pthread_cond_broadcast(&c->kept_one);
+	pthread_mutex_unlock(&c->lock);
+}
+
 /* Files removed by hand are released twice: never below nothing. */
 static void take_off(struct cache *c, uint64_t len, uint64_t clear)
 {

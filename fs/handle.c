@@ -34,6 +34,13 @@ static void note_parts(struct fs_handle *h, uint64_t off, size_t len)
 	}
 }
 
+/* Whoever asks how many files are open asks through one himself. */
+static atomic_uint *counter_of(const struct fs_handle *h)
+{
+	return h->node->kind == FS_CTL ? &h->fs->open_controls :
+		&h->fs->open_files;
+}
+
 struct fs_handle *fs_handle_new(struct fs *fs, struct fs_node *n,
 	struct src *src, struct fs_plan *plan)
 {
@@ -48,7 +55,7 @@ struct fs_handle *fs_handle_new(struct fs *fs, struct fs_node *n,
 	h->epoch = src_epoch(src);
 	watch_parts(h);
 	pthread_mutex_init(&h->lock, NULL);
-	atomic_fetch_add(&fs->open_files, 1);
+	atomic_fetch_add(counter_of(h), 1);
 	return h;
 }
 
@@ -65,7 +72,7 @@ void fs_close(struct fs_handle *h)
 		src_unref(h->src);
 	fs_plan_unref(h->plan);
 	pthread_mutex_destroy(&h->lock);
-	atomic_fetch_sub(&h->fs->open_files, 1);
+	atomic_fetch_sub(counter_of(h), 1);
 	fs_node_unref(h->node);
 	free(h);
 }

@@ -328,7 +328,8 @@ static int serve(struct session *s, struct error *why)
 		pthread_join(s->greeter, NULL);
 	if (!greeted || atomic_load(&s->ll->ops) ||
 		atomic_load(&s->ll->dirs) ||
-		atomic_load(&s->ll->fs->open_files))
+		atomic_load(&s->ll->fs->open_files) ||
+		atomic_load(&s->ll->fs->open_controls))
 		_exit(r ? 1 : 0);
 	ll_notify_stop(s->ll);
 	return r ? error_set(why, r, "the session ended: %s", strerror(-r)) : 0;

@@ -49,7 +49,7 @@ struct fs {
 	struct fs_plans plans;
 	struct fs_notes notes;
 	struct fs_node *root;
-	atomic_uint open_files;
+	atomic_uint open_files, open_controls;	/* the latter in /.omnihub */
 
 	pthread_mutex_t closing_lock;
 	bool closing;			/* closing_lock; work takes no more */

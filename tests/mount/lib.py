@@ -404,6 +404,15 @@ class Mount:
         return {k: int(rows[k].split()[0]) * 1024
                 for k in ("VmRSS", "RssAnon", "RssFile", "VmHWM")}
 
+    def open_files(self):
+        """Without those of .omnihub."""
+        return json.loads(read(self.path(".omnihub/stats.json")))[
+            "fs"]["open_files"]
+
+    def until_closed(self):
+        """The kernel tells of a close when it comes to it."""
+        until(lambda: self.open_files() == 0, 20, "the last close")
+
     def fds(self):
         return len(os.listdir(f"/proc/{self.serving()}/fd"))
 

@@ -68,9 +68,11 @@ def opens(rig, hub):
                     pass
 
     some(1000)
+    m.until_closed()
     fds, rss = m.fds(), m.rss()["RssAnon"]
     with lib.timed("10,000 opens"):
         some(10000)
+    m.until_closed()
     grown = m.rss()["RssAnon"] - rss
     figure("descriptors more after 10,000 opens", m.fds() - fds, "", 4)
     if not rig.sanitized:
