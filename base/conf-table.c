@@ -59,6 +59,7 @@ const struct conf_key conf_table[] = {
 	{ KEY("cache.fresh", COUNT, "60"), .min = 1, .max = 31536000 },
 	{ KEY("fetch.connections", COUNT, "4"), .min = 1, .max = 64 },
 	{ KEY("fetch.chunk", SIZE, "128K"), .min = 4096, .max = 64 << 20 },
+	{ KEY("fetch.http", CHOICE, "1.1"), .choices = "1.1 2" },
 	{ KEY("fetch.rate", SIZE, "0"), .max = INT64_MAX },
 	{ KEY("fetch.retries", COUNT, "5"), .max = 100 },
 	{ KEY("fetch.timeout", COUNT, "30"), .min = 1, .max = 3600 },

@@ -166,11 +166,13 @@ void fetch_engine_hold(struct fetch_engine *e, const struct fetch_request *r,
 		fetch_limit_hold(r->host, r->klass, clock_ms(), ms);
 }
 
-/* A handle whose transfer failed early keeps its buffer, and would refuse
- * another CURLOPT_BUFFERSIZE: it is not kept. */
-static void recycle(struct fetch_engine *e, CURL *easy, bool keep)
+/* A handle whose transfer failed early, or was a stream of a connection still in
+ * use, keeps its buffer and refuses another CURLOPT_BUFFERSIZE: it is of no use
+ * to others. */
+static void recycle(struct fetch_engine *e, CURL *easy)
 {
-	if (!keep || e->n_idle == IDLE_EASY) {
+	if (e->n_idle == IDLE_EASY || curl_easy_setopt(easy,
+			CURLOPT_BUFFERSIZE, (long)CURL_MAX_WRITE_SIZE)) {
 		curl_easy_cleanup(easy);
 		return;
 	}
@@ -198,7 +200,7 @@ static void end(struct fetch_engine *e, struct fetch_request *r)
 				&opened) && opened > 0)
 			atomic_fetch_add(&e->count.connections,
 				(unsigned long long)opened);
-		recycle(e, r->easy, !r->status.err);
+		recycle(e, r->easy);
 		r->easy = NULL;
 	}
 	if (r->fd >= 0)
@@ -526,6 +528,7 @@ int fetch_engine_new(const struct conf *conf, struct fetch_engine **ret,
 	e->request.timeout_ms = (timeout && timeout < 3600 ? timeout : 3600)
 		* 1000;
 	e->request.ca_file = ca_file();
+	e->request.streams = !strcmp(conf_get(conf, "fetch.http"), "2");
 	e->retries = retries < 100 ? (unsigned)retries : 100;
 	e->offline = conf_flag(conf, "offline");
 	e->slice = malloc(SLICE);

@@ -138,7 +138,10 @@ int fetch_request_prepare(struct fetch_request *r, CURL *easy,
 		set(CURLOPT_BUFFERSIZE, BULK_BUFFER);
 		/* A connection each: one that stalls holds up no other, and
 		 * it is faster than streams of one connection. */
-		set(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+		if (conf->streams)
+			set(CURLOPT_PIPEWAIT, 1L);
+		else
+			set(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	}
 	if (r->range) {
 		fetch_range_text(r->range, range);

@@ -69,6 +69,7 @@ struct fetch_request {
 struct fetch_request_conf {
 	const char *ca_file;	/* NULL: libcurl's default */
 	uint64_t timeout_ms;	/* without a byte */
+	bool streams;		/* bulk may share a connection (HTTP/2) */
 };
 
 /* Sets up `easy`, which is new or reset. -ENOMEM. */

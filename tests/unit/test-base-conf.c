@@ -56,6 +56,7 @@ static void defaults(void)
 	t_int(conf_u64(c, "fetch.retries"), 5);
 	t_int(conf_u64(c, "fetch.timeout"), 30);
 	t_int(conf_u64(c, "fetch.rate"), 0);
+	t_str(conf_get(c, "fetch.http"), "1.1");
 	t_int(conf_u64(c, "stage.opset"), 13);
 	t_check(!conf_flag(c, "offline") && !conf_flag(c, "demo"));
 	is(c, "cache.verify", "complete", CONF_DEFAULT);
@@ -138,7 +139,8 @@ static void refusals(void)
 		"huggingface.token=", "cache.dir=", "cache.size=lots",
 		"cache.size=-1", "cache.size=20X", "cache.size=99999E",
 		"fetch.connections=0", "fetch.connections=65",
-		"fetch.connections=4K", "fetch.chunk=1", "fetch.timeout=0",
+		"fetch.connections=4K", "fetch.http=3", "fetch.chunk=1",
+		"fetch.timeout=0",
 		"stage.opset=14", "stage.opset=", "cache.verify=never",
 		"demo=maybe",
 	};
