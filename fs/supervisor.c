@@ -143,7 +143,8 @@ static void keep_open(int fd, bool open)
 	(void) fcntl(fd, F_SETFD, open ? 0 : FD_CLOEXEC);
 }
 
-/* Does not return, unless it cannot be done. */
+/* Does not return, unless it cannot be done. Signals stay blocked: what comes
+ * before the new program listens is kept for it. */
 static void become_new(struct supervisor *s)
 {
 	int device = fuse_session_fd(s->ll->se), memory = fs_handover_fd(s->h);
@@ -154,7 +155,6 @@ static void become_new(struct supervisor *s)
 		return;
 	keep_open(device, true);
 	keep_open(memory, true);
-	(void) sigprocmask(SIG_SETMASK, &s->before, NULL);
 	if (!s->conf->cwd || !chdir(s->conf->cwd))
 		(void) execv(program, s->conf->argv);
 	log_at(LOG_LEVEL_ERROR, "%s cannot be started: %s", program,
@@ -333,6 +333,10 @@ static int open_signals(struct supervisor *s)
 	if (sigprocmask(SIG_BLOCK, &set, &s->before) ||
 	    pipe2(s->ready, O_CLOEXEC | O_NONBLOCK))
 		return -errno;
+	/* become_new() has left them so */
+	for (size_t i = 0; s->conf->device >= 0 &&
+			i < sizeof(list) / sizeof(*list); i++)
+		sigdelset(&s->before, list[i]);
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return s->signals < 0 ? -errno : 0;
 }

@@ -154,6 +154,23 @@ def upgraded(m):
         check(m.proc.poll() is None, start)
 
 
+def blocked(m):
+    with open(f"/proc/{m.serving()}/status", encoding="ascii") as f:
+        return dict(line.split(":", 1) for line in f)["SigBlk"]
+
+
+def upgraded_at_once(m):
+    """SIGUSR2 at any moment, also while the new program begins."""
+    p, was = m.hf("org/tree/d/f002.txt"), blocked(m)
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        m.proc.send_signal(signal.SIGUSR2)
+        time.sleep(0.002)
+        check(m.proc.poll() is None, "it has ended")
+    until(lambda: read(p) == b"2\n", 20, "an answer")
+    until(lambda: blocked(m) == was, 20, "the same signals")
+
+
 def hopeless(rig, hub):
     """A server that dies at once, again and again: the end, in words."""
     m = rig.mount(hub)
@@ -200,6 +217,7 @@ def run(rig):
         directories(m)
     staged(m, hub)
     moved(m, hub)
+    upgraded_at_once(m)
     upgraded(m)
     pid = m.serving()
     m.stop()
