@@ -202,7 +202,7 @@ static int check_mount(void *arg, const char *dir)
 
 	if (!r)
 		doctor_say(d, OK, "mount", "%s answers", dir);
-	else
+	else if (r != -ENODEV)	/* it has gone since the list was read */
 		doctor_say(d, BAD, "mount", "%s is dead (%s): 'omnihub umount %s'",
 			dir, strerror(-r), dir);
 	return 0;

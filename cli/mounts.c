@@ -144,6 +144,7 @@ int cli_mount_probe(const char *dir)
 	cleanup_free char *file = NULL;
 	cleanup_fd int fd = -1;
 	char byte;
+	int r;
 
 	if (!real || cli_mounts_each(same, real) != 1)
 		return -ENODEV;
@@ -153,9 +154,11 @@ int cli_mount_probe(const char *dir)
 	/* stat may be answered from the kernel's cache; open and read are
 	 * not. */
 	fd = open(file, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, &byte, 1) < 0)
-		return -errno;
-	return 0;
+	if (fd >= 0 && read(fd, &byte, 1) >= 0)
+		return 0;
+	r = -errno;
+	/* not dead, when it was unmounted meanwhile */
+	return cli_mounts_each(same, real) == 1 ? r : -ENODEV;
 }
 
 char *cli_path_clean(const char *path)
