@@ -16,7 +16,7 @@ front), method, path, range, status, sent (bytes of the body), and end: null,
 RANGE" and whose "times" are not over is used:
 
     stall   nothing comes from the body's byte "at" on until the rule is cleared
-    drip    from there on 1000 bytes come each tenth of a second, until then
+    drip    from there on 300 bytes come each tenth of a second, until then
     reset   RST_STREAM there; "refuse": instead of a reply, with REFUSED_STREAM
     goaway  GOAWAY there: what runs goes on, what begins is not heard; the
             connection ends with the last stream
@@ -200,8 +200,8 @@ class Exchange:
             if do == "stall":
                 await self.fronts.changed.wait()
                 continue
-            await self.put(data[:1000])
-            data = data[1000:]
+            await self.put(data[:300])
+            data = data[300:]
             if not data:
                 break
             with contextlib.suppress(asyncio.TimeoutError):
