@@ -11,7 +11,8 @@ A rule is a JSON object:
     from    the first of those bytes must be this one or later
 
     status         code, wait (429: RateLimit t), body, headers {}
-    stall          at "start", "headers" or a count of body bytes; seconds
+    stall          at "start", "headers" or a count of body bytes; seconds;
+                   rate: how fast those bytes come
     drip           rate: bytes a second
     cut            at, as in stall: the connection is closed there
     reset          at, as in stall: the connection is reset there
@@ -335,7 +336,8 @@ class Sender:
     def _slow(self, f, reply):
         off, stop = 0, self._stop()
         step = BLOCK
-        if self.do == "drip":
+        slow = self.rule is not None and "rate" in self.rule
+        if slow:
             step = max(1, self.rule["rate"] // 10)
         while off < reply.length:
             n = min(step, reply.length - off)
@@ -357,7 +359,7 @@ class Sender:
                 self.conn.sendall(data)
             self.count(len(data))
             off += len(data)
-            if self.do == "drip" and off < reply.length:
+            if slow and off < reply.length:
                 gone(self.conn)
                 time.sleep(0.1)
         if off == stop and self.do != "stall":

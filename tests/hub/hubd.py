@@ -22,7 +22,8 @@ POST /_ctl takes JSON, does in this order what it names, and answers as GET
 /_ctl does, with rules, settings and running counters:
 
     "clear": true       forget the fault rules (ends stalls)
-    "reset": true       forget the counters and the log kept in memory
+    "reset": true       forget the counters and the log kept in memory; what
+                        came before it is not logged when it ends
     "reload": true      read the directory again
     "set": {KEY: V}     settings, see SETTINGS
     "add": [RULE...]    fault rules
@@ -73,6 +74,7 @@ class Hub:
         self.log_file = log
         self.sites, self.urls = [], {}
         self.active = set()         # senders of the replies under way
+        self.resets = 0
         self.reset()
 
     def files(self, *parts):
@@ -85,6 +87,7 @@ class Hub:
 
     def reset(self):
         with self.lock:
+            self.resets += 1
             self.log = []
             self.used = {}
             self.stats = {s.name: dict(NOTHING) for s in self.sites}
@@ -93,10 +96,11 @@ class Hub:
         with self.lock:
             self.stats[host][key] += n
 
-    def note(self, entry):
+    def note(self, entry, resets):
         with self.lock:
             entry["n"] = len(self.log)
-            self.log.append(entry)
+            if resets == self.resets:
+                self.log.append(entry)
             if self.log_file:
                 self.log_file.write(json.dumps(entry) + "\n")
                 self.log_file.flush()
@@ -193,6 +197,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/_ctl"):
             self._control(body)
             return
+        resets = hub.resets
         q = Request(self.command, self.path, self.headers, body, hub)
         reply = site.answer(q)
         reply.content = reply.content and self.command != "HEAD"
@@ -206,7 +211,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                  "range": self.headers.get("Range"), "auth": q.auth,
                  "content": reply.content, "status": reply.status,
                  "sent": 0, "done": False, "fault": rule and rule["do"]}
-        self._send(reply, rule, entry)
+        self._send(reply, rule, entry, resets)
 
     def _head(self, reply):
         if reply.chunked:
@@ -219,7 +224,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         lines += [f"{k}: {v}" for k, v in reply.headers]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
-    def _send(self, reply, rule, entry):
+    def _send(self, reply, rule, entry, resets):
         hub, host = self.server.hub, self.server.site.name
 
         def count(n):
@@ -241,7 +246,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except (faults.Closed, OSError):
             self.close_connection = True
         finally:
-            hub.note(entry)
+            hub.note(entry, resets)
             with hub.lock:
                 hub.active.discard(sender)
 

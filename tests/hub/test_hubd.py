@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 
@@ -175,6 +176,22 @@ def counting(c):
                ("cdn", "GET", "bytes=0-99", 100, "org/a/big.bin")])
 
 
+def forgotten(c):
+    """What came before a reset is not logged when it ends after it."""
+    to = address(c)
+    c.ctl(clear=True, add=[{"do": "stall", "at": "start", "host": "cdn"}])
+    t = threading.Thread(target=c.ask, args=(to,))
+    t.start()
+    while not c.ctl()["rules"][0]["hits"]:
+        time.sleep(0.01)
+    c.ctl(reset=True)
+    c.ctl(clear=True)
+    t.join()
+    equal(json.loads(c.ask("/_ctl/log")[2]), [], "of before")
+    c.ask(to, "HEAD")
+    equal(len(json.loads(c.ask("/_ctl/log")[2])), 1, "of after")
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="omnihub-test-") as top:
         for path, data in (("a/main/big.bin", BIG),
@@ -195,6 +212,7 @@ def main():
                 protocol(c)
                 faults(c)
                 counting(c)
+                forgotten(c)
             finally:
                 p.kill()
 
