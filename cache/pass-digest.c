@@ -59,25 +59,18 @@ static struct block *next_to_hash(struct pass *s, struct passing *p)
 	return b;
 }
 
-static void start_again(struct pass *s, struct passing *p)
-{
-	digest_free(p->digest);
-	p->digest = NULL;
-	pthread_mutex_lock(&s->lock);
-	p->hashed = 0;
-	pthread_mutex_unlock(&s->lock);
-}
-
-void cache_pass_hash(struct pass *s, struct passing *p, bool again)
+void cache_pass_hash(struct pass *s, struct passing *p)
 {
 	struct block *b;
 
-	if (again)
-		start_again(s, p);
 	while ((b = next_to_hash(s, p))) {
 		uint64_t len = cache_pass_len(p, b->i);
 		bool last = p->hashed + len == p->size;
 
+		if (!b->i) {
+			digest_free(p->digest);
+			p->digest = NULL;
+		}
 		if (!p->digest)
 			p->digest = digest_new(p->id.alg, p->size);
 		if (p->digest)

@@ -5,7 +5,9 @@
  * different files only get slower.
  *
  * Readers of the last block wait for the digest (pass-digest.c) as long as the
- * next block to hash is here or on its way.
+ * next block to hash is here, on its way or waited for. As long the blocks that
+ * follow it stay too: who reads in order, several parts at once, has all of it
+ * hashed, in whatever order the parts come.
  */
 #include "config.h"
 
@@ -47,8 +49,10 @@ struct pass *cache_pass_new(void)
 {
 	struct pass *s = calloc(1, sizeof(*s));
 
-	if (s)
-		(void) pthread_mutex_init(&s->lock, NULL);
+	if (!s)
+		return NULL;
+	(void) pthread_mutex_init(&s->lock, NULL);
+	s->waiting_end = &s->waiting;
 	return s;
 }
 
@@ -181,26 +185,45 @@ uint64_t cache_pass_len(const struct passing *p, uint64_t i)
 	return p->size - off < PASS_BLOCK ? p->size - off : PASS_BLOCK;
 }
 
-/* What lies ahead of the digest stays while the digest comes nearer. */
-static bool stays(struct pass *s, const struct block *b)
+static bool comes_nearer(struct pass *s, const struct passing *p)
+{
+	return p->awaited || cache_pass_find(s, p, p->hashed / PASS_BLOCK);
+}
+
+/* What lies ahead of the digest stays while the digest comes nearer; but the
+ * block it waits for, the `next` of its own file, finds a place among them. */
+static bool stays(struct pass *s, const struct block *b,
+	const struct passing *next)
 {
 	const struct passing *p = b->p;
 
 	return b->state == FILLING || b->hashing || (b->state == FULL &&
-		p->id.alg != OBJID_NONE && b->i * PASS_BLOCK >= p->hashed &&
-		cache_pass_find(s, p, p->hashed / PASS_BLOCK));
+		p != next && p->id.alg != OBJID_NONE &&
+		b->i * PASS_BLOCK >= p->hashed && comes_nearer(s, p));
+}
+
+/* The first block is wanted: unless the digest is on its way to the end for
+ * somebody else, it follows this reader. */
+static void begin_again(struct pass *s, struct passing *p)
+{
+	if (p->hashed == p->size || !comes_nearer(s, p)) {
+		p->hashed = 0;
+		p->right = false;
+	}
 }
 
 /* To be filled by the caller. NULL: all are busy, or no memory. */
 static struct block *take_block(struct pass *s, struct pass_src *src,
 	uint64_t i, struct todo *todo)
 {
+	const struct passing *next = i == src->p->hashed / PASS_BLOCK ?
+		src->p : NULL;
 	struct block *b = NULL;
 
 	for (size_t k = 0; k < PASS_BLOCKS; k++) {
 		struct block *x = &s->block[k];
 
-		if (!stays(s, x) && (!b || (b->state != EMPTY &&
+		if (!stays(s, x, next) && (!b || (b->state != EMPTY &&
 				(x->state == EMPTY || x->used < b->used))))
 			b = x;
 	}
@@ -208,6 +231,8 @@ static struct block *take_block(struct pass *s, struct pass_src *src,
 		b->mem = malloc(PASS_BLOCK);
 	if (!b || !b->mem)
 		return NULL;
+	if (!i)
+		begin_again(s, src->p);
 	b->p = src->p;
 	b->p->refs++;
 	b->up = src_ref(src->up);
@@ -224,7 +249,7 @@ static bool may_end(struct pass *s, const struct passing *p, uint64_t i)
 	if ((i + 1) * PASS_BLOCK < p->size || p->id.alg == OBJID_NONE ||
 	    p->hashed == p->size)
 		return true;
-	return !cache_pass_find(s, p, p->hashed / PASS_BLOCK);
+	return !comes_nearer(s, p);
 }
 
 /* Copies what is here. 1: done; 0: it waits. */
@@ -261,12 +286,25 @@ struct failure {
 	int err;
 };
 
-/* Look at all who wait. */
-static void kick(struct pass *s, const struct failure *failed,
+/* Is it for the block that is hashed next? */
+static bool wants_next(const struct pass_read *r)
+{
+	return (r->r->off + r->at) / PASS_BLOCK ==
+		r->s->p->hashed / PASS_BLOCK;
+}
+
+/* Look at all who wait. True: one had an error, and what stayed for him need
+ * not stay. */
+static bool look_at_all(struct pass *s, const struct failure *failed,
 	struct todo *todo)
 {
 	struct pass_read **at = &s->waiting, *r;
+	bool wrong = false;
 
+	for (struct passing *p = s->files; p; p = p->next)
+		p->awaited = false;
+	for (r = s->waiting; r; r = r->next)
+		r->s->p->awaited |= wants_next(r);
 	while ((r = *at)) {
 		uint64_t off = r->r->off + r->at;
 
@@ -277,10 +315,22 @@ static void kick(struct pass *s, const struct failure *failed,
 			at = &r->next;
 			continue;
 		}
+		wrong |= r->err != 0;
 		*at = r->next;
 		r->next = todo->done;
 		todo->done = r;
 	}
+	s->waiting_end = at;
+	return wrong;
+}
+
+static void kick(struct pass *s, const struct failure *failed,
+	struct todo *todo)
+{
+	static const struct failure none;
+
+	while (look_at_all(s, failed, todo))
+		failed = &none;
 }
 
 /* ---- filling ------------------------------------------------------------------- */
@@ -337,10 +387,11 @@ static void filled(struct pool_job *job)
 	if (failed.err)
 		(void) error_set(&p->last, failed.err, "%s: %s", p->what,
 			strerror(-failed.err));
+	else	/* who waits has it before the digest lets it go */
+		kick(s, &failed, &todo);
 	pthread_mutex_unlock(&s->lock);
-	if (!failed.err && p->id.alg != OBJID_NONE) {
-		cache_pass_hash(s, p, !failed.i && p->hashed);
-	}
+	if (!failed.err && p->id.alg != OBJID_NONE)
+		cache_pass_hash(s, p);
 	pthread_mutex_unlock(&p->hash_lock);
 	if (atomic_load(&p->epoch) != epoch && p->c->on_epoch) {
 		struct pass_src told = { .p = p };
@@ -380,8 +431,9 @@ static int pass_read(struct src *src, struct src_read *read)
 	done = advance(s, r, &todo);
 	err = r->err;
 	if (!done) {
-		r->next = s->waiting;
-		s->waiting = r;
+		ps->p->awaited |= wants_next(r);
+		*s->waiting_end = r;
+		s->waiting_end = &r->next;
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (done)

@@ -21,10 +21,13 @@ struct passing {
 	unsigned refs;			/* pass.lock: srcs, busy blocks */
 	atomic_uint epoch;
 	bool wrong, right;		/* pass.lock; the last verdict */
+	bool awaited;			/* pass.lock: a read waits for the
+					 * block that is hashed next */
 	struct error last;		/* pass.lock */
 	pthread_mutex_t hash_lock;	/* outside pass.lock */
 	struct digest *digest;		/* hash_lock */
-	uint64_t hashed;		/* both locks to write: bytes */
+	uint64_t hashed;		/* both locks to write, but pass.lock
+					 * where nothing can be hashed: bytes */
 };
 
 enum block_state { EMPTY, FILLING, FULL };
@@ -47,7 +50,8 @@ struct pass {
 	struct passing *files;
 	struct block block[PASS_BLOCKS];
 	uint64_t clock;
-	struct pass_read *waiting;
+	struct pass_read *waiting;	/* lock; who came first is first */
+	struct pass_read **waiting_end;	/* lock; where the next is put */
 };
 
 /* Under the lock. The block that has or gets number i of p, or NULL. */
@@ -57,7 +61,7 @@ struct block *cache_pass_find(struct pass *s, const struct passing *p,
 uint64_t cache_pass_len(const struct passing *p, uint64_t i);
 
 /* With p->hash_lock: hash what is here and follows, and give the verdict at the
- * end. again: begin with the first block. */
-void cache_pass_hash(struct pass *s, struct passing *p, bool again);
+ * end. */
+void cache_pass_hash(struct pass *s, struct passing *p);
 
 #endif

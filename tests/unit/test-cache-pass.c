@@ -1,9 +1,12 @@
 /* The end of a file that only passes through is given to nobody before its
- * digest is decided, whenever he asks. */
+ * digest is decided, whenever he asks; and who reads it in order, several parts
+ * at once, has it decided, in whatever order its blocks come. */
 #include "config.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
+#include <string.h>
 
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
@@ -77,6 +80,228 @@ static void test_right_end(struct cache *c, struct src *up,
 	}
 }
 
+/* ---- blocks that come in any order ------------------------------------------ */
+
+#define LONG_SIZE (40 * MIB + 77)
+#define LONG_ROUNDS 4
+#define SLOTS 8
+#define ASKED_MAX 64
+
+/* Answers what was asked for in an order made by lot, and every eighth only
+ * when it has nothing else to answer. */
+struct shuffled {
+	struct src s;
+	uint8_t *bytes;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct src_read *asked[ASKED_MAX];	/* lock */
+	unsigned n;				/* lock */
+	bool stop;				/* lock */
+	unsigned lot;				/* the thread's */
+};
+
+static struct src_read *draw(struct shuffled *u)
+{
+	unsigned k;
+	struct src_read *r;
+
+	u->lot = u->lot * 1103515245 + 12345;
+	k = (u->lot >> 8) % u->n;
+	for (unsigned i = 0; i < u->n && u->asked[k]->off / MIB % 8 == 3; i++)
+		k = (k + 1) % u->n;
+	r = u->asked[k];
+	u->asked[k] = u->asked[--u->n];
+	return r;
+}
+
+static void *answer_all(void *arg)
+{
+	struct shuffled *u = arg;
+	struct src_read *r;
+
+	pthread_mutex_lock(&u->lock);
+	while (!u->stop || u->n) {
+		if (!u->n) {
+			pthread_cond_wait(&u->more, &u->lock);
+			continue;
+		}
+		r = draw(u);
+		pthread_mutex_unlock(&u->lock);
+		memcpy(r->buf, u->bytes + r->off, r->len);
+		r->done(r, 0);
+		pthread_mutex_lock(&u->lock);
+	}
+	pthread_mutex_unlock(&u->lock);
+	return NULL;
+}
+
+static int shuffled_read(struct src *s, struct src_read *r)
+{
+	struct shuffled *u = (struct shuffled *)s;
+
+	pthread_mutex_lock(&u->lock);
+	t_check(u->n < ASKED_MAX);
+	u->asked[u->n++] = r;
+	pthread_cond_signal(&u->more);
+	pthread_mutex_unlock(&u->lock);
+	return -EINPROGRESS;
+}
+
+static void shuffled_free(struct src *s)
+{
+	(void) s;
+}
+
+static const struct src_ops shuffled_ops = {
+	.name = "shuffled",
+	.read = shuffled_read,
+	.free = shuffled_free,
+};
+
+struct reader;
+
+struct slot {
+	struct src_read read;
+	struct reader *reader;
+	uint8_t mem[MIB];
+	bool busy;			/* reader.lock */
+};
+
+/* Reads as `omnihub get` does. */
+struct reader {
+	pthread_t thread;
+	struct cache *c;
+	struct cache_name name;
+	struct shuffled *up;
+	pthread_mutex_t lock;
+	pthread_cond_t free;
+	unsigned busy;			/* lock */
+	unsigned differ;		/* lock */
+	unsigned unsure;		/* the thread's; rounds */
+	struct slot slots[SLOTS];
+};
+
+static void slot_done(struct src_read *read, int err)
+{
+	struct slot *s = (struct slot *)(void *)read;
+	struct reader *r = s->reader;
+	bool same = !err && !memcmp(s->mem, r->up->bytes + read->off, read->len);
+
+	pthread_mutex_lock(&r->lock);
+	r->differ += !same;
+	r->busy--;
+	s->busy = false;
+	pthread_cond_signal(&r->free);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static struct slot *take_slot(struct reader *r)
+{
+	struct slot *s = r->slots;
+
+	pthread_mutex_lock(&r->lock);
+	while (r->busy == SLOTS)
+		pthread_cond_wait(&r->free, &r->lock);
+	while (s->busy)
+		s++;
+	s->busy = true;
+	r->busy++;
+	pthread_mutex_unlock(&r->lock);
+	return s;
+}
+
+static void read_in_order(struct reader *r, struct src *s)
+{
+	for (uint64_t off = 0; off < LONG_SIZE; off += MIB) {
+		struct slot *t;
+		int err;
+
+		if (off % (32 * MIB) == 0)
+			src_hint(s, off, 64 * MIB);
+		t = take_slot(r);
+		t->reader = r;
+		t->read = (struct src_read){ .off = off, .buf = t->mem,
+			.len = LONG_SIZE - off < MIB ? LONG_SIZE - off : MIB,
+			.done = slot_done };
+		err = src_read(s, &t->read);
+		if (err != -EINPROGRESS)
+			slot_done(&t->read, err);
+	}
+	pthread_mutex_lock(&r->lock);
+	while (r->busy)
+		pthread_cond_wait(&r->free, &r->lock);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static void *read_rounds(void *arg)
+{
+	struct reader *r = arg;
+	struct src_stat st;
+	struct error why;
+	struct src *s;
+
+	for (unsigned i = 0; i < LONG_ROUNDS; i++) {
+		t_int(cache_src_open(r->c, &r->name, &r->up->s, &s, &why), 0);
+		read_in_order(r, s);
+		src_stat(s, &st);
+		r->unsure += !st.passes || !st.passed_right;
+		src_unref(s);
+	}
+	return NULL;
+}
+
+static struct shuffled *shuffled_new(unsigned seed)
+{
+	struct shuffled *u = calloc(1, sizeof(*u));
+
+	t_check(u);
+	src_init(&u->s, &shuffled_ops, LONG_SIZE);
+	u->bytes = upstream_bytes(LONG_SIZE, seed);
+	u->lot = seed;
+	t_int(pthread_mutex_init(&u->lock, NULL), 0);
+	t_int(pthread_cond_init(&u->more, NULL), 0);
+	t_int(pthread_create(&u->thread, NULL, answer_all, u), 0);
+	return u;
+}
+
+static void shuffled_end(struct shuffled *u)
+{
+	pthread_mutex_lock(&u->lock);
+	u->stop = true;
+	pthread_cond_signal(&u->more);
+	pthread_mutex_unlock(&u->lock);
+	t_int(pthread_join(u->thread, NULL), 0);
+	free(u->bytes);
+	src_unref(&u->s);
+	free(u);
+}
+
+static void test_any_order(struct cache *c)
+{
+	struct reader *r[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		r[i] = calloc(1, sizeof(*r[i]));
+		t_check(r[i]);
+		r[i]->c = c;
+		r[i]->up = shuffled_new(10 + i);
+		r[i]->name = t_name_of(i ? "long" : "longer",
+			r[i]->up->bytes, LONG_SIZE, OBJID_SHA256);
+		t_int(pthread_mutex_init(&r[i]->lock, NULL), 0);
+		t_int(pthread_cond_init(&r[i]->free, NULL), 0);
+		t_int(pthread_create(&r[i]->thread, NULL, read_rounds, r[i]),
+			0);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		t_int(pthread_join(r[i]->thread, NULL), 0);
+		t_int(r[i]->differ, 0);
+		t_int(r[i]->unsure, 0);
+		shuffled_end(r[i]->up);
+		free(r[i]);
+	}
+}
+
 int main(void)
 {
 	uint8_t *bytes = upstream_bytes(SIZE, 1);
@@ -92,6 +317,7 @@ int main(void)
 	wrong = t_name_of("wrong", bytes, SIZE, OBJID_SHA256);
 	bytes[SIZE - 1] ^= 1;
 	test_wrong_end(c, up, &wrong);
+	test_any_order(c);
 	src_unref(up);
 	cache_close(c);
 	free(dir);
