@@ -31,11 +31,13 @@ struct src_read {
 	uint64_t off;	/* bytes; off + len must be inside the src */
 	size_t len;	/* bytes */
 	void *buf;	/* len bytes, filled wholly on success */
-	/* Set by who can do without the copy: then a src may leave buf as it
-	 * is and point `mem` at the bytes instead, in memory that stays as long
-	 * as the src does, as with peek. */
-	bool lend;
-	const void *mem;
+	/* Room for pieces, from who can do without the copy. Then a src may
+	 * answer with lent[0 .. n_lent): len bytes in order, each piece in buf
+	 * or in memory that stays as long as the src does, as with peek.
+	 * n_lent 0: all of it is in buf. */
+	struct iovec *lent;
+	int max_lent;	/* 0: only buf will do */
+	int n_lent;
 	/* Called once, on any thread, never from inside src_read(); r may be
 	 * freed by it. err: 0 or negative errno. Must not block. */
 	void (*done)(struct src_read *r, int err);

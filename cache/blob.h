@@ -21,7 +21,7 @@
 #include "cache/partial.h"
 #include "cache/store.h"
 
-#define BLOB_HINTS 16	/* ranges remembered; more push out the oldest */
+#define BLOB_HINTS 32	/* ranges remembered; more push out the oldest */
 #define BLOB_SETBACKS 8	/* the same */
 
 enum blob_state {

@@ -229,10 +229,14 @@ static int take(struct blob *b, struct src_read *r, struct fill_gift *g)
 	int err;
 
 	if (g->mem) {
-		if (r->lend)
-			r->mem = g->mem + r->off;
-		else
+		if (r->max_lent > 0) {
+			r->lent[0].iov_base = (void *)(uintptr_t)(g->mem +
+				r->off);
+			r->lent[0].iov_len = r->len;
+			r->n_lent = 1;
+		} else {
 			memcpy(r->buf, g->mem + r->off, r->len);
+		}
 		cache_blob_touched(b, g->mem, r->len);
 		return 0;
 	}

@@ -29,7 +29,7 @@
 #include "fs/inode.h"
 #include "fs/ll.h"
 
-#define PEEK_MAX 16	/* pieces of one reply from mapped memory */
+#define PIECES_MAX 16	/* of one reply from mapped memory */
 
 /* Kernel headers of Debian 12 do not know it yet; fuse_open_out. */
 #ifndef FOPEN_PASSTHROUGH
@@ -61,6 +61,7 @@ struct read_op {
 	struct src_read read;
 	struct ll_file *file;	/* only before RELEASE: see read_done */
 	struct src *src;	/* a reference: RELEASE may come first */
+	struct iovec lent[PIECES_MAX];
 	char buf[];
 };
 
@@ -351,6 +352,16 @@ void ll_file_again(struct ll *ll, struct fs_node *n, ll_file_cb *cb, void *arg)
 
 /* ---- read --------------------------------------------------------------------- */
 
+static void reply_read(struct read_op *o)
+{
+	const struct src_read *r = &o->read;
+
+	if (r->n_lent)
+		(void) fuse_reply_iov(o->op.req, r->lent, r->n_lent);
+	else
+		(void) fuse_reply_buf(o->op.req, r->buf, r->len);
+}
+
 static void read_finish(struct read_op *o, int err)
 {
 	if (ll_op_claim(&o->op)) {
@@ -362,8 +373,7 @@ static void read_finish(struct read_op *o, int err)
 			fs_handle_failed(o->file->handle, err);
 			ll_reply_err(o->op.req, fs_errno(err));
 		} else {
-			(void) fuse_reply_buf(o->op.req, o->read.mem ?
-				o->read.mem : o->buf, o->read.len);
+			reply_read(o);
 		}
 	}
 	src_unref(o->src);
@@ -395,7 +405,8 @@ static void read_wait(fuse_req_t req, struct ll_file *f, uint64_t off,
 	o->read.off = off;
 	o->read.len = len;
 	o->read.buf = o->buf;
-	o->read.lend = true;
+	o->read.lent = o->lent;
+	o->read.max_lent = PIECES_MAX;
 	o->read.done = read_done;
 	r = src_read(o->src, &o->read);
 	if (r != -EINPROGRESS)
@@ -406,7 +417,7 @@ void ll_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fuse_file_info *fi)
 {
 	struct ll_file *f = ll_handle_in(ll_of(req), fi->fh);
-	struct iovec iov[PEEK_MAX];
+	struct iovec iov[PIECES_MAX];
 	uint64_t at = off < 0 ? UINT64_MAX : (uint64_t)off, more_at, more;
 	struct src *src;
 	int n;
@@ -430,7 +441,7 @@ void ll_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	}
 	/* The reader may have its bytes and close before the reply returns. */
 	(void) src_ref(src);
-	n = src_peek(src, at, size, iov, PEEK_MAX);
+	n = src_peek(src, at, size, iov, PIECES_MAX);
 	if (n <= 0)
 		read_wait(req, f, at, size);
 	else

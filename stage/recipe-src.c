@@ -1,8 +1,8 @@
 /*
  * A src made of extents of other srcs. A read becomes one read per REF extent
- * it touches, each straight into its place in the caller's buffer, and one
- * computation per XFORM extent; who completes last answers for all. Nothing is
- * copied but inline bytes.
+ * it touches, each straight into its place in the caller's buffer or lent by its
+ * source, and one computation per XFORM extent; who completes last answers for
+ * all. Nothing is copied but inline bytes.
  *
  * The caller's buffer belongs to the parts until the last of them is done, so
  * an error does not end the read: it is kept until then.
@@ -18,6 +18,9 @@
 #include "base/bytes.h"
 
 #define ZEROS_LEN 65536
+#define SPOTS 32
+#define SPOT_MAX (8UL << 20)		/* bytes; larger when a piece is */
+#define SPOT_GAP (64UL * 1024)		/* bytes fetched unasked between two */
 #define COMPLETE_STEP (256UL * 1024)	/* bytes */
 
 struct recipe_src {
@@ -103,10 +106,13 @@ struct fan;
 struct part {
 	struct src_read r;	/* must be first */
 	struct fan *fan;
+	struct iovec lent;	/* what r may be answered with */
 };
 
 struct fan {
+	const struct recipe_src *s;	/* the parent's caller holds it */
 	struct src_read *parent;
+	bool lends;		/* the parent has room for all pieces */
 	atomic_size_t left;	/* parts not done, and one for the issuer */
 	atomic_int err;		/* the first one */
 	struct part parts[];
@@ -126,10 +132,37 @@ static bool fan_drop(struct fan *f)
 		       memory_order_acq_rel) == 1;
 }
 
+/* Every part is done, and each piece of the range is in the buffer or lent. */
+static void fan_lend(const struct fan *f)
+{
+	struct src_read *r = f->parent;
+	struct walk w = walk_start(f->s, r->off, r->len);
+	uint8_t *out = r->buf, *end = NULL;
+	struct piece p;
+	size_t i = 0;
+	int n = 0;
+
+	for (; walk_next(&w, &p); out += p.len) {
+		const struct part *part = has_source(p.e) ? &f->parts[i++] :
+			NULL;
+		uint8_t *at = part && part->r.n_lent ? part->lent.iov_base :
+			out;
+
+		if (at == end)
+			r->lent[n - 1].iov_len += p.len;
+		else
+			r->lent[n++] = (struct iovec){ at, p.len };
+		end = at + p.len;
+	}
+	r->n_lent = n;
+}
+
 static int fan_end(struct fan *f)
 {
 	int err = atomic_load(&f->err);
 
+	if (!err && f->lends)
+		fan_lend(f);
 	free(f);
 	return err;
 }
@@ -154,17 +187,21 @@ static int read_piece(struct src *source, const struct piece *p,
 		src_read(source, r);
 }
 
-static int read_sources(struct recipe_src *s, struct src_read *r, size_t n)
+/* refs: how many of the n pieces have a source. */
+static int read_sources(struct recipe_src *s, struct src_read *r, size_t n,
+	size_t refs)
 {
 	struct walk w = walk_start(s, r->off, r->len);
-	struct fan *f = malloc(sizeof(*f) + n * sizeof(f->parts[0]));
+	struct fan *f = malloc(sizeof(*f) + refs * sizeof(f->parts[0]));
 	uint8_t *out = r->buf;
 	struct piece p;
 	size_t i = 0;
 
 	if (!f)
 		return -ENOMEM;
+	f->s = s;
 	f->parent = r;
+	f->lends = r->max_lent > 0 && n <= (size_t)r->max_lent;
 	atomic_init(&f->left, 1);
 	atomic_init(&f->err, 0);
 	for (; walk_next(&w, &p); out += p.len) {
@@ -175,7 +212,8 @@ static int read_sources(struct recipe_src *s, struct src_read *r, size_t n)
 			continue;
 		part = &f->parts[i++];
 		part->r = (struct src_read){ .off = p.off, .len = p.len,
-			.buf = out, .done = part_done };
+			.buf = out, .lent = &part->lent,
+			.max_lent = f->lends, .done = part_done };
 		part->fan = f;
 		atomic_fetch_add(&f->left, 1);
 		err = read_piece(s->sources[p.e->source], &p, &part->r);
@@ -194,9 +232,9 @@ static int recipe_read(struct src *base, struct src_read *r)
 	struct walk w = walk_start(s, r->off, r->len);
 	uint8_t *out = r->buf;
 	struct piece p;
-	size_t refs = 0;
+	size_t n = 0, refs = 0;
 
-	for (; walk_next(&w, &p); out += p.len) {
+	for (; walk_next(&w, &p); out += p.len, n++) {
 		if (has_source(p.e))
 			refs++;
 		else if (p.e->kind == STAGE_INLINE)
@@ -204,7 +242,7 @@ static int recipe_read(struct src *base, struct src_read *r)
 		else
 			memset(out, 0, p.len);
 	}
-	return refs ? read_sources(s, r, refs) : 0;
+	return refs ? read_sources(s, r, n, refs) : 0;
 }
 
 /* ---- the rest -------------------------------------------------------------- */
@@ -257,18 +295,62 @@ static int recipe_peek(struct src *base, uint64_t off, size_t len,
 	return n;
 }
 
+/* What is hinted of a source in one go. A checkpoint has the tensors of a layer
+ * together, in another order than we: many small ranges that make few large
+ * ones, which are worth a request each and are not forgotten for their number.
+ * They stay about in the order in which they will be read. */
+struct spot {
+	unsigned source;
+	uint64_t off, end;
+};
+
+static void hint_spots(struct recipe_src *s, const struct spot *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		src_hint(s->sources[v[i].source], v[i].off,
+			v[i].end - v[i].off);
+}
+
+/* true: [off, end) is part of it now. */
+static bool spot_join(struct spot *v, unsigned source, uint64_t off,
+	uint64_t end)
+{
+	uint64_t a = off < v->off ? off : v->off;
+	uint64_t b = end > v->end ? end : v->end;
+
+	if (v->source != source || b - a > SPOT_MAX ||
+	    off > v->end + SPOT_GAP || v->off > end + SPOT_GAP)
+		return false;
+	v->off = a;
+	v->end = b;
+	return true;
+}
+
 static void recipe_hint(struct src *base, uint64_t off, uint64_t len)
 {
 	struct recipe_src *s = (struct recipe_src *)base;
 	struct walk w = walk_start(s, off, len);
+	struct spot v[SPOTS];
 	struct piece p;
+	size_t n = 0;
 
 	while (walk_next(&w, &p)) {
+		size_t i = 0;
+
 		if (!has_source(p.e))
 			continue;
 		piece_source(&p, &off, &len);
-		src_hint(s->sources[p.e->source], off, len);
+		while (i < n && !spot_join(&v[i], p.e->source, off, off + len))
+			i++;
+		if (i < n)
+			continue;
+		if (n == SPOTS) {
+			hint_spots(s, v, n);
+			n = 0;
+		}
+		v[n++] = (struct spot){ p.e->source, off, off + len };
 	}
+	hint_spots(s, v, n);
 }
 
 static int recipe_fd(struct src *base)

@@ -21,12 +21,15 @@ static inline struct src *src_of(const void *data, size_t len)
 	return s;
 }
 
-/* Answers 10, 11, 12, … for its bytes; keeps up to 16 reads until late_end().
- * Counts the reads it gets. */
+/* Answers 10, 11, 12, … for its bytes, or lends those at `mem` to who takes
+ * them; keeps up to 16 reads until late_end(). Counts the reads it gets. */
 struct late_src {
 	struct src base;		/* must be first */
 	struct src_read *held[16];
 	unsigned n_held, n_reads;
+	uint8_t *mem;
+	struct { uint64_t off, len; } hints[64];
+	unsigned n_hints;
 	uint64_t present;		/* bytes from the front */
 	unsigned epoch;
 	bool now;			/* complete at once */
@@ -40,13 +43,24 @@ static inline void late_fill(struct src_read *r)
 		((uint8_t *)r->buf)[i] = (uint8_t)(10 + r->off + i);
 }
 
+static inline void late_answer(struct late_src *l, struct src_read *r)
+{
+	if (l->mem && r->max_lent > 0) {
+		r->lent[0].iov_base = l->mem + r->off;
+		r->lent[0].iov_len = r->len;
+		r->n_lent = 1;
+	} else {
+		late_fill(r);
+	}
+}
+
 static inline int late_read(struct src *s, struct src_read *r)
 {
 	struct late_src *l = (struct late_src *)s;
 
 	l->n_reads++;
 	if (l->now) {
-		late_fill(r);
+		late_answer(l, r);
 		return l->fail;
 	}
 	t_check(l->n_held < 16);
@@ -62,7 +76,7 @@ static inline void late_end(struct late_src *l, int err)
 	t_check(l->n_held);
 	memmove(l->held, l->held + 1, --l->n_held * sizeof(l->held[0]));
 	if (!err)
-		late_fill(r);
+		late_answer(l, r);
 	r->done(r, err);
 }
 
@@ -73,7 +87,12 @@ static inline unsigned late_epoch(const struct src *s)
 
 static inline void late_hint(struct src *s, uint64_t off, uint64_t len)
 {
-	((struct late_src *)s)->hinted = off + len <= s->size;
+	struct late_src *l = (struct late_src *)s;
+
+	l->hinted = off + len <= s->size;
+	t_check(l->n_hints < 64);
+	l->hints[l->n_hints].off = off;
+	l->hints[l->n_hints++].len = len;
 }
 
 static inline uint64_t late_present(struct src *s, uint64_t off, uint64_t len)

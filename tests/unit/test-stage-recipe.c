@@ -338,6 +338,195 @@ static void test_late_error(void)
 	late_finish(&p);
 }
 
+/* ---- reads that are lent ----------------------------------------------------- */
+
+/* REF a[0,4) INLINE "-+" REF b[1,3) REF a[4,8), and what a and b lend: other
+ * bytes than they copy. */
+static const uint8_t mixed[12] = { 10, 11, 12, 13, '-', '+', 11, 12, 14, 15,
+	16, 17 };
+
+static void late_lend(struct late_src *l)
+{
+	l->mem = malloc((size_t)l->base.size);
+	t_check(l->mem);
+	for (size_t i = 0; i < l->base.size; i++)
+		l->mem[i] = (uint8_t)(110 + i);
+}
+
+/* The answer to the read of [off, off+len): every byte of a lender comes from
+ * its memory and leaves the buffer alone, all others are in the buffer. */
+static void lent_check(const struct late_pair *p, size_t off, size_t len)
+{
+	size_t at = off;
+
+	for (int i = 0; i < p->r.n_lent; i++) {
+		const uint8_t *b = p->r.lent[i].iov_base;
+
+		t_check(p->r.lent[i].iov_len > 0);
+		for (size_t k = 0; k < p->r.lent[i].iov_len; k++, at++) {
+			bool own = at == 4 || at == 5;
+			bool lent = !own && (at == 6 || at == 7 ? p->b.mem :
+				p->a.mem);
+
+			t_check(at < off + len);
+			t_int(b[k], mixed[at] + (lent ? 100 : 0));
+			t_int(p->out[at - off],
+				lent ? '?' : mixed[at]);
+			t_check(lent || &b[k] == &p->out[at - off]);
+		}
+	}
+	t_int(at, off + len);
+}
+
+static void lent_read(struct late_pair *p, size_t off, size_t len, int max)
+{
+	const struct iovec none = { NULL, 77 };
+	struct iovec v[6] = { none, none, none, none, none, none };
+
+	memset(p->out, '?', sizeof(p->out));
+	p->r = (struct src_read){ .off = off, .len = len, .buf = p->out,
+		.lent = v, .max_lent = max, .done = on_done };
+	t_int(src_read(p->s, &p->r), 0);
+	t_check(p->r.n_lent <= max);
+	for (int i = p->r.n_lent; i < 6; i++)
+		t_check(i < max || v[i].iov_len == 77);
+	if (p->r.n_lent)
+		lent_check(p, off, len);
+	else
+		t_check(!memcmp(p->out, mixed + off, len));
+	/* Room for all pieces is used, too little room not at all. */
+	if (max >= 4)
+		t_check(!len || p->r.n_lent || (off >= 4 && off + len <= 6));
+	else if (off == 0 && len == 12)
+		t_int(p->r.n_lent, 0);
+}
+
+/* Whichever source lends, and whatever range is asked for. */
+static void test_lent(void)
+{
+	for (unsigned who = 0; who < 4; who++) {
+		struct late_pair p;
+
+		late_start(&p);
+		p.a.now = p.b.now = true;
+		if (who & 1)
+			late_lend(&p.a);
+		if (who & 2)
+			late_lend(&p.b);
+		for (size_t off = 0; off < 12; off++) {
+			for (size_t len = 1; len <= 12 - off; len++) {
+				for (int max = 0; max <= 6; max++)
+					lent_read(&p, off, len, max);
+			}
+		}
+		t_int(done_calls, 0);
+		free(p.a.mem);
+		free(p.b.mem);
+		late_finish(&p);
+	}
+}
+
+/* What was lent lasts as long as the recipe's src, which alone holds the
+ * sources; pieces that come late and in another order are in theirs. */
+static void test_lent_late(void)
+{
+	struct late_pair p;
+	struct iovec v[4];
+
+	late_start(&p);
+	late_lend(&p.a);
+	late_lend(&p.b);
+	src_unref(&p.a.base);
+	src_unref(&p.b.base);
+	memset(p.out, '?', sizeof(p.out));
+	p.r.lent = v;
+	p.r.max_lent = 4;
+	t_int(src_read(p.s, &p.r), -EINPROGRESS);
+	t_int(p.b.n_held, 1);
+	late_end(&p.b, 0);
+	late_end(&p.a, 0);
+	t_int(p.r.n_lent, 0);
+	late_end(&p.a, 0);
+	t_int(done_calls, 1);
+	t_int(done_err, 0);
+	t_int(p.r.n_lent, 4);
+	t_check(!p.a.freed && !p.b.freed);
+	lent_check(&p, 0, 12);
+	/* After an error there is nothing. */
+	p.r.n_lent = 0;
+	t_int(src_read(p.s, &p.r), -EINPROGRESS);
+	late_end(&p.a, 0);
+	late_end(&p.b, -EIO);
+	late_end(&p.a, 0);
+	t_int(done_err, -EIO);
+	t_int(p.r.n_lent, 0);
+	src_unref(p.s);
+	t_check(p.a.freed && p.b.freed);
+	free(p.a.mem);
+	free(p.b.mem);
+}
+
+/* ---- hints ------------------------------------------------------------------- */
+
+#define K 1024UL
+
+static struct src *layer_src(struct late_src *l, const uint64_t (*v)[2],
+	size_t n)
+{
+	struct stage_recipe *r = new_recipe();
+	struct src *one = &l->base, *s;
+
+	late_init(l, 1024 * 1024 * K);
+	t_int(stage_recipe_source(r, "a", l->base.size), 0);
+	for (size_t i = 0; i < n; i++)
+		t_int(stage_recipe_copy(r, 0, v[i][0] * K, v[i][1] * K), 0);
+	t_int(stage_recipe_src(r, &one, &s, NULL), 0);
+	stage_recipe_unref(r);
+	src_hint(s, 0, s->size);
+	return s;
+}
+
+static void hint_is(const struct late_src *l, unsigned i, uint64_t off,
+	uint64_t len)
+{
+	t_check(i < l->n_hints);
+	t_int(l->hints[i].off, off * K);
+	t_int(l->hints[i].len, len * K);
+}
+
+/* Tensors of a layer in another order than the checkpoint's. */
+static void test_hints(void)
+{
+	static const uint64_t layer[][2] = {
+		{ 5000, 4096 }, { 4996, 4 },		/* joined in front */
+		{ 900, 4092 },				/* would be too large */
+		{ 20000, 4 }, { 9096, 4 }, { 20032, 8 },	/* a small gap */
+		{ 20200, 8 },				/* a larger one */
+		{ 30000, 16384 },			/* large from the start */
+	};
+	uint64_t many[40][2];
+	struct late_src l;
+	struct src *s = layer_src(&l, layer, 8);
+
+	t_int(l.n_hints, 5);
+	hint_is(&l, 0, 4996, 4104);
+	hint_is(&l, 1, 900, 4092);
+	hint_is(&l, 2, 20000, 40);
+	hint_is(&l, 3, 20200, 8);
+	hint_is(&l, 4, 30000, 16384);
+	src_unref(s);
+	/* More than are kept at once: none is lost. */
+	for (unsigned i = 0; i < 40; i++) {
+		many[i][0] = 40000 - i * 1000;
+		many[i][1] = 4;
+	}
+	s = layer_src(&l, many, 40);
+	t_int(l.n_hints, 40);
+	for (unsigned i = 0; i < 40; i++)
+		hint_is(&l, i, many[i][0], 4);
+	src_unref(s);
+}
+
 static void test_stat(void)
 {
 	struct late_pair p;
@@ -473,6 +662,9 @@ int main(void)
 	test_zero_peek();
 	test_late();
 	test_late_error();
+	test_lent();
+	test_lent_late();
+	test_hints();
 	test_stat();
 	test_scaled();
 	test_whole();
