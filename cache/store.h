@@ -3,7 +3,7 @@
  * under which directory structure changes. README.md draws the layout.
  *
  * Lock order, outermost first: cache.lock, blob.lock, cache.evict_lock,
- * cache.store_lock, cache.watch_lock and the index's own (leaves).
+ * cache.store_lock, cache.watch_lock, later_lock and the index's own (leaves).
  */
 #ifndef CACHE_STORE_H
 #define CACHE_STORE_H

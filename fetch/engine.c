@@ -451,7 +451,7 @@ static void *engine_main(void *arg)
 		if (fetch_engine_stopping(e)) {
 			fire_timers(e);
 			cancel_all(e);
-			if (!busy && !e->timers && !e->waiting)
+			if (!busy && !e->posted && !e->timers && !e->waiting)
 				return NULL;
 			continue;
 		}
