@@ -56,6 +56,7 @@ void cache_blob_unref(struct blob *b)
 	struct cache *c = b->c;
 	bool last;
 
+	cache_later_go(c);
 	pthread_mutex_lock(&c->lock);
 	last = atomic_fetch_sub(&b->refs, 1) == 1;
 	if (last && map_get(&c->blobs, b->key) == b)
@@ -264,7 +265,7 @@ int cache_blob_open(struct cache *c, const struct cache_name *name,
 {
 	char key[CACHE_KEY_HEX];
 	struct blob *b = NULL;
-	bool fresh = false;
+	bool fresh = false, nothing;
 	int r;
 
 	r = cache_name_key(name, key);
@@ -280,13 +281,14 @@ int cache_blob_open(struct cache *c, const struct cache_name *name,
 		pthread_mutex_lock(&b->lock);
 	}
 	r = b->load_err;
+	nothing = atomic_load(&b->state) == BLOB_FILLING && !b->part;
 	pthread_mutex_unlock(&b->lock);
 	if (r) {
 		(void) error_set(why, r, "%s: %s", b->what, strerror(-r));
 		cache_blob_unref(b);
 		return r;
 	}
-	cache_ref_note(c, name, key);
+	cache_ref_note(c, name, key, nothing);
 	*ret = b;
 	return 0;
 }

@@ -48,6 +48,9 @@ int cache_open(const struct cache_conf *conf, struct cache **ret,
 /* Every src made from it must be gone. Waits for pulls that still run: end
  * their engine first, or let them finish. NULL is fine. */
 void cache_close(struct cache *c);
+/* This program serves readers: have ready what the first bytes of a file would
+ * have to wait for. Before the first cache_src_open(). */
+void cache_prepare(struct cache *c);
 
 /* ---- bytes ------------------------------------------------------------- */
 

@@ -62,21 +62,14 @@ void cache_partial_close(struct partial *p)
 	free(p);
 }
 
-/* The two files below dir (a descriptor) are what we think, and mapped. */
-static int attach(struct partial *p, int dir, uint64_t size)
+/* The two files are what we think, and mapped. */
+static int attach(struct partial *p, int map, uint64_t size)
 {
-	cleanup_fd int map = openat(dir, "map",
-		O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	struct partial_head head;
 	struct stat st;
 	void *m;
 	int r;
 
-	if (map < 0)
-		return -errno;
-	p->data = openat(dir, "data", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (p->data < 0)
-		return -errno;
 	r = io_pread(map, &head, sizeof(head), 0);
 	if (r)
 		return r == -ENODATA ? -EBADMSG : r;
@@ -109,22 +102,20 @@ static int attach(struct partial *p, int dir, uint64_t size)
 	return cache_lock_mark(p->data);
 }
 
-static int load(struct cache *c, const char *rel, uint64_t size,
+/* data is taken over. */
+static int take_on(struct cache *c, int data, int map, uint64_t size,
 	struct partial **ret)
 {
-	cleanup_fd int dir = openat(c->dir, rel,
-		O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct partial *p;
+	struct partial *p = calloc(1, sizeof(*p));
 	int r;
 
-	if (dir < 0)
-		return -errno;
-	p = calloc(1, sizeof(*p));
-	if (!p)
+	if (!p) {
+		(void) close(data);
 		return -ENOMEM;
+	}
 	p->c = c;
-	p->data = -1;
-	r = attach(p, dir, size);
+	p->data = data;
+	r = attach(p, map, size);
 	if (!r) {
 		p->busy = cache_bitmap_new(p->n);
 		p->checked = cache_bitmap_new(p->n);
@@ -139,20 +130,35 @@ static int load(struct cache *c, const char *rel, uint64_t size,
 	}
 	if (r) {
 		cache_partial_close(p);
-		/* The directory is there: ENOENT means that half is not. */
-		return r == -ENOENT ? -EBADMSG : r;
+		return r;
 	}
 	*ret = p;
 	return 0;
 }
 
-static int make_files(int dir, const char *name, uint64_t size,
-	uint32_t chunk, bool distrust)
+static int load(struct cache *c, const char *rel, uint64_t size,
+	struct partial **ret)
 {
-	cleanup_fd int data = openat(dir, "data",
-		O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	cleanup_fd int map = openat(dir, "map",
-		O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	cleanup_fd int dir = openat(c->dir, rel,
+		O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_fd int map = -1;
+	int data;
+
+	if (dir < 0)
+		return -errno;
+	/* The directory is there: ENOENT means that half is not. */
+	map = openat(dir, "map", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (map < 0)
+		return errno == ENOENT ? -EBADMSG : -errno;
+	data = openat(dir, "data", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (data < 0)
+		return errno == ENOENT ? -EBADMSG : -errno;
+	return take_on(c, data, map, size, ret);
+}
+
+static int fill_in(const struct cache_pair *f, const char *name,
+	uint64_t size, uint32_t chunk, bool distrust)
+{
 	struct partial_head head = {
 		.magic = MAGIC,
 		.version = PARTIAL_VERSION,
@@ -162,38 +168,40 @@ static int make_files(int dir, const char *name, uint64_t size,
 	};
 	int r;
 
-	if (data < 0 || map < 0)
-		return -errno;
 	(void) snprintf(head.name, sizeof(head.name), "%s", name);
 	/* The map is written through a mapping: its blocks must exist, or a
 	 * full disk kills the process. The data are sparse. */
-	r = -posix_fallocate(map, 0,
+	r = -posix_fallocate(f->map, 0,
 		(off_t)map_len(chunks_of(size, chunk)));
 	if (!r)
-		r = io_pwrite(map, &head, sizeof(head), 0);
-	if (!r && ftruncate(data, (off_t)size) < 0)
+		r = io_pwrite(f->map, &head, sizeof(head), 0);
+	if (!r && ftruncate(f->data, (off_t)size) < 0)
 		r = -errno;
 	return r;
 }
 
-static int make_dir(struct cache *c, const char *rel, const char *name,
-	uint64_t size, uint32_t chunk, bool distrust)
+static int make_new(struct cache *c, const char *rel, const char *name,
+	uint64_t size, uint32_t chunk, bool distrust, struct partial **ret)
 {
-	char tmp[CACHE_REL_MAX];
-	int dir, r;
+	bool spare = true;
+	struct cache_pair f;
+	int r;
 
-	cache_store_tmp(c, tmp);
-	if (mkdirat(c->dir, tmp, 0700) < 0)
-		return -errno;
-	dir = openat(c->dir, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return -errno;
-	r = make_files(dir, name, size, chunk, distrust);
-	(void) close(dir);
-	if (!r && renameat(c->dir, tmp, c->dir, rel) < 0)
-		r = -errno;
+	do {
+		spare = spare && cache_spare_take(c, &f);
+		r = spare ? 0 : cache_pair_make(c, &f);
+		if (r)
+			return r;
+		r = fill_in(&f, name, size, chunk, distrust);
+		if (!r && renameat(c->dir, f.tmp, c->dir, rel) < 0)
+			r = -errno;
+		if (r)
+			cache_pair_drop(c, &f);
+	} while (r && spare);
 	if (r)
-		(void) io_remove_tree(c->dir, tmp);
+		return r;
+	r = take_on(c, f.data, f.map, size, ret);
+	(void) close(f.map);
 	return r;
 }
 
@@ -214,8 +222,7 @@ int cache_partial_open_locked(struct cache *c, const char *key,
 	}
 	if (r != -ENOENT || !make)
 		return r;
-	r = make_dir(c, rel, name, size, chunk, distrust);
-	return r ? r : load(c, rel, size, ret);
+	return make_new(c, rel, name, size, chunk, distrust, ret);
 }
 
 int cache_partial_open(struct cache *c, const char *key, const char *name,

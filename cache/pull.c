@@ -121,12 +121,17 @@ static void publish(struct fill_pull *f)
 		/* Why the first attempt was thrown away stays to be read. */
 		if (!p->head->distrust)
 			b->last.code = 0;
-		cache_settle_more(b);
 		if (b->waiters)
 			cache_fill_kick(b, &todo);
 	}
 	pthread_mutex_unlock(&b->lock);
 	cache_fill_run(b, &todo);
+	/* Who waits is answered before other threads get something to do. */
+	pthread_mutex_lock(&b->lock);
+	if (p == b->part)
+		cache_settle_more(b);
+	pthread_mutex_unlock(&b->lock);
+	cache_later_go(b->c);
 }
 
 /* The next n bytes of the chunk. */

@@ -106,7 +106,7 @@ static void run_note(struct pool_job *job)
 }
 
 void cache_ref_note(struct cache *c, const struct cache_name *name,
-	const char *key)
+	const char *key, bool later)
 {
 	char *rev = revision_name(name->hub, name->repo, name->revision);
 	struct noting *n = NULL;
@@ -127,13 +127,17 @@ void cache_ref_note(struct cache *c, const struct cache_name *name,
 		pthread_mutex_lock(&c->lock);
 		c->noting++;
 		pthread_mutex_unlock(&c->lock);
-		pool_add(c->keepers, &n->job);
+		if (later)
+			cache_later(c, &n->job);
+		else
+			pool_add(c->keepers, &n->job);
 	}
 	free(rev);
 }
 
 void cache_ref_settle(struct cache *c)
 {
+	cache_later_go(c);
 	pthread_mutex_lock(&c->lock);
 	while (c->noting)
 		pthread_cond_wait(&c->noted_all, &c->lock);

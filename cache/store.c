@@ -280,8 +280,11 @@ static int open_index(struct cache *c, const char *dir, struct error *why)
 static void free_cache(struct cache *c)
 {
 	cache_watch_stop(c);
+	if (c->keepers)
+		cache_later_go(c);
 	pool_free(c->pool);
 	pool_free(c->keepers);
+	cache_spare_done(c);
 	cache_index_close(c->index);
 	if (c->usage)
 		(void) munmap(c->usage, CACHE_USAGE_LEN);
@@ -294,6 +297,7 @@ static void free_cache(struct cache *c)
 	pthread_mutex_destroy(&c->store_lock);
 	pthread_mutex_destroy(&c->evict_lock);
 	pthread_mutex_destroy(&c->piece_lock);
+	pthread_mutex_destroy(&c->later_lock);
 	cache_piece_done(c);
 	pthread_mutex_destroy(&c->lock);
 	pthread_mutex_destroy(&c->watch_lock);
@@ -339,6 +343,7 @@ static struct cache *new_cache(const struct cache_conf *conf)
 	(void) pthread_mutex_init(&c->store_lock, NULL);
 	(void) pthread_mutex_init(&c->evict_lock, NULL);
 	(void) pthread_mutex_init(&c->piece_lock, NULL);
+	(void) pthread_mutex_init(&c->later_lock, NULL);
 	(void) pthread_mutex_init(&c->lock, NULL);
 	(void) pthread_mutex_init(&c->watch_lock, NULL);
 	(void) pthread_cond_init(&c->empty, NULL);

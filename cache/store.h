@@ -3,7 +3,7 @@
  * under which directory structure changes. README.md draws the layout.
  *
  * Lock order, outermost first: cache.lock, blob.lock, cache.evict_lock,
- * cache.store_lock, cache.watch_lock and the index's own (leaves).
+ * cache.store_lock, cache.watch_lock, later_lock and the index's own (leaves).
  */
 #ifndef CACHE_STORE_H
 #define CACHE_STORE_H
@@ -44,6 +44,21 @@ struct cache_usage {		/* the file `usage`, mapped by every process */
 	 * has a slot holds its byte of `lock`. Never too high. */
 	_Atomic uint64_t flying[CACHE_SLOTS];
 	struct cache_leave leave;
+};
+
+struct cache_pair {		/* files of a partial that is to be */
+	int data, map;		/* descriptors */
+	char tmp[CACHE_REL_MAX];	/* their directory */
+};
+
+struct cache_spare {		/* store_lock */
+	struct pool_job job;	/* makes it */
+	struct cache *c;
+	bool wanted;		/* this program serves readers */
+	bool queued;		/* the job is to run */
+	bool ready;		/* pair is there */
+	bool warm;		/* the job's */
+	struct cache_pair pair;
 };
 
 struct cache {
@@ -92,8 +107,13 @@ struct cache {
 
 	/* Hashes of what was written into refs/ lately, one a slot. */
 	atomic_uint_fast64_t noted[CACHE_NOTED];
-	unsigned noting;		/* lock; being written now */
+	unsigned noting;		/* lock; not yet written */
 	pthread_cond_t noted_all;	/* noting is 0 */
+
+	struct cache_spare spare;
+	pthread_mutex_t later_lock;
+	struct pool_job *later;		/* later_lock; for keepers */
+	atomic_bool any_later;		/* set under later_lock */
 
 	atomic_bool evicting;		/* a background eviction is queued */
 	atomic_uint_fast64_t hits, misses, pulled_bytes, verified, mismatches,
@@ -120,6 +140,22 @@ uint64_t cache_store_discard(struct cache *c, const char *rel,
 /* Between enter and leave: unlink a file and release its length. Returns what
  * was released. */
 uint64_t cache_store_remove(struct cache *c, const char *rel);
+
+/* ---- made before it is needed (spare.c) ---------------------------------------- */
+
+/* The files of a partial, empty, below tmp/: to be renamed or dropped. */
+int cache_pair_make(struct cache *c, struct cache_pair *ret);
+void cache_pair_drop(struct cache *c, struct cache_pair *p);
+/* Between enter and leave: the pair that is ready. The next is made later. */
+bool cache_spare_take(struct cache *c, struct cache_pair *ret);
+/* Alone. */
+void cache_spare_done(struct cache *c);
+/* A job for `keepers` that must not take a processor from what a reader waits
+ * for. Any lock may be held. */
+void cache_later(struct cache *c, struct pool_job *job);
+/* What was put off: to be called when bytes have come, and by whoever gives up
+ * a blob. */
+void cache_later_go(struct cache *c);
 
 /* ---- budget (usage.c) --------------------------------------------------------- */
 
@@ -180,9 +216,10 @@ bool cache_id_full(const struct objid *id);
 /* ---- revisions (refs.c) ------------------------------------------------------ */
 
 /* Note that hub/repo@revision uses `key`, for pins: soon, on a pool thread,
- * because the index may have to wait for another process. */
+ * because the index may have to wait for another process. `later`: nothing of
+ * it is here yet, and it is a cache_later(). */
 void cache_ref_note(struct cache *c, const struct cache_name *n,
-	const char *key);
+	const char *key, bool later);
 /* What was noted before is written when this returns. Never on `keepers`. */
 void cache_ref_settle(struct cache *c);
 /* Keys and objects (hex) of pinned revisions into `ret`; values are not NULL

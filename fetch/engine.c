@@ -49,6 +49,7 @@ struct fetch_engine {
 	CURL *idle[IDLE_EASY];
 	unsigned n_idle;
 	bool hurry;			/* something can be done at once */
+	bool posted;			/* a task, by this thread itself */
 	uint32_t noise;
 	uint8_t *slice;
 };
@@ -86,10 +87,15 @@ uint32_t fetch_engine_noise(struct fetch_engine *e)
 	return e->noise;
 }
 
+static _Thread_local const struct fetch_engine *runs_here;
+
 void fetch_engine_post(struct fetch_engine *e, struct fetch_task *t)
 {
 	fetch_queue_push(&e->queue, t);
-	(void) curl_multi_wakeup(e->multi);
+	if (runs_here == e)
+		e->posted = true;
+	else
+		(void) curl_multi_wakeup(e->multi);
 }
 
 /* ---- lists ---- */
@@ -409,7 +415,7 @@ static int nap(struct fetch_engine *e)
 	uint64_t ms = e->waiting ? LOOK_MS : TURN_MAX_MS;
 	uint64_t now = clock_ms();
 
-	if (e->hurry || e->files)
+	if (e->hurry || e->posted || e->files)
 		return 0;
 	for (struct fetch_timer *t = e->timers; t; t = t->next)
 		sooner(&ms, now, t->due);
@@ -421,13 +427,17 @@ static int nap(struct fetch_engine *e)
 
 static bool run_tasks(struct fetch_engine *e)
 {
-	struct fetch_task *t = fetch_queue_take(&e->queue), *next;
-	bool any = t != NULL;
+	struct fetch_task *t, *next;
+	bool any = false;
 
-	for (; t; t = next) {
-		next = t->next;
-		t->run(t);
-	}
+	do {
+		e->posted = false;
+		for (t = fetch_queue_take(&e->queue); t; t = next) {
+			next = t->next;
+			any = true;
+			t->run(t);
+		}
+	} while (e->posted);
 	return any;
 }
 
@@ -436,13 +446,14 @@ static void *engine_main(void *arg)
 	struct fetch_engine *e = arg;
 	int n;
 
+	runs_here = e;
 	for (;;) {
 		bool busy = run_tasks(e);
 
 		if (fetch_engine_stopping(e)) {
 			fire_timers(e);
 			cancel_all(e);
-			if (!busy && !e->timers && !e->waiting)
+			if (!busy && !e->posted && !e->timers && !e->waiting)
 				return NULL;
 			continue;
 		}

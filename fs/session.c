@@ -376,6 +376,8 @@ int fs_serve(const struct session_conf *c, struct ll *ll,
 		(void) error_set(why, r, "libfuse: %s", strerror(-r));
 	if (!r)
 		r = go_on(&s, why);
+	if (!r && !conf_flag(c->conf, "offline"))
+		cache_prepare(ll->fs->cache);
 	if (!r)
 		r = serve(&s, why);
 	if (!r)

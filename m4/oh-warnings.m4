@@ -12,6 +12,23 @@ AC_DEFUN([OH_CC_FLAG], [
   AS_VAR_POPDEF([oh_flag])dnl
 ])
 
+# OH_BIND_NOW: set BIND_NOW_LDFLAGS, for a program whose first answer should not
+# wait for the look-up of symbols; its table of functions is read-only then.
+AC_DEFUN([OH_BIND_NOW], [
+  AC_CACHE_CHECK([whether $CC accepts -Wl,-z,relro,-z,now],
+    [oh_cv_bind_now], [
+    oh_save_LDFLAGS=$LDFLAGS
+    LDFLAGS="$LDFLAGS -Wl,-z,relro,-z,now"
+    AC_LINK_IFELSE([AC_LANG_PROGRAM([])], [oh_cv_bind_now=yes],
+      [oh_cv_bind_now=no])
+    LDFLAGS=$oh_save_LDFLAGS
+  ])
+  BIND_NOW_LDFLAGS=
+  AS_VAR_IF([oh_cv_bind_now], [yes],
+    [BIND_NOW_LDFLAGS="-Wl,-z,relro,-z,now"])
+  AC_SUBST([BIND_NOW_LDFLAGS])
+])
+
 # OH_WARNINGS: set WARN_CFLAGS; --enable-werror makes warnings errors.
 AC_DEFUN([OH_WARNINGS], [
   m4_foreach_w([oh_w], [-std=gnu11 -fvisibility=hidden -fno-common

@@ -1,0 +1,191 @@
+/* What is made before it is needed, and what is put off until it does not
+ * matter: files for the next partial object, notes of who uses what. */
+#include "config.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "tests/unit/cache-upstream.h"
+#include "tests/unit/t.h"
+
+#define SIZE (6 * MIB)	/* more than is held back until its verdict */
+
+static char *join(const char *dir, const char *rest)
+{
+	char *s;
+
+	t_check(asprintf(&s, "%s/%s", dir, rest) > 0);
+	return s;
+}
+
+/* Names below `rest`; the last of them into ret_path, if there is one. */
+static unsigned names(const char *dir, const char *rest, char **ret_path)
+{
+	char *path = join(dir, rest);
+	DIR *d = opendir(path);
+	struct dirent *e;
+	unsigned n = 0;
+
+	t_check(d != NULL);
+	while ((e = readdir(d))) {
+		if (e->d_name[0] == '.')
+			continue;
+		if (ret_path) {
+			free(*ret_path);
+			*ret_path = join(path, e->d_name);
+		}
+		n++;
+	}
+	(void) closedir(d);
+	free(path);
+	return n;
+}
+
+static uint64_t inode(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) ? 0 : st.st_ino;
+}
+
+/* The directory of the spare files, once they are there. */
+static char *spare(const char *dir)
+{
+	char *path = NULL, *map;
+
+	for (;;) {
+		if (names(dir, "tmp", &path) == 1) {
+			map = join(path, "map");
+			if (inode(map)) {
+				free(map);
+				return path;
+			}
+			free(map);
+		}
+		usleep(1000);
+	}
+}
+
+static void read_one(struct cache *c, unsigned seed)
+{
+	uint8_t *bytes = upstream_bytes(SIZE, seed);
+	struct cache_name n = t_name_of("a", bytes, SIZE, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, SIZE, 1);
+	struct src *s = t_open_src(c, &n, u);
+
+	t_expect(s, bytes, 0, 4096);
+	src_unref(s);
+	while (atomic_load(&u->s.refs) > 1)	/* its pull ends */
+		usleep(1000);
+	upstream_free(u);
+	free(bytes);
+}
+
+static uint64_t data_of_partial(const char *dir)
+{
+	char *path = NULL, *data, *map;
+	uint64_t ino;
+
+	t_int(names(dir, "partial", &path), 1);
+	data = join(path, "data");
+	map = join(path, "map");
+	ino = inode(data);
+	t_check(inode(map) != 0);
+	free(map);
+	free(data);
+	free(path);
+	return ino;
+}
+
+/* A spare pair is used, another is made, and none is left. */
+static void test_used(void)
+{
+	char *dir = upstream_dir("spare"), *at, *data;
+	struct cache *c = t_open_cache(dir, 0);
+	uint64_t ino;
+
+	t_int(names(dir, "tmp", NULL), 0);
+	cache_prepare(c);
+	at = spare(dir);
+	data = join(at, "data");
+	ino = inode(data);
+	read_one(c, 1);
+	t_int(inode(data), 0);
+	t_check(data_of_partial(dir) == ino);
+	free(data);
+	free(at);
+	at = spare(dir);
+	cache_close(c);
+	t_int(names(dir, "tmp", NULL), 0);
+	/* What was fetched is there for who comes next. */
+	c = t_open_cache(dir, 0);
+	read_one(c, 1);
+	t_check(data_of_partial(dir) == ino);
+	cache_close(c);
+	free(at);
+	free(dir);
+}
+
+/* Somebody swept it away, in part or whole: then others are made. */
+static void test_swept(const char *what)
+{
+	char *dir = upstream_dir("swept"), *at, *gone;
+	struct cache *c = t_open_cache(dir, 0);
+
+	cache_prepare(c);
+	at = spare(dir);
+	gone = join(at, what);
+	t_int(io_remove_tree(AT_FDCWD, *what ? gone : at), 0);
+	read_one(c, 2);
+	t_check(data_of_partial(dir) != 0);
+	free(gone);
+	free(at);
+	at = spare(dir);
+	cache_close(c);
+	t_int(names(dir, "tmp", NULL), 0);
+	free(at);
+	free(dir);
+}
+
+/* Opened and given up before a byte came: noted all the same. */
+static void test_noted(void)
+{
+	uint8_t *bytes = upstream_bytes(SIZE, 3);
+	struct cache_name n = t_name_of("a", bytes, SIZE, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, SIZE, 1);
+	char *dir = upstream_dir("noted");
+	struct cache *c = t_open_cache(dir, 0);
+	struct cache_totals t;
+	struct src *s;
+
+	s = t_open_src(c, &n, u);
+	src_unref(s);
+	t_int(cache_totals(c, &t), 0);
+	t_int(names(dir, "refs", NULL), 1);
+	cache_close(c);
+	free(dir);
+	/* Nor does who asks for totals miss what is open still. */
+	dir = upstream_dir("noted");
+	c = t_open_cache(dir, 0);
+	s = t_open_src(c, &n, u);
+	t_int(cache_totals(c, &t), 0);
+	t_int(names(dir, "refs", NULL), 1);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+int main(void)
+{
+	test_used();
+	test_swept("map");
+	test_swept("data");
+	test_swept("");
+	test_noted();
+	return 0;
+}
