@@ -186,7 +186,8 @@ class Soak:
                         except OSError:
                             pass
             with open(os.path.join(self.cache, "usage"), "rb") as f:
-                used = int.from_bytes(f.read(16)[8:], "little")
+                # the highest bit says that a file is being removed
+                used = int.from_bytes(f.read(16)[8:], "little") & ~(1 << 63)
             self.most["du"] = max(self.most["du"], du * 512)
             self.most["used"] = max(self.most["used"], used)
             for m in self.mounts:
