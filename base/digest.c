@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,25 @@ static const struct {
 	[OBJID_GITSHA1] = { "gitsha1", 40, EVP_sha1 },
 	[OBJID_MD5] = { "md5", 32, EVP_md5 },
 };
+
+/* What EVP_sha256() names is looked up anew for each digest, which takes longer
+ * than to digest a name: looked up once. */
+static EVP_MD *fetched[sizeof(algs) / sizeof(algs[0])];
+static pthread_once_t fetch_once = PTHREAD_ONCE_INIT;
+
+static void fetch_all(void)
+{
+	for (size_t i = 0; i < sizeof(algs) / sizeof(algs[0]); i++)
+		if (algs[i].md)
+			fetched[i] = EVP_MD_fetch(NULL,
+				EVP_MD_get0_name(algs[i].md()), NULL);
+}
+
+static const EVP_MD *md_of(enum objid_alg alg)
+{
+	pthread_once(&fetch_once, fetch_all);
+	return fetched[alg] ? fetched[alg] : algs[alg].md();
+}
 
 struct digest {
 	EVP_MD_CTX *ctx;
@@ -95,7 +115,7 @@ struct digest *digest_new(enum objid_alg alg, uint64_t size)
 		return NULL;
 	d->alg = alg;
 	d->ctx = EVP_MD_CTX_new();
-	if (!d->ctx || !EVP_DigestInit_ex(d->ctx, algs[alg].md(), NULL)) {
+	if (!d->ctx || !EVP_DigestInit_ex(d->ctx, md_of(alg), NULL)) {
 		digest_free(d);
 		return NULL;
 	}
@@ -135,7 +155,7 @@ void digest_free(struct digest *d)
 void digest_sha256(const void *data, size_t len, struct objid *ret)
 {
 	*ret = (struct objid){ .alg = OBJID_SHA256, .digits = 64 };
-	(void) EVP_Digest(data, len, ret->raw, NULL, EVP_sha256(), NULL);
+	(void) EVP_Digest(data, len, ret->raw, NULL, md_of(OBJID_SHA256), NULL);
 }
 
 void digest_sha1(const void *data, size_t len, char ret[DIGEST_SHA1_HEX])
@@ -143,7 +163,7 @@ void digest_sha1(const void *data, size_t len, char ret[DIGEST_SHA1_HEX])
 	uint8_t raw[EVP_MAX_MD_SIZE];
 
 	memset(raw, 0, sizeof(raw));
-	(void) EVP_Digest(data, len, raw, NULL, EVP_sha1(), NULL);
+	(void) EVP_Digest(data, len, raw, NULL, md_of(OBJID_GITSHA1), NULL);
 	for (unsigned i = 0; i < DIGEST_SHA1_HEX / 2; i++)
 		(void) snprintf(ret + 2 * i, 3, "%02x", raw[i]);
 }

@@ -53,13 +53,10 @@ int io_pwrite(int fd, const void *buf, size_t len, uint64_t off)
 	return 0;
 }
 
-int io_read_file(int dirfd, const char *path, struct buf *ret)
+int io_read_fd(int fd, struct buf *ret)
 {
-	cleanup_fd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	uint8_t block[16384];
 
-	if (fd < 0)
-		return -errno;
 	for (;;) {
 		ssize_t n = read(fd, block, sizeof(block));
 		int r;
@@ -74,6 +71,13 @@ int io_read_file(int dirfd, const char *path, struct buf *ret)
 		if (r)
 			return r;
 	}
+}
+
+int io_read_file(int dirfd, const char *path, struct buf *ret)
+{
+	cleanup_fd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : io_read_fd(fd, ret);
 }
 
 int io_mkdirs(int dirfd, const char *path)

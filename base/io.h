@@ -17,6 +17,8 @@ int io_pwrite(int fd, const void *buf, size_t len, uint64_t off);
 
 /* Append a whole file to `ret`; -EFBIG past its ceiling. */
 int io_read_file(int dirfd, const char *path, struct buf *ret);
+/* The same, from where fd stands. */
+int io_read_fd(int fd, struct buf *ret);
 
 /* mkdir -p below dirfd, mode 0700 (the process's umask applies). */
 int io_mkdirs(int dirfd, const char *path);

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -316,13 +317,32 @@ int worker_proc_run(struct worker_proc *p, const struct workers_conf *c,
 
 /* ---- the start ----------------------------------------------------------------------- */
 
-static int greet(const struct worker_proc *p, const struct workers_conf *c,
+/* It has hung up without a word. Another program may do that and go on. */
+static bool was_killed(struct worker_proc *p)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	struct proc_end end;
+
+	for (unsigned i = 0; i < 100; i++) {
+		if (proc_gone(p->pid, &end)) {
+			p->pid = -1;
+			return end.sig == SIGKILL || end.sig == SIGTERM;
+		}
+		(void) nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
+static int greet(struct worker_proc *p, const struct workers_conf *c,
 	struct workers_report *report, struct error *why)
 {
-	struct worker_msg m;
+	struct worker_msg m = { .what = 0 };
+	enum heard heard = hear(p, UINT64_MAX, HELLO_S * SLOWER, &m);
 
-	if (hear(p, UINT64_MAX, HELLO_S * SLOWER, &m) != HEARD ||
-		m.what != WORKER_HELLO)
+	p->killed = heard == HEARD_END && was_killed(p);
+	if (p->killed)
+		return error_set(why, -EIO, "%s was killed", c->program);
+	if (heard != HEARD || m.what != WORKER_HELLO)
 		return error_set(why, -EIO, "%s does not answer", c->program);
 	if (m.a != WORKER_WIRE || strcmp(m.text, PACKAGE_VERSION) != 0)
 		return error_set(why, -EIO, "%s is of another version (%s)",
@@ -354,8 +374,8 @@ static int set_up(struct worker_proc *p, const struct workers_conf *c,
 	return r == -ENOTSUP ? -EIO : r;
 }
 
-int worker_proc_start(const struct workers_conf *c, struct worker_proc **ret,
-	struct workers_report *report, struct error *why)
+static int try_start(const struct workers_conf *c, struct worker_proc **ret,
+	struct workers_report *report, bool *ret_killed, struct error *why)
 {
 	struct worker_proc *p = calloc(1, sizeof(*p));
 	int r;
@@ -374,9 +394,25 @@ int worker_proc_start(const struct workers_conf *c, struct worker_proc **ret,
 	if (r) {
 		if (why && !why->code)
 			error_set(why, r, "%s: %s", c->program, strerror(-r));
+		*ret_killed = p->killed;
 		worker_proc_end(p, true);
 		return r;
 	}
 	*ret = p;
 	return 0;
+}
+
+int worker_proc_start(const struct workers_conf *c, struct worker_proc **ret,
+	struct workers_report *report, struct error *why)
+{
+	bool killed = false;
+	int r = try_start(c, ret, report, &killed, why);
+
+	/* From outside: once more, as for one that has a job. */
+	if (r && killed) {
+		if (why)
+			why->code = 0;
+		r = try_start(c, ret, report, &killed, why);
+	}
+	return r;
 }

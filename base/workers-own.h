@@ -18,7 +18,7 @@ struct worker_proc {
 	bool killed;		/* it was not its own fault that it ended */
 };
 
-/* Ready for jobs. */
+/* Ready for jobs. One that is killed meanwhile is started once more. */
 int worker_proc_start(const struct workers_conf *c, struct worker_proc **ret,
 	struct workers_report *ret_report, struct error *why);
 /* lost: it has ended, and is waited for. */

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -562,6 +563,43 @@ static void test_silence(void)
 	workers_free(w);
 }
 
+/* Killed before it says a word: once is nobody's loss. The program is a script,
+ * which is killed unless the mark is there, and leaves it if it can. */
+static void test_killed_starting(bool always)
+{
+	char dir[] = "/tmp/omnihub-workers-XXXXXX", script[64], self[64];
+	char mark[64], exe[4096] = { 0 };
+	struct workers_conf c = { .program = script, .setup_kind = SETUP,
+		.setup = "hello", .setup_len = 5, .cpu_s = 1, .wall_s = 60,
+		.idle_ms = LONG_IDLE };
+	struct workers *w;
+	struct error why;
+	FILE *f;
+
+	t_check(mkdtemp(dir) != NULL);
+	t_check(readlink("/proc/self/exe", exe, sizeof(exe) - 1) > 0);
+	(void) snprintf(script, sizeof(script), "%s/start", dir);
+	(void) snprintf(self, sizeof(self), "%s/omnihub-worker", dir);
+	(void) snprintf(mark, sizeof(mark), "%s/%s", dir,
+		always ? "no/where" : "mark");
+	t_int(symlink(exe, self), 0);
+	f = fopen(script, "we");
+	t_check(f != NULL);
+	fprintf(f, "#!/bin/sh\n[ -e %s ] || { true 2>/dev/null >%s; "
+		"kill -9 $$; }\nexec %s\n", mark, mark, self);
+	t_int(fclose(f), 0);
+	t_int(chmod(script, 0700), 0);
+	t_int(workers_new(&c, &w), 0);
+	t_int(run(w, ECHO, &why), always ? -EIO : 0);
+	if (always)
+		t_check(strstr(why.text, "was killed") != NULL);
+	workers_free(w);
+	(void) unlink(mark);
+	(void) unlink(script);
+	(void) unlink(self);
+	t_int(rmdir(dir), 0);
+}
+
 static void test_no_program(void)
 {
 	struct workers_conf c = { .program = "/nonexistent/worker" };
@@ -583,7 +621,7 @@ int main(int argc, char **argv)
 	struct workers *w;
 
 	(void) argc;
-	if (!strcmp(argv[0], "omnihub-worker"))
+	if (!strcmp(basename(argv[0]), "omnihub-worker"))
 		return worker_main(kinds, &ready);
 	test_idle();
 	w = pool_of(60, LONG_IDLE);
@@ -596,6 +634,8 @@ int main(int argc, char **argv)
 	test_sources(w);
 	test_many(w);
 	test_silence();
+	test_killed_starting(false);
+	test_killed_starting(true);
 	test_no_program();
 	test_walls(w);
 	workers_free(w);
