@@ -22,7 +22,6 @@
 #include "base/io.h"
 #include "cache/fill.h"
 
-#define HASH_BLOCK (1UL << 20)
 /* A file's times may stand still for a tick of the kernel's clock. */
 #define TICK_NS 20000000
 #define CHANGES_MAX 3
@@ -40,65 +39,20 @@ static void let_clock_move(const struct stat *st)
 		(void) nanosleep(&pause, NULL);
 }
 
-static int hash_on(int fd, uint64_t size, uint8_t *block, struct digest *sha,
-	struct digest *own)
-{
-	for (uint64_t off = 0; off < size; off += HASH_BLOCK) {
-		size_t n = size - off < HASH_BLOCK ? (size_t)(size - off) :
-			HASH_BLOCK;
-		int r = io_pread(fd, block, n, off);
-
-		if (r)
-			return r;
-		digest_update(sha, block, n);
-		if (own)
-			digest_update(own, block, n);
-	}
-	return 0;
-}
-
-/* 1: as the hub says, as far as it says anything. */
-static int hash_file(int fd, uint64_t size, const struct objid *want,
-	struct objid *ret_sha256)
-{
-	bool other = want->alg != OBJID_SHA256 && want->alg != OBJID_NONE;
-	struct digest *sha = digest_new(OBJID_SHA256, size);
-	struct digest *own = other ? digest_new(want->alg, size) : NULL;
-	uint8_t *block = malloc(HASH_BLOCK);
-	struct objid got;
-	int r = sha && block && (own || !other) ? 0 : -ENOMEM;
-
-	if (!r)
-		r = hash_on(fd, size, block, sha, own);
-	if (!r) {
-		digest_final(sha, ret_sha256);
-		got = *ret_sha256;
-		if (own)
-			digest_final(own, &got);
-		r = want->alg == OBJID_NONE || objid_match(want, &got);
-	}
-	digest_free(sha);
-	digest_free(own);
-	free(block);
-	return r;
-}
-
-/* A copy that shares its blocks, if the file system can; else -1. */
+/* A copy that shares its blocks, if the file system can; else -1. Counted when
+ * it is there: it takes no room by itself, and most file systems cannot. */
 static int clone_file(struct cache *c, int from, uint64_t size,
 	const char *tmp)
 {
-	int fd;
+	int fd = openat(c->dir, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
+		0600);
 
-	if (cache_reserve(c, size))
+	if (fd < 0)
 		return -1;
-	fd = openat(c->dir, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd >= 0 && !ioctl(fd, FICLONE, from))
+	if (!ioctl(fd, FICLONE, from) && !cache_reserve(c, size))
 		return fd;
-	if (fd >= 0) {
-		(void) close(fd);
-		(void) unlinkat(c->dir, tmp, 0);
-	}
-	cache_release(c, size);
+	(void) close(fd);
+	(void) unlinkat(c->dir, tmp, 0);
 	return -1;
 }
 
@@ -115,10 +69,13 @@ static int keep_clone(struct blob *b, int fd, const char *tmp,
 		r = -errno;
 	if (!r)
 		r = cache_store_parents(c, rel);
-	if (!r && renameat(c->dir, tmp, c->dir, rel) < 0)
-		r = -errno;
-	if (!r)
-		r = cache_link_put(c, b->key, sha256);
+	if (!r) {
+		cache_store_enter(c);
+		r = cache_store_replace(c, tmp, rel);
+		if (!r)
+			r = cache_link_put(c, b->key, sha256);
+		cache_store_leave(c);
+	}
 	return r ? r : cache_object_open(c, sha256, b->size);
 }
 
@@ -132,7 +89,7 @@ static int judge(struct cache *c, struct foreign_file *f,
 	let_clock_move(&f->st);
 	if (!cache_foreign_same(f))
 		return -ESTALE;
-	r = hash_file(f->fd, (uint64_t)f->st.st_size, want, &sha256);
+	r = cache_hash_file(f->fd, (uint64_t)f->st.st_size, want, &sha256);
 	if (r >= 0 && !cache_foreign_same(f))
 		r = -ESTALE;
 	if (r >= 0)
@@ -180,7 +137,7 @@ static int compare(struct blob *b, struct foreign_file *f, int *ret_fd)
 	 * learn; an object has to have its digest. */
 	if (clone < 0 && b->id.alg == OBJID_NONE)
 		return 1;
-	r = hash_file(clone >= 0 ? clone : f->fd, b->size, &b->id, &sha256);
+	r = cache_hash_file(clone >= 0 ? clone : f->fd, b->size, &b->id, &sha256);
 	if (clone >= 0 && r == 1)
 		*ret_fd = keep_clone(b, clone, tmp, &sha256);
 	if (clone >= 0 && *ret_fd < 0) {
@@ -197,8 +154,7 @@ static int compare(struct blob *b, struct foreign_file *f, int *ret_fd)
 	return r;
 }
 
-/* What is here of it already is of use. */
-static void fill_instead(struct blob *b)
+void cache_adopt_none(struct blob *b)
 {
 	atomic_store(&b->state, BLOB_FILLING);
 	(void) cache_partial_open(b->c, b->key, b->what, b->size, b->c->chunk,
@@ -230,7 +186,7 @@ static void run(struct pool_job *job)
 		else
 			cache_adopt_known(b);
 	} else {
-		fill_instead(b);
+		cache_adopt_none(b);
 	}
 	cache_fill_kick(b, &todo);
 	pthread_mutex_unlock(&b->lock);
@@ -273,5 +229,5 @@ void cache_adopt_changed(struct blob *b, const struct foreign_file *f)
 	else if (!r)
 		cache_adopt_check(b);
 	else
-		fill_instead(b);
+		cache_adopt_none(b);
 }

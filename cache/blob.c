@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "cache/fill.h"
+#include "cache/lock.h"
 
 #define TOUCHED_MAX (8UL << 20)	/* bytes */
 
@@ -51,10 +52,41 @@ static void free_blob(struct blob *b)
 	free(b);
 }
 
+/* A partial of which nothing is here, unless somebody else has it open. */
+static void drop_empty(struct cache *c, const char *key)
+{
+	char dir[CACHE_REL_MAX], rel[CACHE_REL_MAX];
+	cleanup_fd int fd = -1;
+	uint64_t bytes = 0;
+
+	(void) snprintf(dir, sizeof(dir), "partial/%s", key);
+	(void) snprintf(rel, sizeof(rel), "partial/%s/data", key);
+	cache_store_enter(c);
+	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
+		O_NONBLOCK);
+	if (fd >= 0 && !cache_lock_alone(fd) &&
+	    !cache_partial_peek(c, key, 0, &bytes) && !bytes)
+		(void) cache_store_discard(c, dir, 0);
+	cache_store_leave(c);
+}
+
+void cache_name_vain(struct cache *c, const struct cache_name *name)
+{
+	char key[CACHE_KEY_HEX];
+	struct blob *b = cache_name_key(name, key) ? NULL :
+		cache_blob_find(c, key);
+
+	if (!b)
+		return;
+	atomic_store(&b->vain, true);
+	cache_blob_unref(b);
+}
+
 void cache_blob_unref(struct blob *b)
 {
 	struct cache *c = b->c;
-	bool last;
+	char key[CACHE_KEY_HEX];
+	bool last, vain;
 
 	cache_later_go(c);
 	pthread_mutex_lock(&c->lock);
@@ -64,7 +96,11 @@ void cache_blob_unref(struct blob *b)
 	pthread_mutex_unlock(&c->lock);
 	if (!last)
 		return;
+	vain = atomic_load(&b->vain);
+	memcpy(key, b->key, sizeof(key));
 	free_blob(b);
+	if (vain)
+		drop_empty(c, key);
 	pthread_mutex_lock(&c->lock);
 	if (!--c->n_blobs)
 		pthread_cond_broadcast(&c->empty);
@@ -164,7 +200,10 @@ bool cache_blob_find_object(struct blob *b)
 		fd = cache_object_open(b->c, &id, b->size);
 	if (fd < 0)
 		return false;
-	cache_blob_set_whole(b, fd, b->id.alg != OBJID_NONE);
+	if (b->c->before_read && !cache_compared(b->c, &id, fd))
+		cache_recheck(b, fd, &id);
+	else
+		cache_blob_set_whole(b, fd, b->id.alg != OBJID_NONE);
 	return true;
 }
 

@@ -4,7 +4,8 @@
  * reference). It is filled through a partial, or answered from a whole file.
  *
  *   FILLING   chunk by chunk; part may be NULL until the first is wanted
- *   CHECKING  another tool's file, while its digest is being compared
+ *   CHECKING  another tool's file, or with before-read an object of ours,
+ *             while its digest is being compared
  *   THERE     another tool's file is right, and is read where it lies
  *   WHOLE     every byte is here and right: mem, or fd when it is not mapped
  *   FAILED    twice the wrong bytes: -EIO until a later open starts anew
@@ -58,6 +59,7 @@ struct blob {
 	bool hold;			/* hand out nothing before the verdict */
 	atomic_uint refs;		/* the last goes under cache.lock */
 	atomic_uint epoch;
+	atomic_bool vain;		/* its size is wrong */
 	_Atomic uint64_t touched;	/* see cache_blob_touched() */
 	_Atomic int state;		/* enum blob_state; written under lock */
 
@@ -72,6 +74,7 @@ struct blob {
 	bool own_mem;			/* mem is to be unmapped */
 	bool no_map;			/* mmap failed: read through fd */
 	bool verified;
+	struct objid object;		/* CHECKING one of ours: its name */
 	struct error last;
 	uint64_t failed_ms;		/* clock_ms() when FAILED began */
 
@@ -120,6 +123,9 @@ void cache_blob_stat(struct blob *b, struct src_stat *ret);
 /* The same for a name that is not open. */
 int cache_name_look(struct cache *c, const struct cache_name *name,
 	const char *key, struct src_stat *ret);
+
+/* Before anything of an object is given out. Takes fd over; CHECKING. */
+void cache_recheck(struct blob *b, int fd, const struct objid *sha256);
 
 /* With b->lock held from here on. */
 

@@ -83,6 +83,10 @@ int cache_src_open(struct cache *c, const struct cache_name *name,
 int cache_name_stat(struct cache *c, const struct cache_name *name,
 	struct src_stat *ret);
 
+/* Its size turned out wrong: what there is on the disk for it goes with who has
+ * it open last, if no byte of it came. Memory only. */
+void cache_name_vain(struct cache *c, const struct cache_name *name);
+
 /* Called (on a pool thread) when src_epoch() of a src changed, so that the
  * program can drop kernel pages of it. Set once, before the first open. */
 void cache_on_epoch(struct cache *c,
@@ -125,7 +129,8 @@ enum cache_kind {
 				 * only asked for news (JSON) */
 };
 
-/* Append the value to `ret`; *ret_age (may be NULL) is in seconds. -ENOENT. */
+/* Append the value to `ret`; *ret_age (may be NULL) is in seconds, decades when
+ * the clock has been set back since. -ENOENT. */
 int cache_index_get(struct cache *c, enum cache_kind kind, const char *key,
 	struct buf *ret, int64_t *ret_age);
 int cache_index_put(struct cache *c, enum cache_kind kind, const char *key,
@@ -158,9 +163,12 @@ int cache_totals(struct cache *c, struct cache_totals *ret);
 /* Evict least recently used, not open, not pinned, until `target` bytes. */
 int cache_gc(struct cache *c, uint64_t target, uint64_t *ret_freed);
 /* Re-hash objects and chunks; bad ones are removed. fn is told of each file
- * (err 0: right). fn may be NULL. */
-int cache_verify(struct cache *c,
-	void (*fn)(void *arg, const char *what, int err), void *arg,
+ * (err 0: right; -EBADMSG: wrong; -EINVAL: no file; -EUCLEAN: a note that is
+ * right again, as far as it could be; else why it cannot be read). It may be
+ * NULL. */
+typedef void cache_verify_fn(void *arg, const char *what, int err,
+	bool removed);
+int cache_verify(struct cache *c, cache_verify_fn *fn, void *arg,
 	uint64_t *ret_bad);
 /* Remove everything not open. */
 int cache_clear(struct cache *c, uint64_t *ret_freed);

@@ -27,6 +27,8 @@ static int add(void *arg, const struct cache_entry *e)
 	struct list *l = arg;
 	struct cache_entry *v;
 
+	if (e->kind == CACHE_FILE_ODD)
+		return 0;
 	if (l->n == l->room) {
 		size_t room = l->room ? 2 * l->room : 256;
 
@@ -128,6 +130,8 @@ static int sum(void *arg, const struct cache_entry *e)
 	case CACHE_FILE_RECIPE:
 		s->t.recipes++;
 		s->t.recipe_bytes += e->bytes;
+		break;
+	default:
 		break;
 	}
 	if (map_get(&s->pinned, e->hex))

@@ -208,16 +208,19 @@ static void note(struct blob *b, int err)
 
 /* ---- waiters ---------------------------------------------------------------- */
 
-/* With b->lock held. */
-static struct fill_gift gift_of(struct blob *b)
+/* With b->lock held. A whole file is mapped to be lent only: to copy out of a
+ * mapping would be to read the disk by faults, each with the disk's read-ahead
+ * (8 MiB have been seen) around it, where a few bytes are wanted. */
+static struct fill_gift gift_of(struct blob *b, const struct src_read *r)
 {
 	struct fill_gift g = { NULL, NULL };
+	int state = atomic_load(&b->state);
 
-	if (atomic_load(&b->state) == BLOB_THERE)
+	if (state == BLOB_THERE)
 		g.there = cache_foreign_ref(b->there);
-	else if (atomic_load(&b->state) == BLOB_WHOLE)
+	else if (state == BLOB_WHOLE && (r->max_lent > 0 || b->fd < 0))
 		g.mem = cache_blob_mem(b);
-	else
+	else if (state != BLOB_WHOLE)
 		g.mem = b->part->mem;
 	return g;
 }
@@ -273,7 +276,7 @@ static int try_read(struct blob *b, struct src *up, struct src_read *r,
 	pthread_mutex_lock(&b->lock);
 	err = step(b, up, r->off, r->len, todo);
 	if (!err) {
-		gift = gift_of(b);
+		gift = gift_of(b, r);
 		atomic_fetch_add(&b->c->hits, 1);
 	} else {
 		atomic_fetch_add(&b->c->misses, 1);
@@ -339,7 +342,7 @@ static void finish(struct blob *b, struct fill_waiter **at, int err,
 	*at = w->next;
 	w->err = err;
 	if (!err)
-		w->gift = gift_of(b);
+		w->gift = gift_of(b, w->r);
 	w->next = todo->done;
 	todo->done = w;
 }

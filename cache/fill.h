@@ -97,6 +97,9 @@ void cache_settle_look(struct blob *b);
 void cache_adopt_known(struct blob *b);
 /* With b->lock held. Compare b->there with the name's digest. */
 void cache_adopt_check(struct blob *b);
+/* With b->lock held. Nothing of the kind is here: it is fetched, after what is
+ * here of it already. */
+void cache_adopt_none(struct blob *b);
 /* With b->lock held. `f`, given out as right, is not what it was. */
 void cache_adopt_changed(struct blob *b, const struct foreign_file *f);
 

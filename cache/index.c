@@ -8,6 +8,7 @@
 #include "cache/index.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -17,9 +18,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "cache/store.h"
 
-#define INDEX_VERSION 1
+#define INDEX_VERSION 2
+#define RENEWALS_MAX 3	/* a process */
+#define AHEAD_S 60	/* a clock that is right may be set back so much */
 #define BUSY_MS 5000	/* how long a write waits for another process, … */
 #define BUSY_LOCKED_MS 20	/* … at most so long without giving others
 				 * their turn with the connection */
@@ -27,7 +31,8 @@
 static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS facts("
 	" kind INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,"
-	" at INTEGER NOT NULL, PRIMARY KEY(kind, key)) WITHOUT ROWID;"
+	" at INTEGER NOT NULL, sum INTEGER NOT NULL,"
+	" PRIMARY KEY(kind, key)) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS uses("
 	" revision TEXT NOT NULL, key TEXT NOT NULL,"
 	" PRIMARY KEY(revision, key)) WITHOUT ROWID;"
@@ -35,17 +40,21 @@ static const char schema[] =
 	" dev INTEGER NOT NULL, ino INTEGER NOT NULL, size INTEGER NOT NULL,"
 	" ctime INTEGER NOT NULL, id TEXT NOT NULL, good INTEGER NOT NULL,"
 	" PRIMARY KEY(dev, ino)) WITHOUT ROWID;"
-	"PRAGMA user_version=1;";
+	"PRAGMA user_version=2;";
 
-enum { S_GET, S_PUT, S_DEL, S_EACH, S_USE, S_FGET, S_FPUT, S_N };
+enum {
+	S_GET, S_PUT, S_DEL, S_EACH, S_USE, S_UNUSE, S_FGET, S_FPUT, S_N
+};
 
 static const char *const sql[S_N] = {
-	[S_GET] = "SELECT value, at FROM facts WHERE kind=?1 AND key=?2",
-	[S_PUT] = "REPLACE INTO facts VALUES(?1, ?2, ?3, ?4)",
+	[S_GET] = "SELECT value, at, sum FROM facts"
+		" WHERE kind=?1 AND key=?2",
+	[S_PUT] = "REPLACE INTO facts VALUES(?1, ?2, ?3, ?4, ?5)",
 	[S_DEL] = "DELETE FROM facts WHERE kind=?1 AND key=?2",
-	[S_EACH] = "SELECT key, value, at FROM facts"
+	[S_EACH] = "SELECT key, value, at, sum FROM facts"
 		" WHERE kind=?1 AND key>=?2 ORDER BY key",
 	[S_USE] = "INSERT OR IGNORE INTO uses VALUES(?1, ?2)",
+	[S_UNUSE] = "DELETE FROM uses WHERE revision=?1",
 	[S_FGET] = "SELECT good FROM foreign_files WHERE dev=?1 AND ino=?2"
 		" AND size=?3 AND ctime=?4 AND id=?5",
 	[S_FPUT] = "REPLACE INTO foreign_files VALUES(?1,?2,?3,?4,?5,?6)",
@@ -53,6 +62,10 @@ static const char *const sql[S_N] = {
 
 struct cache_index {
 	pthread_mutex_t lock;
+	char *path;
+	struct cache *c;		/* to be told of pins when it is new */
+	ino_t ino;			/* lock; of the file that db is */
+	unsigned renewals;		/* lock */
 	sqlite3 *db;			/* lock */
 	sqlite3_stmt *st[S_N];		/* lock; prepared at open */
 };
@@ -135,7 +148,7 @@ static int open_db(struct cache_index *x, const char *path, bool *ret_new)
 			"PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
 	if (rc == SQLITE_OK)
 		rc = db_version(x->db, &version);
-	if (rc == SQLITE_OK && version > INDEX_VERSION)
+	if (rc == SQLITE_OK && version && version != INDEX_VERSION)
 		rc = SQLITE_NOTADB;
 	if (rc == SQLITE_OK && !version) {
 		*ret_new = true;
@@ -153,6 +166,9 @@ static bool again(int rc, unsigned *tries)
 {
 	const struct timespec pause = { .tv_nsec = 10000000 };
 
+	/* It has been made anew meanwhile. */
+	if (to_errno(rc) == -EBADMSG)
+		return !(*tries)++;
 	if (to_errno(rc) != -EBUSY ||
 	    ++*tries > BUSY_MS / (BUSY_LOCKED_MS + 10))
 		return false;
@@ -171,6 +187,22 @@ static void remove_db(const char *path)
 	}
 }
 
+/* A pipe, a directory, a link: SQLite would wait, or write where it leads. What
+ * we may not open is of no use either. */
+static void remove_odd(const char *path)
+{
+	static const char *const ends[] = { "", "-wal", "-shm" };
+	char name[4200];
+	struct stat st;
+
+	for (size_t i = 0; i < 3; i++) {
+		(void) snprintf(name, sizeof(name), "%s%s", path, ends[i]);
+		if (!lstat(name, &st) && (!S_ISREG(st.st_mode) ||
+		    (access(name, R_OK | W_OK) < 0 && errno == EACCES)))
+			(void) io_remove_tree(AT_FDCWD, name);
+	}
+}
+
 /* Going to WAL, and leaving it at the last close, need the file for oneself;
  * SQLite does not wait for that by itself. */
 static int open_patiently(struct cache_index *x, const char *path,
@@ -178,17 +210,35 @@ static int open_patiently(struct cache_index *x, const char *path,
 {
 	const struct timespec pause = { .tv_nsec = 10000000 };
 	int rc = open_db(x, path, ret_new);
+	struct stat st;
 
 	for (int i = 0; i < BUSY_MS / 10 && to_errno(rc) == -EBUSY; i++) {
 		close_db(x);
 		(void) nanosleep(&pause, NULL);
 		rc = open_db(x, path, ret_new);
 	}
+	x->ino = lstat(path, &st) < 0 ? 0 : st.st_ino;
 	return rc;
 }
 
-int cache_index_open(const char *path, struct cache_index **ret,
-	bool *ret_new, struct error *why)
+/* Under the lock: it is no database any more. Somebody else may have seen that
+ * before us; what is there then is new. */
+static bool renew(struct cache_index *x)
+{
+	bool fresh = false;
+	struct stat st;
+
+	if (x->renewals++ >= RENEWALS_MAX)
+		return false;
+	close_db(x);
+	if (!lstat(x->path, &st) && st.st_ino == x->ino)
+		remove_db(x->path);
+	(void) open_patiently(x, x->path, &fresh);
+	return fresh;
+}
+
+int cache_index_open(struct cache *c, const char *path,
+	struct cache_index **ret, bool *ret_new, struct error *why)
 {
 	struct cache_index *x = calloc(1, sizeof(*x));
 	int rc, r;
@@ -196,6 +246,13 @@ int cache_index_open(const char *path, struct cache_index **ret,
 	if (!x)
 		return error_set(why, -ENOMEM, "out of memory");
 	(void) pthread_mutex_init(&x->lock, NULL);
+	x->c = c;
+	x->path = strdup(path);
+	if (!x->path) {
+		cache_index_close(x);
+		return error_set(why, -ENOMEM, "out of memory");
+	}
+	remove_odd(path);
 	/* What SQLite kept beside a file that was deleted may be in use by
 	 * who has that open still; a new file must have its own. */
 	if (access(path, F_OK) < 0 && errno == ENOENT)
@@ -223,6 +280,7 @@ void cache_index_close(struct cache_index *x)
 		return;
 	close_db(x);
 	pthread_mutex_destroy(&x->lock);
+	free(x->path);
 	free(x);
 }
 
@@ -250,11 +308,42 @@ static sqlite3_stmt *begin(struct cache_index *x, int which)
 	return x->st[which];
 }
 
-static void end(struct cache_index *x, sqlite3_stmt *s)
+static void end(struct cache_index *x, sqlite3_stmt *s, int rc)
 {
-	(void) sqlite3_reset(s);
-	(void) sqlite3_clear_bindings(s);
+	bool fresh = false;
+
+	if (s) {
+		(void) sqlite3_reset(s);
+		(void) sqlite3_clear_bindings(s);
+	}
+	if (to_errno(rc) == -EBADMSG)
+		fresh = renew(x);
 	pthread_mutex_unlock(&x->lock);
+	if (fresh)
+		cache_ref_restore(x->c);
+}
+
+/* What the disk has changed is not known any more. */
+static int64_t sum_of(int kind, const char *key, const void *value, size_t len)
+{
+	return (int64_t)(map_hash(value, len) ^
+		map_hash(key, strlen(key)) * (2 * (unsigned)kind + 3));
+}
+
+static bool sum_right(sqlite3_stmt *s, int kind, const char *key, int value)
+{
+	return sqlite3_column_int64(s, value + 2) == sum_of(kind, key,
+		sqlite3_column_blob(s, value),
+		(size_t)sqlite3_column_bytes(s, value));
+}
+
+/* Of what was written at `at`. When that is to come, the clock has been set
+ * back: what nobody knows the age of must not be fresh until then. */
+static int64_t age_of(int64_t at, int64_t now)
+{
+	if (now >= at)
+		return now - at;
+	return at - now > AHEAD_S ? INT32_MAX : 0;
 }
 
 int cache_index_get(struct cache *c, enum cache_kind kind, const char *key,
@@ -267,17 +356,20 @@ int cache_index_get(struct cache *c, enum cache_kind kind, const char *key,
 	(void) sqlite3_bind_int(s, 1, (int)kind);
 	(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
 	rc = sqlite3_step(s);
-	r = rc == SQLITE_DONE ? -ENOENT : to_errno(rc);
+	r = rc == SQLITE_DONE || to_errno(rc) == -EBADMSG ? -ENOENT :
+		to_errno(rc);
+	if (!r && !sum_right(s, (int)kind, key, 0))
+		r = -ENOENT;
 	if (!r) {
 		const void *v = sqlite3_column_blob(s, 0);
 		int len = sqlite3_column_bytes(s, 0);
 
 		r = len > 0 ? buf_append(ret, v, (size_t)len) : 0;
-		age = clock_wall() - sqlite3_column_int64(s, 1);
+		age = age_of(sqlite3_column_int64(s, 1), clock_wall());
 	}
-	end(c->index, s);
+	end(c->index, s, rc);
 	if (!r && ret_age)
-		*ret_age = age < 0 ? 0 : age;
+		*ret_age = age;
 	return r;
 }
 
@@ -294,8 +386,9 @@ static int put_once(struct cache_index *x, enum cache_kind kind,
 	else
 		(void) sqlite3_bind_zeroblob(s, 3, 0);
 	(void) sqlite3_bind_int64(s, 4, clock_wall());
+	(void) sqlite3_bind_int64(s, 5, sum_of((int)kind, key, value, len));
 	rc = sqlite3_step(s);
-	end(x, s);
+	end(x, s, rc);
 	return rc;
 }
 
@@ -322,7 +415,7 @@ int cache_index_del(struct cache *c, enum cache_kind kind, const char *key)
 		(void) sqlite3_bind_int(s, 1, (int)kind);
 		(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
 		rc = sqlite3_step(s);
-		end(c->index, s);
+		end(c->index, s, rc);
 	} while (again(rc, &tries));
 	return to_errno(rc);
 }
@@ -335,7 +428,7 @@ int cache_index_each(struct cache *c, enum cache_kind kind,
 	sqlite3_stmt *s = begin(c->index, S_EACH);
 	size_t n = strlen(prefix);
 	int64_t now = clock_wall();
-	int rc, r = 0;
+	int rc = SQLITE_DONE, r = 0;
 
 	(void) sqlite3_bind_int(s, 1, (int)kind);
 	(void) sqlite3_bind_text(s, 2, prefix, -1, SQLITE_STATIC);
@@ -349,12 +442,14 @@ int cache_index_each(struct cache *c, enum cache_kind kind,
 		}
 		if (!key || strncmp(key, prefix, n))
 			break;
-		age = now - sqlite3_column_int64(s, 2);
+		if (!sum_right(s, (int)kind, key, 1))
+			continue;
+		age = age_of(sqlite3_column_int64(s, 2), now);
 		r = fn(arg, key, sqlite3_column_blob(s, 1),
-			(size_t)sqlite3_column_bytes(s, 1), age < 0 ? 0 : age);
+			(size_t)sqlite3_column_bytes(s, 1), age);
 	}
-	end(c->index, s);
-	return r;
+	end(c->index, s, rc);
+	return r == -EBADMSG ? 0 : r;
 }
 
 int cache_index_use(struct cache_index *x, const char *revision,
@@ -372,9 +467,24 @@ int cache_index_use(struct cache_index *x, const char *revision,
 		r = to_errno(rc);
 		if (!r)
 			r = sqlite3_changes(x->db) > 0;
-		end(x, s);
+		end(x, s, rc);
 	} while (again(rc, &tries));
 	return r;
+}
+
+int cache_index_unuse(struct cache_index *x, const char *revision)
+{
+	unsigned tries = 0;
+	int rc;
+
+	do {
+		sqlite3_stmt *s = begin(x, S_UNUSE);
+
+		(void) sqlite3_bind_text(s, 1, revision, -1, SQLITE_STATIC);
+		rc = sqlite3_step(s);
+		end(x, s, rc);
+	} while (again(rc, &tries));
+	return to_errno(rc);
 }
 
 static void bind_file(sqlite3_stmt *s, const struct stat *st, const char *hex)
@@ -400,10 +510,11 @@ int cache_index_foreign_get(struct cache_index *x, const struct stat *st,
 	objid_hex(id, hex);
 	bind_file(s, st, hex);
 	rc = sqlite3_step(s);
-	r = rc == SQLITE_DONE ? -ENOENT : to_errno(rc);
+	r = rc == SQLITE_DONE || to_errno(rc) == -EBADMSG ? -ENOENT :
+		to_errno(rc);
 	if (!r)
 		r = sqlite3_column_int(s, 0) != 0;
-	end(x, s);
+	end(x, s, rc);
 	return r;
 }
 
@@ -421,7 +532,58 @@ int cache_index_foreign_put(struct cache_index *x, const struct stat *st,
 		bind_file(s, st, hex);
 		(void) sqlite3_bind_int(s, 6, right);
 		rc = sqlite3_step(s);
-		end(x, s);
+		end(x, s, rc);
 	} while (again(rc, &tries));
+	return to_errno(rc);
+}
+
+/* ---- looking at all of it -------------------------------------------------------- */
+
+/* Under the lock: the pages hang together. */
+static int quick_check(sqlite3 *db)
+{
+	sqlite3_stmt *s;
+	int rc = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &s, NULL);
+
+	if (rc != SQLITE_OK)
+		return rc;
+	rc = sqlite3_step(s);
+	if (rc == SQLITE_ROW)
+		rc = !strcmp((const char *)sqlite3_column_text(s, 0), "ok") ?
+			SQLITE_OK : SQLITE_CORRUPT;
+	(void) sqlite3_finalize(s);
+	return rc;
+}
+
+/* Under the lock: every fact is what was put. */
+static int sums_check(sqlite3 *db)
+{
+	sqlite3_stmt *s;
+	int rc = sqlite3_prepare_v2(db, "SELECT kind, key, value, at, sum "
+		"FROM facts", -1, &s, NULL);
+
+	if (rc != SQLITE_OK)
+		return rc;
+	while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+		const char *key = (const char *)sqlite3_column_text(s, 1);
+
+		if (!key || !sum_right(s, sqlite3_column_int(s, 0), key, 2)) {
+			rc = SQLITE_CORRUPT;
+			break;
+		}
+	}
+	(void) sqlite3_finalize(s);
+	return rc;
+}
+
+int cache_index_check(struct cache_index *x)
+{
+	int rc;
+
+	pthread_mutex_lock(&x->lock);
+	rc = quick_check(x->db);
+	if (rc == SQLITE_OK)
+		rc = sums_check(x->db);
+	end(x, NULL, rc);
 	return to_errno(rc);
 }

@@ -13,11 +13,12 @@
 #include "base/digest.h"
 #include "base/error.h"
 
+struct cache;
 struct cache_index;
 
 /* A damaged or newer file is removed and made anew; *ret_new tells. */
-int cache_index_open(const char *path, struct cache_index **ret,
-	bool *ret_new, struct error *why);
+int cache_index_open(struct cache *c, const char *path,
+	struct cache_index **ret, bool *ret_new, struct error *why);
 void cache_index_close(struct cache_index *x);
 /* Forget all facts but pins. */
 int cache_index_clear(struct cache_index *x);
@@ -25,6 +26,13 @@ int cache_index_clear(struct cache_index *x);
 /* `revision` uses the object `key`. 1: was not known, 0: was, or negative. */
 int cache_index_use(struct cache_index *x, const char *revision,
 	const char *key);
+
+/* Nothing is known of what it uses. */
+int cache_index_unuse(struct cache_index *x, const char *revision);
+
+/* 0: it is what was written. -EBADMSG: it was not, and has been made anew. Any
+ * call may do that when it comes upon damage, and then knows nothing. */
+int cache_index_check(struct cache_index *x);
 
 /* A file of another tool whose digest was once compared. Get: 1 it was right,
  * 0 it was wrong, -ENOENT not known (or the file has changed since). */

@@ -42,13 +42,13 @@ int cache_object_open(struct cache *c, const struct objid *sha256,
 	const struct timespec now[2] = {
 		{ .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW },
 	};
+	bool known;
 	int r;
 
 	cache_object_rel(sha256, rel);
-	fd = openat(c->dir, rel, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
-		O_NONBLOCK);
+	fd = cache_store_open(c, rel, O_RDONLY);
 	if (fd < 0)
-		return -errno;
+		return fd == -EBADMSG ? -ENOENT : fd;
 	r = cache_lock_mark(fd);
 	if (r)
 		return r;
@@ -56,8 +56,20 @@ int cache_object_open(struct cache *c, const struct objid *sha256,
 		return -errno;
 	if (!st.st_nlink || (uint64_t)st.st_size != size)
 		return -ENOENT;
+	known = c->before_read && cache_compared(c, sha256, fd);
 	(void) futimens(fd, now);
+	/* Its change time is new, too. */
+	if (known)
+		cache_compared_note(c, sha256, fd);
 	return steal_fd(&fd);
+}
+
+bool cache_object_there(struct cache *c, const char *rel, uint64_t size)
+{
+	cleanup_fd int fd = cache_store_open(c, rel, O_RDONLY);
+	struct stat st;
+
+	return fd >= 0 && !fstat(fd, &st) && (uint64_t)st.st_size == size;
 }
 
 int cache_link_get(struct cache *c, const char *key, struct objid *ret)
@@ -98,6 +110,7 @@ int cache_link_put(struct cache *c, const char *key,
 		return r;
 	if (symlinkat(hex, c->dir, tmp) < 0)
 		return -errno;
+	cache_store_make_way(c, rel);
 	if (renameat(c->dir, tmp, c->dir, rel) < 0) {
 		r = -errno;
 		(void) unlinkat(c->dir, tmp, 0);

@@ -136,24 +136,34 @@ static int take_on(struct cache *c, int data, int map, uint64_t size,
 	return 0;
 }
 
+/* The directory is there: what it has not, or does not let us have, is of no
+ * use to anybody. */
+static int open_half(struct cache *c, const char *name)
+{
+	int fd = cache_store_open(c, name, O_RDWR);
+
+	return fd == -ENOENT || fd == -EACCES ? -EBADMSG : fd;
+}
+
 static int load(struct cache *c, const char *rel, uint64_t size,
 	struct partial **ret)
 {
-	cleanup_fd int dir = openat(c->dir, rel,
-		O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char name[CACHE_REL_MAX];
 	cleanup_fd int map = -1;
+	struct stat st;
 	int data;
 
-	if (dir < 0)
+	if (fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	/* The directory is there: ENOENT means that half is not. */
-	map = openat(dir, "map", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (!S_ISDIR(st.st_mode))
+		return -EBADMSG;
+	(void) snprintf(name, sizeof(name), "%.90s/map", rel);
+	map = open_half(c, name);
 	if (map < 0)
-		return errno == ENOENT ? -EBADMSG : -errno;
-	data = openat(dir, "data", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (data < 0)
-		return errno == ENOENT ? -EBADMSG : -errno;
-	return take_on(c, data, map, size, ret);
+		return map;
+	(void) snprintf(name, sizeof(name), "%.90s/data", rel);
+	data = open_half(c, name);
+	return data < 0 ? data : take_on(c, data, map, size, ret);
 }
 
 static int fill_in(const struct cache_pair *f, const char *name,
@@ -166,13 +176,16 @@ static int fill_in(const struct cache_pair *f, const char *name,
 		.size = size,
 		.distrust = distrust,
 	};
+	size_t len = map_len(chunks_of(size, chunk));
 	int r;
 
 	(void) snprintf(head.name, sizeof(head.name), "%s", name);
 	/* The map is written through a mapping: its blocks must exist, or a
 	 * full disk kills the process. The data are sparse. */
-	r = -posix_fallocate(f->map, 0,
-		(off_t)map_len(chunks_of(size, chunk)));
+	if (len > f->room)
+		r = -posix_fallocate(f->map, 0, (off_t)len);
+	else
+		r = ftruncate(f->map, (off_t)len) < 0 ? -errno : 0;
 	if (!r)
 		r = io_pwrite(f->map, &head, sizeof(head), 0);
 	if (!r && ftruncate(f->data, (off_t)size) < 0)
@@ -218,7 +231,8 @@ int cache_partial_open_locked(struct cache *c, const char *key,
 	if (r == -EBADMSG) {
 		(void) cache_partial_peek(c, key, 0, &bytes);
 		(void) cache_store_discard(c, rel, bytes);
-		r = -ENOENT;
+		r = faccessat(c->dir, rel, F_OK, AT_SYMLINK_NOFOLLOW) ?
+			-ENOENT : -EACCES;
 	}
 	if (r != -ENOENT || !make)
 		return r;

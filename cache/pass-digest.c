@@ -23,7 +23,8 @@ static void decide(struct pass *s, struct passing *p)
 	objid_hex(&p->id, want);
 	objid_hex(&got, have);
 	pthread_mutex_lock(&s->lock);
-	p->hashed = right ? p->size : 0;	/* who opens it anew begins anew */
+	/* Who opens it anew begins anew. */
+	cache_pass_hashed(s, p, right ? p->size : 0);
 	p->right = right;
 	p->wrong = !right;
 	if (!right) {
@@ -80,7 +81,7 @@ void cache_pass_hash(struct pass *s, struct passing *p)
 		pthread_mutex_lock(&s->lock);
 		b->hashing = false;
 		if (p->digest)
-			p->hashed += len;
+			cache_pass_hashed(s, p, p->hashed + len);
 		pthread_mutex_unlock(&s->lock);
 		if (!p->digest)
 			return;

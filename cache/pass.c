@@ -80,6 +80,21 @@ bool cache_pass_must(struct cache *c, uint64_t size)
 	return size > (avail > keep ? avail - keep : 0);
 }
 
+/* Is it for the block that is hashed next? */
+static bool wants_next(const struct pass_read *r)
+{
+	return (r->r->off + r->at) / PASS_BLOCK ==
+		r->s->p->hashed / PASS_BLOCK;
+}
+
+void cache_pass_hashed(struct pass *s, struct passing *p, uint64_t hashed)
+{
+	p->hashed = hashed;
+	p->awaited = false;
+	for (struct pass_read *r = s->waiting; r && !p->awaited; r = r->next)
+		p->awaited = r->s->p == p && wants_next(r);
+}
+
 /* ---- files ----------------------------------------------------------------- */
 
 static struct passing *find_file(struct pass *s, const char *key)
@@ -191,15 +206,47 @@ static bool comes_nearer(struct pass *s, const struct passing *p)
 }
 
 /* What lies ahead of the digest stays while the digest comes nearer; but the
- * block it waits for, the `next` of its own file, finds a place among them. */
+ * block it waits for, the `next` of its own file, finds a place among those
+ * that will be asked for once more. */
 static bool stays(struct pass *s, const struct block *b,
 	const struct passing *next)
 {
 	const struct passing *p = b->p;
 
 	return b->state == FILLING || b->hashing || (b->state == FULL &&
-		p != next && p->id.alg != OBJID_NONE &&
+		(p != next || b->given) && p->id.alg != OBJID_NONE &&
 		b->i * PASS_BLOCK >= p->hashed && comes_nearer(s, p));
+}
+
+/* The one to take, least recently read; NULL: all stay. */
+static struct block *oldest(struct pass *s, const struct passing *next)
+{
+	struct block *b = NULL;
+
+	for (size_t k = 0; k < PASS_BLOCKS; k++) {
+		struct block *x = &s->block[k];
+
+		if (!stays(s, x, next) && (!b || (b->state != EMPTY &&
+				(x->state == EMPTY || x->used < b->used))))
+			b = x;
+	}
+	return b;
+}
+
+/* Nothing is on its way, so nothing would ever let go: a digest is given up. */
+static struct block *forsaken(struct pass *s, const struct passing *p)
+{
+	struct block *b = NULL;
+
+	for (size_t k = 0; k < PASS_BLOCKS; k++) {
+		struct block *x = &s->block[k];
+
+		if (x->state == FILLING || x->hashing)
+			return NULL;
+		if (x->p == p && (!b || x->used < b->used))
+			b = x;
+	}
+	return b;
 }
 
 /* The first block is wanted: unless the digest is on its way to the end for
@@ -207,7 +254,7 @@ static bool stays(struct pass *s, const struct block *b,
 static void begin_again(struct pass *s, struct passing *p)
 {
 	if (p->hashed == p->size || !comes_nearer(s, p)) {
-		p->hashed = 0;
+		cache_pass_hashed(s, p, 0);
 		p->right = false;
 	}
 }
@@ -218,15 +265,10 @@ static struct block *take_block(struct pass *s, struct pass_src *src,
 {
 	const struct passing *next = i == src->p->hashed / PASS_BLOCK ?
 		src->p : NULL;
-	struct block *b = NULL;
+	struct block *b = oldest(s, next);
 
-	for (size_t k = 0; k < PASS_BLOCKS; k++) {
-		struct block *x = &s->block[k];
-
-		if (!stays(s, x, next) && (!b || (b->state != EMPTY &&
-				(x->state == EMPTY || x->used < b->used))))
-			b = x;
-	}
+	if (!b && next)
+		b = forsaken(s, next);
 	if (b && !b->mem)
 		b->mem = malloc(PASS_BLOCK);
 	if (!b || !b->mem)
@@ -238,6 +280,7 @@ static struct block *take_block(struct pass *s, struct pass_src *src,
 	b->up = src_ref(src->up);
 	b->i = i;
 	b->state = FILLING;
+	b->given = false;
 	b->used = ++s->clock;
 	todo->fill[todo->n++] = b;
 	return b;
@@ -252,8 +295,10 @@ static bool may_end(struct pass *s, const struct passing *p, uint64_t i)
 	return !comes_nearer(s, p);
 }
 
-/* Copies what is here. 1: done; 0: it waits. */
-static int advance(struct pass *s, struct pass_read *r, struct todo *todo)
+/* Copies what is here, and where it may take blocks has them filled. 1: done;
+ * 0: it waits. */
+static int advance(struct pass *s, struct pass_read *r, bool may_take,
+	struct todo *todo)
 {
 	struct passing *p = r->s->p;
 
@@ -264,7 +309,7 @@ static int advance(struct pass *s, struct pass_read *r, struct todo *todo)
 		struct block *b = cache_pass_find(s, p, i);
 		size_t from = (size_t)(off % PASS_BLOCK), n;
 
-		if (!b && todo->n < PASS_BLOCKS)
+		if (!b && may_take && todo->n < PASS_BLOCKS)
 			b = take_block(s, r->s, i, todo);
 		if (!b || b->state == FILLING || !may_end(s, p, i))
 			return 0;
@@ -272,6 +317,7 @@ static int advance(struct pass *s, struct pass_read *r, struct todo *todo)
 		if (n > r->r->len - r->at)
 			n = r->r->len - r->at;
 		memcpy((uint8_t *)r->r->buf + r->at, b->mem + from, n);
+		b->given = true;
 		b->used = ++s->clock;
 		r->at += n;
 	}
@@ -286,12 +332,6 @@ struct failure {
 	int err;
 };
 
-/* Is it for the block that is hashed next? */
-static bool wants_next(const struct pass_read *r)
-{
-	return (r->r->off + r->at) / PASS_BLOCK ==
-		r->s->p->hashed / PASS_BLOCK;
-}
 
 /* Look at all who wait. True: one had an error, and what stayed for him need
  * not stay. */
@@ -311,7 +351,7 @@ static bool look_at_all(struct pass *s, const struct failure *failed,
 		if (failed->err && r->s->p == failed->p &&
 		    off / PASS_BLOCK == failed->i)
 			r->err = failed->err;
-		if (!advance(s, r, todo)) {
+		if (!advance(s, r, true, todo)) {
 			at = &r->next;
 			continue;
 		}
@@ -428,7 +468,8 @@ static int pass_read(struct src *src, struct src_read *read)
 	r->s = ps;
 	r->r = read;
 	pthread_mutex_lock(&s->lock);
-	done = advance(s, r, &todo);
+	/* Who waits is first: his block comes before it in the file. */
+	done = advance(s, r, !s->waiting, &todo);
 	err = r->err;
 	if (!done) {
 		ps->p->awaited |= wants_next(r);
@@ -455,7 +496,7 @@ static void pass_hint(struct src *src, uint64_t off, uint64_t len)
 		filling += s->block[k].state == FILLING;
 	for (; i < end && i * PASS_BLOCK < off + len &&
 		i * PASS_BLOCK < src->size; i++)
-		if (filling + todo.n < PASS_BLOCKS / 2 &&
+		if (filling + todo.n < PASS_BLOCKS / 2 && !s->waiting &&
 		    !cache_pass_find(s, ps->p, i) &&
 		    !take_block(s, ps, i, &todo))
 			break;

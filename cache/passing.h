@@ -40,6 +40,8 @@ struct block {
 	uint64_t i;			/* number in its file */
 	enum block_state state;
 	bool hashing;			/* stays */
+	bool given;			/* somebody has read it: he will not
+					 * ask for it again */
 	int err;			/* of the read */
 	uint64_t used;			/* greater: later */
 	uint8_t *mem;			/* PASS_BLOCK bytes or NULL */
@@ -59,6 +61,9 @@ struct block *cache_pass_find(struct pass *s, const struct passing *p,
 	uint64_t i);
 /* Bytes of number i. */
 uint64_t cache_pass_len(const struct passing *p, uint64_t i);
+
+/* Under the lock: so much of p is hashed, and what is awaited by that. */
+void cache_pass_hashed(struct pass *s, struct passing *p, uint64_t hashed);
 
 /* With p->hash_lock: hash what is here and follows, and give the verdict at the
  * end. */

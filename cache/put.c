@@ -123,14 +123,11 @@ int cache_put_data(struct cache_put *p, const void *buf, size_t len)
 /* Between enter and leave. Another process may have been first. */
 static int move_in(struct cache_put *p, const char *rel)
 {
-	struct stat st;
-
-	if (!fstatat(p->c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) &&
-		(uint64_t)st.st_size == p->size) {
+	if (cache_object_there(p->c, rel, p->size)) {
 		(void) cache_store_remove(p->c, p->tmp);
 		return 0;
 	}
-	return renameat(p->c->dir, p->tmp, p->c->dir, rel) < 0 ? -errno : 0;
+	return cache_store_replace(p->c, p->tmp, rel);
 }
 
 int cache_put_end(struct cache_put *p, struct objid *ret)
@@ -164,9 +161,12 @@ int cache_whole_open(struct cache *c, const struct cache_name *name,
 	struct src **ret)
 {
 	struct src *s;
-	int fd, r;
+	int fd, r = 0;
 
-	r = cache_src_open(c, name, NULL, &s, NULL);
+	if (name->id.alg == OBJID_SHA256 && cache_id_full(&name->id))
+		r = cache_recheck_now(c, &name->id, name->size);
+	if (!r)
+		r = cache_src_open(c, name, NULL, &s, NULL);
 	if (r)
 		return r;
 	if (atomic_load(&((struct cached_src *)s)->b->state) == BLOB_WHOLE) {

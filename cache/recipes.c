@@ -1,4 +1,5 @@
-/* recipes/ab/cdef…: eight bytes of XXH3 (little-endian), then the recipe. */
+/* recipes/ab/cdef…: eight bytes (little-endian), XXH3 of the recipe xor XXH3 of
+ * its key; then the recipe. */
 #include "config.h"
 
 #include <errno.h>
@@ -19,6 +20,12 @@ static bool key_ok(const char *key)
 	return strlen(key) == 64 && strspn(key, "0123456789abcdef") == 64;
 }
 
+/* Of the key as well: a recipe is not another file's. */
+static uint64_t hash_of(const char *key, const void *data, size_t len)
+{
+	return map_hash(data, len) ^ map_hash(key, strlen(key));
+}
+
 int cache_recipe_get(struct cache *c, const char *key, struct buf *ret)
 {
 	cleanup_buf struct buf b = BUF_INIT(RECIPE_MAX + HEAD);
@@ -34,15 +41,15 @@ int cache_recipe_get(struct cache *c, const char *key, struct buf *ret)
 	if (!key_ok(key))
 		return -EINVAL;
 	cache_fan("recipes", key, rel);
-	r = io_read_file(c->dir, rel, &b);
-	if (r)
+	r = cache_store_read(c, rel, &b);
+	if (r && r != -EBADMSG && r != -EACCES)
 		return r;
 	in = bytes_of(b.data, b.len);
 	hash = bytes_le64(&in);
 	len = bytes_left(&in);
-	if (in.bad || map_hash(in.p, len) != hash) {
+	if (r || in.bad || hash_of(key, in.p, len) != hash) {
 		cache_store_enter(c);
-		(void) cache_store_remove(c, rel);
+		(void) cache_store_drop(c, rel);
 		cache_store_leave(c);
 		return -EBADMSG;
 	}
@@ -62,7 +69,7 @@ int cache_recipe_put(struct cache *c, const char *key, const void *data,
 	if (!key_ok(key))
 		return -EINVAL;
 	cache_fan("recipes", key, rel);
-	r = buf_append_le(&b, map_hash(data, len), HEAD);
+	r = buf_append_le(&b, hash_of(key, data, len), HEAD);
 	if (!r)
 		r = buf_append(&b, data, len);
 	if (!r)
@@ -71,6 +78,7 @@ int cache_recipe_put(struct cache *c, const char *key, const void *data,
 		return r;
 	cache_fly(c, b.len);
 	cache_store_enter(c);
+	cache_store_make_way(c, rel);
 	if (!fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW))
 		had = (uint64_t)st.st_size;
 	cache_land(c, b.len);

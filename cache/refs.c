@@ -38,6 +38,14 @@ static void name_hex(const char *name, char ret[OBJID_HEX_MAX])
 	objid_hex(&id, ret);
 }
 
+static bool is_named(const char *hex, const char *name)
+{
+	char own[OBJID_HEX_MAX];
+
+	name_hex(name, own);
+	return !strcmp(own, hex);
+}
+
 struct noting {
 	struct pool_job job;
 	struct cache *c;
@@ -56,17 +64,24 @@ static int write_note(const struct noting *n)
 	struct stat st;
 	int r;
 
-	r = cache_index_use(c->index, n->name, n->key);
-	if (r <= 0)
-		return r;
 	name_hex(n->name, hex);
 	cache_fan("refs", hex, rel);
+	r = cache_index_use(c->index, n->name, n->key);
+	/* The index knows of it, but the file has gone or never came. */
+	if (!r && (fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		   !st.st_size)) {
+		(void) cache_index_unuse(c->index, n->name);
+		r = cache_index_use(c->index, n->name, n->key);
+	}
+	if (r <= 0)
+		return r;
 	r = cache_store_parents(c, rel);
 	if (r)
 		return r;
-	fd = openat(c->dir, rel, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC |
-		O_NONBLOCK, 0600);
-	if (fd < 0 || fstat(fd, &st) < 0)
+	fd = cache_store_open(c, rel, O_WRONLY | O_CREAT | O_APPEND);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
 		return -errno;
 	hex[0] = '\0';
 	if (n->id.alg == OBJID_SHA256 && n->id.digits == 64)
@@ -151,19 +166,30 @@ static int keep(struct map *m, const char *name)
 	return map_put(m, name, &yes, NULL);
 }
 
+static bool is_hex(const char *s)
+{
+	return strspn(s, "0123456789abcdef") == 64;
+}
+
+/* "KEY SHA256" or "KEY -" */
+static bool line_ok(const char *line)
+{
+	return is_hex(line) && line[64] == ' ' &&
+		(!strcmp(line + 65, "-") ||
+			(is_hex(line + 65) && !line[129]));
+}
+
 static int note_line(struct cache *c, char *line, struct map *ret)
 {
 	char hex[OBJID_HEX_MAX];
 	struct objid id;
 	int r;
 
-	if (strlen(line) < 66 || line[64] != ' ')
+	if (!line_ok(line))
 		return 0;
 	line[64] = '\0';
-	if (strspn(line, "0123456789abcdef") != 64)
-		return 0;
 	r = keep(ret, line);
-	if (!r && strlen(line + 65) == 64)
+	if (!r && line[65] != '-')
 		r = keep(ret, line + 65);
 	if (!r && !cache_link_get(c, line, &id)) {
 		objid_hex(&id, hex);
@@ -180,9 +206,10 @@ static int pinned_file(struct cache *c, const char *hex, struct map *ret)
 	int r;
 
 	cache_fan("refs", hex, rel);
-	r = io_read_file(c->dir, rel, &text);
+	r = cache_store_read(c, rel, &text);
+	/* Of what cannot be read nothing is known; verify says so. */
 	if (r)
-		return r == -ENOENT ? 0 : r;
+		return r == -ENOENT || r == -EBADMSG || r == -EACCES ? 0 : r;
 	at = (char *)text.data;
 	while (!r && at && (line = strsep(&at, "\n")))
 		r = note_line(c, line, ret);
@@ -227,7 +254,8 @@ static int restore(struct cache *c, const char *hex, struct map *m)
 
 	(void) m;
 	(void) snprintf(rel, sizeof(rel), "pins/%.64s", hex);
-	if (!io_read_file(c->dir, rel, &name) && name.len)
+	if (!cache_store_read(c, rel, &name) && name.len &&
+	    is_named(hex, (char *)name.data))
 		(void) cache_index_put(c, CACHE_KIND_PIN, (char *)name.data,
 			"", 0);
 	return 0;
@@ -251,10 +279,141 @@ int cache_pin(struct cache *c, const char *hub, const char *repo,
 	name_hex(name, hex);
 	(void) snprintf(rel, sizeof(rel), "pins/%.64s", hex);
 	if (pinned) {
+		cache_store_enter(c);
+		cache_store_make_way(c, rel);
 		r = cache_store_publish(c, rel, name, strlen(name));
+		cache_store_leave(c);
 		return r ? r : cache_index_put(c, CACHE_KIND_PIN, name, "", 0);
 	}
 	if (unlinkat(c->dir, rel, 0) < 0 && errno != ENOENT)
 		return -errno;
 	return cache_index_del(c, CACHE_KIND_PIN, name);
+}
+
+/* ---- looking at them ------------------------------------------------------------ */
+
+/* A note is written anew: what lay there, whatever it was, is gone. */
+static int mend(struct cache *c, const char *rel, const struct buf *text)
+{
+	int r;
+
+	cache_store_enter(c);
+	cache_store_make_way(c, rel);
+	r = cache_store_publish(c, rel, text->data, text->len);
+	cache_store_leave(c);
+	return r ? r : -EUCLEAN;
+}
+
+/* The name whose digest is hex, from refs/, or pins/, or the index. */
+struct seeking {
+	const char *hex;
+	struct buf *ret;
+};
+
+static int is_it(void *arg, const char *key, const void *value, size_t len,
+	int64_t age)
+{
+	const struct seeking *s = arg;
+
+	(void) value;
+	(void) len;
+	(void) age;
+	if (!is_named(s->hex, key))
+		return 0;
+	return buf_append_str(s->ret, key) ? -ENOMEM : 1;
+}
+
+static int name_of(struct cache *c, const char *hex, struct buf *ret)
+{
+	cleanup_buf struct buf text = BUF_INIT(REF_FILE_MAX);
+	const struct seeking s = { hex, ret };
+	char rel[CACHE_REL_MAX];
+	char *line;
+
+	cache_fan("refs", hex, rel);
+	if (!cache_store_read(c, rel, &text) && text.len) {
+		line = (char *)text.data;
+		line[strcspn(line, "\n")] = '\0';
+		if (is_named(hex, line))
+			return buf_append_str(ret, line);
+	}
+	buf_clear(&text);
+	(void) snprintf(rel, sizeof(rel), "pins/%.64s", hex);
+	if (!cache_store_read(c, rel, &text) && text.len &&
+	    is_named(hex, (char *)text.data))
+		return buf_append_str(ret, (char *)text.data);
+	return cache_index_each(c, CACHE_KIND_PIN, "", is_it,
+		(void *)(uintptr_t)&s) == 1 ? 0 : -ENOENT;
+}
+
+/* A kill in the middle of a note leaves an end without a newline, or nothing:
+ * it is lost, but nothing has rotted. Bytes. */
+static size_t whole_lines(const struct buf *text)
+{
+	size_t len = text->len;
+
+	while (len && text->data[len - 1] != '\n')
+		len--;
+	return len;
+}
+
+int cache_ref_check(struct cache *c, const char *hex)
+{
+	cleanup_buf struct buf text = BUF_INIT(REF_FILE_MAX);
+	cleanup_buf struct buf good = BUF_INIT(REF_FILE_MAX);
+	char rel[CACHE_REL_MAX];
+	char *at, *line, *name;
+	bool wrong = false;
+	size_t whole;
+	int r;
+
+	cache_fan("refs", hex, rel);
+	r = cache_store_read(c, rel, &text);
+	if (r)
+		return r;
+	whole = whole_lines(&text);
+	if (!whole)
+		return unlinkat(c->dir, rel, 0) < 0 ? -errno : 0;
+	r = name_of(c, hex, &good);
+	if (r)
+		return r == -ENOENT ? -EBADMSG : r;
+	name = strdup((char *)good.data);
+	if (!name)
+		return -ENOMEM;
+	at = (char *)text.data;
+	at[whole] = '\0';
+	wrong = strlen(at) != whole;
+	line = strsep(&at, "\n");
+	wrong |= strcmp(line, name) || !at;
+	while (!r && at && (line = strsep(&at, "\n"))) {
+		if (line_ok(line) && at)
+			r = buf_printf(&good, "\n%s", line);
+		else
+			wrong |= *line || at;
+	}
+	if (!r)
+		r = buf_append_str(&good, "\n");
+	if (!r && (wrong || whole != text.len)) {
+		r = mend(c, rel, &good);
+		/* What is lost is noted again when it is used again. */
+		(void) cache_index_unuse(c->index, name);
+	}
+	free(name);
+	return r == -EUCLEAN && !wrong ? 0 : r;
+}
+
+int cache_pin_check(struct cache *c, const char *hex)
+{
+	cleanup_buf struct buf text = BUF_INIT(16 * 1024);
+	cleanup_buf struct buf name = BUF_INIT(16 * 1024);
+	char rel[CACHE_REL_MAX];
+	int r;
+
+	(void) snprintf(rel, sizeof(rel), "pins/%.64s", hex);
+	r = cache_store_read(c, rel, &text);
+	if (!r && text.len && strlen((char *)text.data) == text.len &&
+	    is_named(hex, (char *)text.data))
+		return 0;
+	r = name_of(c, hex, &name);
+	return r == -ENOENT ? -EBADMSG : r ? r : mend(c, rel, &name);
 }

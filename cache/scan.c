@@ -21,6 +21,14 @@ struct scan {
 typedef int scan_name_fn(const struct scan *s, const char *dir,
 	const char *name);
 
+static int odd(const struct scan *s, const char *rel, int err)
+{
+	struct cache_entry e = { .kind = CACHE_FILE_ODD, .err = err };
+
+	(void) snprintf(e.rel, sizeof(e.rel), "%s", rel);
+	return s->fn(s->arg, &e);
+}
+
 /* fn for each name in `dir` that has `len` bytes. */
 static int each_name(const struct scan *s, const char *dir, size_t len,
 	scan_name_fn *fn)
@@ -30,6 +38,8 @@ static int each_name(const struct scan *s, const char *dir, size_t len,
 	DIR *d;
 	int r = 0;
 
+	if (fd < 0 && (errno == ENOTDIR || errno == EACCES))
+		return odd(s, dir, errno == EACCES ? -EACCES : -EINVAL);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -errno;
 	d = fdopendir(fd);
@@ -51,18 +61,31 @@ static int64_t ns_of(const struct timespec *t)
 	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
 }
 
+static enum cache_file kind_of(const char *dir)
+{
+	switch (*dir) {
+	case 'o':
+		return CACHE_FILE_OBJECT;
+	case 'l':
+		return CACHE_FILE_LINK;
+	default:
+		return dir[2] == 'c' ? CACHE_FILE_RECIPE : CACHE_FILE_REF;
+	}
+}
+
 static int file(const struct scan *s, const char *dir, const char *name)
 {
-	struct cache_entry e = { .kind = *dir == 'o' ? CACHE_FILE_OBJECT :
-		CACHE_FILE_RECIPE };
+	struct cache_entry e = { .kind = kind_of(dir) };
+	mode_t type = e.kind == CACHE_FILE_LINK ? S_IFLNK : S_IFREG;
 	struct stat st;
 
 	(void) snprintf(e.rel, sizeof(e.rel), "%.40s/%.62s", dir, name);
 	(void) snprintf(e.hex, sizeof(e.hex), "%.2s%.62s",
 		strrchr(dir, '/') + 1, name);
-	if (fstatat(s->c->dir, e.rel, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    !S_ISREG(st.st_mode))
+	if (fstatat(s->c->dir, e.rel, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
+	if ((st.st_mode & S_IFMT) != type)
+		return odd(s, e.rel, -EINVAL);
 	e.bytes = (uint64_t)st.st_size;
 	e.used_ns = ns_of(&st.st_mtim);
 	return s->fn(s->arg, &e);
@@ -101,5 +124,27 @@ int cache_scan(struct cache *c,
 		r = each_name(&s, "partial", 64, partial);
 	if (!r)
 		r = each_name(&s, "recipes", 2, fan);
+	return r;
+}
+
+static int pin(const struct scan *s, const char *dir, const char *name)
+{
+	struct cache_entry e = { .kind = CACHE_FILE_PIN };
+
+	(void) snprintf(e.rel, sizeof(e.rel), "%.16s/%.64s", dir, name);
+	(void) snprintf(e.hex, sizeof(e.hex), "%.64s", name);
+	return s->fn(s->arg, &e);
+}
+
+int cache_scan_notes(struct cache *c,
+	int (*fn)(void *arg, const struct cache_entry *e), void *arg)
+{
+	const struct scan s = { c, fn, arg };
+	int r = each_name(&s, "links", 2, fan);
+
+	if (!r)
+		r = each_name(&s, "refs", 2, fan);
+	if (!r)
+		r = each_name(&s, "pins", 64, pin);
 	return r;
 }

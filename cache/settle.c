@@ -167,18 +167,18 @@ static int move_in(struct blob *b, struct partial *p,
 	char from[CACHE_REL_MAX], dir[CACHE_REL_MAX];
 	struct cache *c = b->c;
 	uint64_t twice = 0;
-	struct stat st;
-	int r;
+	int r = 0;
 
 	(void) snprintf(dir, sizeof(dir), "partial/%s", b->key);
 	(void) snprintf(from, sizeof(from), "partial/%s/data", b->key);
 	if (!still_ours(b, p, from))
 		return -ESTALE;
-	if (!fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) &&
-	    (uint64_t)st.st_size == p->size)
+	if (!c->before_read && cache_object_there(c, rel, p->size))
 		twice = p->size;
-	else if (renameat(c->dir, from, c->dir, rel) < 0)
-		return -errno;
+	else
+		r = cache_store_replace(c, from, rel);
+	if (r)
+		return r;
 	r = cache_link_put(c, b->key, sha256);
 	atomic_store(&p->head->state, PARTIAL_SETTLED);
 	(void) cache_store_discard(c, dir, twice);
@@ -211,6 +211,8 @@ static void run_keep(struct pool_job *job)
 		sync_above(c, rel);
 		fd = cache_object_open(c, &id, b->size);
 	}
+	if (fd >= 0)
+		cache_compared_note(c, &id, fd);
 	pthread_mutex_lock(&b->lock);
 	if (fd >= 0)
 		b->fd = fd;

@@ -10,6 +10,7 @@
 
 #include "cache/store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -117,7 +118,10 @@ uint64_t cache_store_discard(struct cache *c, const char *rel,
 
 	cache_store_tmp(c, tmp);
 	cache_leaving(c, rel, tmp, bytes, 0);
-	(void) renameat(c->dir, rel, c->dir, tmp);
+	/* One that we may not write cannot be moved. */
+	if (renameat(c->dir, rel, c->dir, tmp) < 0 && errno == EACCES &&
+	    !fchmodat(c->dir, rel, 0700, 0))
+		(void) renameat(c->dir, rel, c->dir, tmp);
 	return cache_left(c) ? bytes : 0;
 }
 
@@ -140,21 +144,55 @@ static int check_version(struct cache *c, bool *ret_fresh, struct error *why)
 	cleanup_buf struct buf b = BUF_INIT(4096);
 	int version, r;
 
-	r = io_read_file(c->dir, "VERSION", &b);
+	r = cache_store_read(c, "VERSION", &b);
 	*ret_fresh = r == -ENOENT;
 	if (r == -ENOENT)
 		return 0;
-	if (r)
+	if (r && r != -EBADMSG && r != -EFBIG)
 		return error_set(why, r, "VERSION of the cache: %s",
 			strerror(-r));
-	if (!b.data || sscanf((char *)b.data, "omnihub-cache %d", &version) != 1)
+	if (r || !b.data ||
+	    sscanf((char *)b.data, "omnihub-cache %d", &version) != 1)
 		return error_set(why, -ENOTSUP,
-			"VERSION there is not that of an OmniHub cache");
+			"VERSION there is not that of an OmniHub cache; if it "
+			"is one, remove that file");
 	if (version > STORE_VERSION)
 		return error_set(why, -ENOTSUP,
 			"the cache has version %d, this program knows %d",
 			version, STORE_VERSION);
 	return 0;
+}
+
+static bool is_empty(struct cache *c, const char *dir)
+{
+	int fd = openat(c->dir, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	unsigned n = 0;
+
+	if (!d && fd >= 0)
+		(void) close(fd);
+	while (d && readdir(d))
+		n++;
+	if (d)
+		(void) closedir(d);
+	return n <= 2;
+}
+
+/* Somebody's directory that is no cache may have a tmp/, which is not ours to
+ * empty. Who makes a cache makes `lock` first. */
+static int check_fresh(struct cache *c, struct error *why)
+{
+	if (is_empty(c, "tmp") || !faccessat(c->dir, "lock", F_OK, 0))
+		return 0;
+	return error_set(why, -ENOTEMPTY, "that is no cache, and has something "
+		"in tmp/");
+}
+
+static int write_tag(struct cache *c)
+{
+	cache_store_make_way(c, "CACHEDIR.TAG");
+	return cache_store_publish(c, "CACHEDIR.TAG", tag_text,
+		sizeof(tag_text) - 1);
 }
 
 static int write_version(struct cache *c)
@@ -164,8 +202,7 @@ static int write_version(struct cache *c)
 
 	(void) snprintf(text, sizeof(text), "omnihub-cache %d\n",
 		STORE_VERSION);
-	r = cache_store_publish(c, "CACHEDIR.TAG", tag_text,
-		sizeof(tag_text) - 1);
+	r = write_tag(c);
 	if (!r)
 		r = cache_store_publish(c, "VERSION", text, strlen(text));
 	return r;
@@ -184,7 +221,7 @@ static int look_at_partial(void *arg, const struct cache_entry *e)
 }
 
 /* Nobody else has the cache open. */
-static int repair(struct cache *c)
+static int repair(struct cache *c, struct error *why)
 {
 	uint64_t used = 0;
 	int r;
@@ -192,10 +229,14 @@ static int repair(struct cache *c)
 	r = io_remove_tree(c->dir, "tmp");
 	if (!r)
 		r = io_mkdirs(c->dir, "tmp");
-	if (!r)
-		r = cache_scan(c, look_at_partial, c);
+	if (r)
+		return error_set(why, r, "tmp cannot be emptied: %s",
+			strerror(-r));
+	r = cache_scan(c, look_at_partial, c);
 	if (!r)
 		r = cache_evict_count(c, &used);
+	if (!r && !cache_object_there(c, "CACHEDIR.TAG", sizeof(tag_text) - 1))
+		(void) write_tag(c);
 	if (r)
 		return r;
 	cache_usage_set(c, used);
@@ -209,22 +250,27 @@ static int open_files(struct cache *c, struct error *why)
 		"pins",
 	};
 	bool fresh;
-	int r = 0;
+	int r = check_version(c, &fresh, why);
 
-	c->lock_fd = openat(c->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC,
-		0600);
-	if (c->lock_fd < 0)
-		return error_set(why, -errno, "cannot write the cache: %s",
-			strerror(errno));
-	r = check_version(c, &fresh, why);
+	if (!r && fresh)
+		r = check_fresh(c, why);
 	if (r)
 		return r;
-	for (size_t i = 0; !r && i < sizeof(dirs) / sizeof(*dirs); i++)
+	c->lock_fd = cache_store_own(c, "lock", fresh);
+	if (c->lock_fd < 0)
+		return error_set(why, c->lock_fd, "cannot write its lock: %s",
+			strerror(-c->lock_fd));
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
 		r = io_mkdirs(c->dir, dirs[i]);
-	if (!r)
-		r = cache_usage_open(c);
-	if (!r && !cache_lock_try(c->lock_fd, LOCK_ALIVE, 1))
-		r = repair(c);
+		if (r)
+			return error_set(why, r, "%s: %s", dirs[i],
+				strerror(-r));
+	}
+	r = cache_usage_open(c, fresh);
+	if (r)
+		return error_set(why, r, "usage: %s", strerror(-r));
+	if (!cache_lock_try(c->lock_fd, LOCK_ALIVE, 1))
+		r = repair(c, why);
 	if (!r)
 		r = cache_lock_wait(c->lock_fd, LOCK_ALIVE, true);
 	/* Before this lock another process may be at repair(). */
@@ -237,10 +283,10 @@ static int open_files(struct cache *c, struct error *why)
 		cache_usage_slot(c);
 	if (!r && fresh)
 		r = write_version(c);
-	if (r)
-		return error_set(why, r, "cannot prepare the cache: %s",
+	if (r && !why->code)
+		(void) error_set(why, r, "cannot prepare the cache: %s",
 			strerror(-r));
-	return 0;
+	return r;
 }
 
 static int open_root(struct cache *c, const char *dir, struct error *why)
@@ -270,7 +316,7 @@ static int open_index(struct cache *c, const char *dir, struct error *why)
 	    (int)sizeof(path))
 		return error_set(why, -ENAMETOOLONG, "%s", dir);
 	cache_store_enter(c);
-	r = cache_index_open(path, &c->index, &fresh, why);
+	r = cache_index_open(c, path, &c->index, &fresh, why);
 	cache_store_leave(c);
 	if (!r && fresh)
 		cache_ref_restore(c);
@@ -298,6 +344,7 @@ static void free_cache(struct cache *c)
 	pthread_mutex_destroy(&c->evict_lock);
 	pthread_mutex_destroy(&c->piece_lock);
 	pthread_mutex_destroy(&c->later_lock);
+	pthread_mutex_destroy(&c->compared_lock);
 	cache_piece_done(c);
 	pthread_mutex_destroy(&c->lock);
 	pthread_mutex_destroy(&c->watch_lock);
@@ -344,6 +391,7 @@ static struct cache *new_cache(const struct cache_conf *conf)
 	(void) pthread_mutex_init(&c->evict_lock, NULL);
 	(void) pthread_mutex_init(&c->piece_lock, NULL);
 	(void) pthread_mutex_init(&c->later_lock, NULL);
+	(void) pthread_mutex_init(&c->compared_lock, NULL);
 	(void) pthread_mutex_init(&c->lock, NULL);
 	(void) pthread_mutex_init(&c->watch_lock, NULL);
 	(void) pthread_cond_init(&c->empty, NULL);

@@ -3,7 +3,8 @@
  * under which directory structure changes. README.md draws the layout.
  *
  * Lock order, outermost first: cache.lock, blob.lock, cache.evict_lock,
- * cache.store_lock, cache.watch_lock, later_lock and the index's own (leaves).
+ * cache.store_lock, cache.watch_lock, later_lock, compared_lock and
+ * the index's own (leaves).
  */
 #ifndef CACHE_STORE_H
 #define CACHE_STORE_H
@@ -15,6 +16,7 @@
 #include "base/pool.h"
 #include "cache/cache.h"
 #include "cache/index.h"
+#include "cache/odd.h"
 #include "cache/piece.h"
 
 #define CACHE_KEY_HEX 65	/* a SHA-256 in hex, with the NUL */
@@ -48,6 +50,7 @@ struct cache_usage {		/* the file `usage`, mapped by every process */
 
 struct cache_pair {		/* files of a partial that is to be */
 	int data, map;		/* descriptors */
+	size_t room;		/* bytes; map has blocks for them */
 	char tmp[CACHE_REL_MAX];	/* their directory */
 };
 
@@ -59,6 +62,13 @@ struct cache_spare {		/* store_lock */
 	bool ready;		/* pair is there */
 	bool warm;		/* the job's */
 	struct cache_pair pair;
+};
+
+#define CACHE_COMPARED 1024
+
+struct cache_compared {
+	uint64_t ino;
+	int64_t ctime;		/* ns */
 };
 
 struct cache {
@@ -110,6 +120,9 @@ struct cache {
 	unsigned noting;		/* lock; not yet written */
 	pthread_cond_t noted_all;	/* noting is 0 */
 
+	pthread_mutex_t compared_lock;
+	struct cache_compared compared[CACHE_COMPARED];	/* compared_lock */
+
 	struct cache_spare spare;
 	pthread_mutex_t later_lock;
 	struct pool_job *later;		/* later_lock; for keepers */
@@ -159,7 +172,7 @@ void cache_later_go(struct cache *c);
 
 /* ---- budget (usage.c) --------------------------------------------------------- */
 
-int cache_usage_open(struct cache *c);
+int cache_usage_open(struct cache *c, bool fresh);
 /* Not alone: those who have it open count as we do. */
 bool cache_usage_ours(struct cache *c);
 void cache_usage_slot(struct cache *c);
@@ -203,6 +216,18 @@ void cache_object_rel(const struct objid *sha256, char ret[CACHE_REL_MAX]);
  * -ENOENT. Its last use is now. */
 int cache_object_open(struct cache *c, const struct objid *sha256,
 	uint64_t size);
+/* A file of this size that can be read is there. */
+bool cache_object_there(struct cache *c, const char *rel, uint64_t size);
+/* Of a whole file; 1: it has the digest `want`, as far as that says anything.
+ * 0: another. Disk. */
+int cache_hash_file(int fd, uint64_t size, const struct objid *want,
+	struct objid *ret_sha256);
+/* This process has compared the object, and it is as it was then. */
+bool cache_compared(struct cache *c, const struct objid *sha256, int fd);
+void cache_compared_note(struct cache *c, const struct objid *sha256, int fd);
+/* With before-read: 0 only if the object is right. -ENOENT: now it is gone. */
+int cache_recheck_now(struct cache *c, const struct objid *sha256,
+	uint64_t size);
 /* links/ab/cdef… : which object holds the bytes of a key. */
 int cache_link_get(struct cache *c, const char *key, struct objid *ret);
 int cache_link_put(struct cache *c, const char *key,
@@ -225,23 +250,37 @@ void cache_ref_settle(struct cache *c);
 /* Keys and objects (hex) of pinned revisions into `ret`; values are not NULL
  * and mean nothing. map_done() it. */
 int cache_ref_pinned(struct cache *c, struct map *ret);
+/* Is refs/… or pins/… what was written? -EUCLEAN: no, and what could be kept
+ * of it is; else why it has to go. */
+int cache_ref_check(struct cache *c, const char *hex);
+int cache_pin_check(struct cache *c, const char *hex);
 /* Into a new index. */
 void cache_ref_restore(struct cache *c);
 
 /* ---- what is there (scan.c) --------------------------------------------------- */
 
-enum cache_file { CACHE_FILE_OBJECT, CACHE_FILE_PARTIAL, CACHE_FILE_RECIPE };
+enum cache_file {
+	CACHE_FILE_OBJECT, CACHE_FILE_PARTIAL, CACHE_FILE_RECIPE,
+	CACHE_FILE_LINK, CACHE_FILE_REF, CACHE_FILE_PIN,	/* notes */
+	CACHE_FILE_ODD,		/* -EINVAL: no file where one should be;
+				 * -EACCES: a directory that cannot be read */
+};
 
 struct cache_entry {
 	enum cache_file kind;
 	char rel[CACHE_REL_MAX];	/* of a partial: its directory */
 	char hex[CACHE_KEY_HEX];	/* digest, or key */
+	int err;			/* of an odd one, which has no hex */
 	uint64_t bytes;			/* that count in the budget */
 	int64_t used_ns;		/* last use, since 1970 */
 };
 
 /* Visit everything that counts. Stops when fn returns not 0. */
 int cache_scan(struct cache *c,
+	int (*fn)(void *arg, const struct cache_entry *e), void *arg);
+
+/* Visit what does not: links, refs and pins. */
+int cache_scan_notes(struct cache *c,
 	int (*fn)(void *arg, const struct cache_entry *e), void *arg);
 
 /* ---- eviction (evict.c) ------------------------------------------------------- */

@@ -303,15 +303,14 @@ void cache_usage_enter(struct cache *c)
 
 /* ---- open -------------------------------------------------------------------- */
 
-int cache_usage_open(struct cache *c)
+int cache_usage_open(struct cache *c, bool fresh)
 {
-	cleanup_fd int fd = openat(c->dir, "usage",
-		O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	cleanup_fd int fd = cache_store_own(c, "usage", fresh);
 	void *m;
 	int r;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	r = posix_fallocate(fd, 0, CACHE_USAGE_LEN);
 	if (r)
 		return -r;

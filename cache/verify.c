@@ -3,51 +3,30 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "cache/partial.h"
 #include "cache/store.h"
 
-#define BLOCK (1UL << 20)
-
 struct verify {
 	struct cache *c;
-	void (*fn)(void *arg, const char *what, int err);
+	cache_verify_fn *fn;
 	void *arg;
 	uint64_t bad;
 };
 
 static int object_right(struct cache *c, const struct cache_entry *e)
 {
-	cleanup_fd int fd = openat(c->dir, e->rel,
-		O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	cleanup_free uint8_t *block = malloc(BLOCK);
-	struct digest *d;
+	cleanup_fd int fd = cache_store_open(c, e->rel, O_RDONLY);
 	struct objid want, got;
-	int r = 0;
+	int r;
 
 	if (fd < 0)
-		return -errno;
-	if (!block || objid_parse(OBJID_SHA256, e->hex, &want))
-		return block ? -EBADMSG : -ENOMEM;
-	d = digest_new(OBJID_SHA256, e->bytes);
-	if (!d)
-		return -ENOMEM;
-	for (uint64_t off = 0; !r && off < e->bytes; off += BLOCK) {
-		size_t n = e->bytes - off < BLOCK ? (size_t)(e->bytes - off) :
-			BLOCK;
-
-		r = io_pread(fd, block, n, off);
-		if (!r)
-			digest_update(d, block, n);
-	}
-	digest_final(d, &got);
-	digest_free(d);
-	if (r)
-		return r;
-	return objid_match(&want, &got) ? 0 : -EBADMSG;
+		return fd;
+	if (objid_parse(OBJID_SHA256, e->hex, &want))
+		return -EBADMSG;
+	r = cache_hash_file(fd, e->bytes, &want, &got);
+	return r < 0 ? r : r ? 0 : -EBADMSG;
 }
 
 static int partial_right(struct cache *c, const struct cache_entry *e)
@@ -72,19 +51,25 @@ static int recipe_right(struct cache *c, const struct cache_entry *e)
 	return cache_recipe_get(c, e->hex, &b);
 }
 
+/* It is the file's fault, not of this moment. */
+static bool is_lasting(const struct cache_entry *e, int err)
+{
+	if (e->kind == CACHE_FILE_ODD)
+		return err == -EINVAL;
+	return err && err != -EUCLEAN && err != -ENOMEM && err != -EMFILE &&
+		err != -ENFILE;
+}
+
 static int check(void *arg, const struct cache_entry *e)
 {
 	struct verify *v = arg;
+	bool removed = false;
+	struct objid to;
 	int r = 0;
 
 	switch (e->kind) {
 	case CACHE_FILE_OBJECT:
 		r = object_right(v->c, e);
-		if (r != -EBADMSG)
-			break;
-		cache_store_enter(v->c);
-		(void) cache_store_remove(v->c, e->rel);
-		cache_store_leave(v->c);
 		break;
 	case CACHE_FILE_PARTIAL:
 		r = partial_right(v->c, e);
@@ -92,23 +77,51 @@ static int check(void *arg, const struct cache_entry *e)
 	case CACHE_FILE_RECIPE:
 		r = recipe_right(v->c, e);
 		break;
+	case CACHE_FILE_LINK:
+		r = cache_link_get(v->c, e->hex, &to) ? -EBADMSG : 0;
+		break;
+	case CACHE_FILE_REF:
+		r = cache_ref_check(v->c, e->hex);
+		break;
+	case CACHE_FILE_PIN:
+		r = cache_pin_check(v->c, e->hex);
+		break;
+	case CACHE_FILE_ODD:
+		r = e->err;
+		break;
 	}
 	/* Evicted while we were looking at it. */
 	if (r == -ENOENT)
 		return 0;
+	/* A partial has lost what was wrong of it. */
+	if (is_lasting(e, r) && e->kind == CACHE_FILE_PARTIAL) {
+		removed = true;
+	} else if (is_lasting(e, r)) {
+		cache_store_enter(v->c);
+		removed = cache_store_drop(v->c, e->rel);
+		cache_store_leave(v->c);
+	}
 	v->bad += r != 0;
 	if (v->fn)
-		v->fn(v->arg, e->rel, r);
+		v->fn(v->arg, e->rel, r, removed);
 	return 0;
 }
 
-int cache_verify(struct cache *c,
-	void (*fn)(void *arg, const char *what, int err), void *arg,
+int cache_verify(struct cache *c, cache_verify_fn *fn, void *arg,
 	uint64_t *ret_bad)
 {
 	struct verify v = { .c = c, .fn = fn, .arg = arg };
-	int r = cache_scan(c, check, &v);
+	int r;
 
+	/* First of all, or what hangs on it is judged by what is wrong. */
+	if (cache_index_check(c->index)) {
+		v.bad++;
+		if (fn)
+			fn(arg, "index.sqlite", -EBADMSG, true);
+	}
+	r = cache_scan(c, check, &v);
+	if (!r)
+		r = cache_scan_notes(c, check, &v);
 	if (!r && ret_bad)
 		*ret_bad = v.bad;
 	return r;

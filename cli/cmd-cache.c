@@ -86,13 +86,19 @@ static int do_gc(struct cli *c, int argc, char **argv)
 	return CLI_DONE;
 }
 
-static void verify_say(void *arg, const char *what, int err)
+static void verify_say(void *arg, const char *what, int err, bool removed)
 {
+	const char *fault = err == -EBADMSG ? "contradicts its digest" :
+		err == -EINVAL ? "is no file of the cache" :
+		err == -EUCLEAN ? "was damaged" : "cannot be read";
 	struct cli *c = arg;
+	char text[128];
 
+	(void) snprintf(text, sizeof(text), "%s, %s", fault,
+		err == -EUCLEAN ? "mended" : removed ? "removed" :
+		"and cannot be removed");
 	if (err)
-		(void) cli_fail(c, what, err,
-			"contradicts its digest, removed");
+		(void) cli_fail(c, what, err, text);
 }
 
 static int do_verify(struct cli *c, int argc, char **argv)
@@ -109,7 +115,7 @@ static int do_verify(struct cli *c, int argc, char **argv)
 	if (r < 0)
 		return cli_fail(c, NULL, r, NULL);
 	printf("%" PRIu64 " objects and %" PRIu64 " partial ones are right, "
-	       "%" PRIu64 " bad removed\n", s.objects, s.partials, bad);
+	       "%" PRIu64 " bad\n", s.objects, s.partials, bad);
 	return bad ? CLI_FAILED : CLI_DONE;
 }
 

@@ -101,7 +101,7 @@ def manifest(model, tar):
 class Desk:
     def __init__(self, top):
         self.top, self.count = top, 0
-        self.home = self.dir("home")
+        self.home, self.share = self.dir("home"), self.shipped()
         files = {"small.bin": lib.noise("small", 200001),
                  "large.bin": lib.noise("large", 5 * MIB + 12345),
                  "other.bin": lib.noise("other", 700000)}
@@ -123,6 +123,20 @@ class Desk:
         cache = self.dir("first")
         out = self.must(cache, READ, STAGED)
         self.want[STAGED] = out.split()[0]
+
+    def shipped(self):
+        """Without a manifest of the zoo: where one ships, it answers for a hub
+        that takes 0.7 s, and this machine may."""
+        share = self.dir("share")
+        catalogues = os.path.join(SRCDIR, "fetch", "catalogues")
+        os.mkdir(os.path.join(share, "catalogues"))
+        for name in os.listdir(catalogues):
+            if name != "onnx.json":
+                os.symlink(os.path.join(catalogues, name),
+                           os.path.join(share, "catalogues", name))
+        os.symlink(os.path.join(SRCDIR, "stage", "blueprints"),
+                   os.path.join(share, "blueprints"))
+        return share
 
     def adoptable(self, data):
         """huggingface_hub's cache with one of the hub's files."""
@@ -151,7 +165,7 @@ class Desk:
         keep = ("PATH", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")
         e = {k: os.environ[k] for k in keep if k in os.environ}
         e.update(HOME=self.home, LC_ALL="C.UTF-8",
-                 OMNIHUB_DATADIR=os.path.join(BUILDDIR, "share"))
+                 OMNIHUB_DATADIR=self.share)
         e.update(more or {})
         return e
 

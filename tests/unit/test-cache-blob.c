@@ -13,6 +13,20 @@
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
 
+/* Is any object of the cache in dir mapped here? */
+static bool is_mapped(const char *dir)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	char line[4096];
+	bool found = false;
+
+	t_check(f);
+	while (!found && fgets(line, sizeof(line), f))
+		found = strstr(line, dir) && strstr(line, "/objects/");
+	fclose(f);
+	return found;
+}
+
 /* Read from the middle, then all, in order; then again without upstream. */
 static void test_whole(enum objid_alg alg, enum src_state want)
 {
@@ -56,6 +70,10 @@ static void test_whole(enum objid_alg alg, enum src_state want)
 	s = t_open_src(c, &n, NULL);
 	t_wait_state(s, want);
 	t_expect(s, bytes, 0, size);
+	t_check(!is_mapped(dir));
+	t_int(src_peek(s, 1, 100, &iov, 1), 1);
+	t_check(!memcmp(iov.iov_base, bytes + 1, 100));
+	t_check(is_mapped(dir));
 	t_int(cache_totals(c, &t), 0);
 	t_int(t.objects, 1);
 	t_int(t.object_bytes, size);

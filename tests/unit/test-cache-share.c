@@ -457,8 +457,9 @@ static void child_fills(const char *dir, uint8_t *const *bytes, uint64_t size,
 		pause();
 }
 
-static void bad_file(void *arg, const char *what, int err)
+static void bad_file(void *arg, const char *what, int err, bool removed)
 {
+	(void) removed;
 	if (err)
 		fprintf(stderr, "%s %s: %d\n", (const char *)arg, what, err);
 }
