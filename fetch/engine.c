@@ -23,6 +23,7 @@
 #include "fetch/url.h"
 
 #define SLICE (256 * 1024)	/* bytes of a file a turn */
+#define HEAP_WARM (96 * 1024)	/* bytes */
 #define IDLE_EASY 32		/* handles kept for the next exchange */
 #define IDLE_CONNECTIONS 32L
 #define TURN_MAX_MS 1000
@@ -441,12 +442,24 @@ static bool run_tasks(struct fetch_engine *e)
 	return any;
 }
 
+/* libcurl takes a buffer from this thread's heap for each exchange: so much has
+ * its memory before the first reply comes. */
+static void warm_heap(void)
+{
+	void *p = malloc(HEAP_WARM);
+
+	if (p)
+		explicit_bzero(p, HEAP_WARM);
+	free(p);
+}
+
 static void *engine_main(void *arg)
 {
 	struct fetch_engine *e = arg;
 	int n;
 
 	runs_here = e;
+	warm_heap();
 	for (;;) {
 		bool busy = run_tasks(e);
 

@@ -29,6 +29,14 @@ int fetch_new(const struct conf *conf, struct fetch **ret, struct error *why);
 /* What adapters saw of catalogues that change is kept there from one run to the
  * next. Before the hubs are opened; the cache outlives f. */
 void fetch_keep_in(struct fetch *f, struct cache *cache);
+/* What has the bytes of a file of h contradicts the size or the digest that
+ * fetch_src_new() was given: fn is called on the engine thread, before the read
+ * that saw it fails. Must not block. Before the hubs are opened. */
+typedef void fetch_contradicted_fn(void *arg, const struct fetch_hub *h,
+	const char *repo, const char *revision, const char *path,
+	uint64_t size);
+void fetch_on_contradicted(struct fetch *f, fetch_contradicted_fn *fn,
+	void *arg);
 /* Fails what is in flight with -ECANCELED, joins. Every src made from its
  * hubs must be gone. NULL is fine. */
 void fetch_free(struct fetch *f);
@@ -96,6 +104,10 @@ struct fetch_snapshot {		/* a moving name resolved once */
 	char *place;		/* where the hub keeps it, in the hub's own
 				 * words, if that is not what repo and
 				 * revision say; NULL */
+	uint32_t at_hand_ms;	/* not the hub's word, which failed or takes
+				 * its time, but what was at hand: ask again
+				 * after so long, and do not keep it; 0: the
+				 * hub's. Not in the JSON */
 };
 void fetch_snapshot_free(struct fetch_snapshot *s);
 char *fetch_snapshot_to_json(const struct fetch_snapshot *s);

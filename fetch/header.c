@@ -173,6 +173,12 @@ bool fetch_header_content_range(const char *v, uint64_t *ret_first,
 	return true;
 }
 
+bool fetch_header_content_total(const char *v, uint64_t *ret)
+{
+	return v && !strncasecmp(v, "bytes */", 8) &&
+		fetch_header_u64(v + 8, ret);
+}
+
 bool fetch_header_etag(const char *v, char *ret, size_t room)
 {
 	size_t n;

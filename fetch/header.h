@@ -56,6 +56,8 @@ const char *fetch_reply_get(const struct fetch_reply *r, enum fetch_header h);
 /* "bytes 0-9/100" or "bytes 0-9/ *"; total UINT64_MAX for the latter. */
 bool fetch_header_content_range(const char *v, uint64_t *ret_first,
 	uint64_t *ret_last, uint64_t *ret_total);
+/* The N of "bytes *" "/N", which a 416 has. */
+bool fetch_header_content_total(const char *v, uint64_t *ret);
 /* Digits only. */
 bool fetch_header_u64(const char *v, uint64_t *ret);
 /* Without W/ and quotes, into ret; false: too long or empty. */

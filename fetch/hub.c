@@ -26,6 +26,8 @@ static const struct fetch_hub_ops *const hub_table[] = {
 struct fetch {
 	struct fetch_engine *engine;
 	struct cache *cache;
+	fetch_contradicted_fn *contradicted;
+	void *contradicted_arg;
 	pthread_mutex_t lock;
 	struct fetch_hub *hubs;		/* lock */
 };
@@ -33,6 +35,13 @@ struct fetch {
 void fetch_keep_in(struct fetch *f, struct cache *cache)
 {
 	f->cache = cache;
+}
+
+void fetch_on_contradicted(struct fetch *f, fetch_contradicted_fn *fn,
+	void *arg)
+{
+	f->contradicted = fn;
+	f->contradicted_arg = arg;
 }
 
 int fetch_new(const struct conf *conf, struct fetch **ret, struct error *why)
@@ -111,6 +120,8 @@ static int hub_new(struct fetch *f, const struct fetch_hub_ops *ops,
 	h->ops = ops;
 	h->engine = f->engine;
 	h->cache = f->cache;
+	h->contradicted = f->contradicted;
+	h->contradicted_arg = f->contradicted_arg;
 	while (!r && ops->endpoint_keys[h->n_endpoints])
 		r = endpoint_open(h, conf, why);
 	h->conf = conf;

@@ -116,6 +116,8 @@ struct fetch_hub {
 	void *own;			/* the adapter's */
 	const struct conf *conf;	/* during open() */
 	struct cache *cache;		/* NULL: nothing can be kept */
+	fetch_contradicted_fn *contradicted;	/* NULL: nobody wants to know */
+	void *contradicted_arg;
 	struct fetch_hub *next;
 	pthread_mutex_t lock;
 	struct map queries;		/* lock; key → struct fetch_query */

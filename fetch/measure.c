@@ -98,10 +98,8 @@ static bool total_length(const struct fetch_reply *r, uint64_t *ret)
 	const char *v = fetch_reply_get(r, HEADER_CONTENT_RANGE);
 	uint64_t first, last;
 
-	if (r->status == 416) {		/* there is no first byte */
-		*ret = 0;
-		return v && !strcasecmp(v, "bytes */0");
-	}
+	if (r->status == 416)		/* there is no first byte */
+		return fetch_header_content_total(v, ret) && !*ret;
 	return r->status == 206 &&
 		fetch_header_content_range(v, &first, &last, ret) &&
 		first == 0 && *ret != UINT64_MAX;

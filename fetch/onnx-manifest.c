@@ -24,6 +24,9 @@
 #define SHIPPED "catalogues/onnx.json"	/* in conf_datadir() */
 #define SHIPPED_TIME 1750982400		/* 2025-06-27: the zoo's last change */
 #define WAIT_MS 700	/* for the hub, when there is something to show */
+/* How long that is believed then: */
+#define LATE_MS 1000	/* while the hub has not answered */
+#define FAILED_MS 10000	/* when it could not */
 #define LISTING_JSON_MAX (64u << 20)	/* bytes */
 #define NOTE_MAX 65536			/* bytes */
 
@@ -49,8 +52,9 @@ struct zoo {
 	struct manifest now;
 	char *validator;		/* of now, for the next question */
 	struct fetch_document *asking;	/* NULL: not asking */
-	bool slow;			/* the last question failed, or made
-					   somebody wait in vain */
+	uint32_t at_hand_ms;		/* LATE_MS: somebody waited in vain,
+					   FAILED_MS: the last question failed,
+					   0: neither */
 	struct waiting *waiting;
 	struct fetch_timer timer;
 	bool timer_set;
@@ -221,7 +225,7 @@ static void say_error(struct fetch_query *q, int err, const char *text)
 }
 
 static void say_snapshot(struct fetch_query *q, const char *revision,
-	int64_t mtime)
+	int64_t mtime, uint32_t at_hand_ms)
 {
 	struct fetch_snapshot *s = fetch_snapshot_new(FETCH_THE_REPO,
 		revision);
@@ -231,6 +235,7 @@ static void say_snapshot(struct fetch_query *q, const char *revision,
 		return;
 	}
 	s->mtime = mtime;
+	s->at_hand_ms = at_hand_ms;
 	fetch_query_answer(q, 0, NULL, s, NULL);
 }
 
@@ -244,7 +249,7 @@ static void release(struct zoo *z, int err, const struct error *why)
 		next = list->next;
 		if (z->now.files.n)
 			say_snapshot(list->query, z->now.revision,
-				z->now.mtime);
+				z->now.mtime, z->at_hand_ms);
 		else
 			fetch_query_answer(list->query, err, why, NULL, NULL);
 		free(list);
@@ -259,7 +264,8 @@ static void on_timer(struct fetch_timer *t)
 	z->timer_set = false;
 	if (!z->now.files.n)
 		return;		/* there is nothing else to wait for */
-	z->slow |= z->waiting != NULL;
+	if (z->waiting && !z->at_hand_ms)
+		z->at_hand_ms = LATE_MS;
 	release(z, 0, NULL);
 }
 
@@ -301,7 +307,7 @@ static void on_document(struct fetch_document *d, int err,
 		err = take(z, d, &mine);
 		why = &mine;
 	}
-	z->slow = err != 0;
+	z->at_hand_ms = err ? FAILED_MS : 0;
 	if (err)
 		log_debug("%s: %s; the manifest at hand is used", address(z),
 			error_text(why, err));
@@ -355,10 +361,11 @@ static void resolve(struct zoo *z, struct fetch_query *q)
 		say_error(q, -ENOMEM, "out of memory");
 		return;
 	}
-	if (z->asking && (!have || file || !z->slow))
+	if (z->asking && (!have || file || !z->at_hand_ms))
 		wait_for_hub(z, q);
 	else if (have)
-		say_snapshot(q, z->now.revision, z->now.mtime);
+		say_snapshot(q, z->now.revision, z->now.mtime,
+			z->asking ? z->at_hand_ms : 0);
 	else
 		say_error(q, -EHOSTUNREACH, "offline, and no manifest of the "
 			"zoo is at hand");
@@ -404,7 +411,7 @@ void fetch_onnx_answer(struct fetch_query *q)
 	} else {
 		listing_done(&l);
 		say_snapshot(q, q->revision, strcmp(q->revision,
-			z->now.revision) ? SHIPPED_TIME : z->now.mtime);
+			z->now.revision) ? SHIPPED_TIME : z->now.mtime, 0);
 	}
 }
 

@@ -1,8 +1,8 @@
 /*
  * Which manifest the ONNX zoo is shown by. One ships with OmniHub; each time
  * somebody asks for the zoo, the hub is asked (conditionally) for a newer one.
- * The answer waits for that a moment at most: then the one at hand serves, and
- * what comes later is for who asks next.
+ * The answer waits for that a moment at most: then the one at hand serves, for a
+ * second (fetch_snapshot.at_hand_ms), and what comes later is for who asks next.
  *
  * A revision is the SHA-256 of a manifest's text. What was seen is kept in the
  * cache (as recipes: checked, and independent of the index), so that its

@@ -2,7 +2,6 @@
 
 #include "fetch/range.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 void fetch_range_text(const struct fetch_range *want,
@@ -17,9 +16,8 @@ static int vet_whole(const struct fetch_range *want,
 	struct error *why)
 {
 	if (r->length != RANGE_UNKNOWN && r->length != want->size)
-		return error_set(why, -EIO, "the file has %" PRIu64
-			" bytes there, but %" PRIu64 " in the listing",
-			r->length, want->size);
+		return error_set(why, -EIO, RANGE_RESIZED, r->length,
+			want->size);
 	if (want->off > want->skip_max)
 		return error_set(why, -EIO, "the range was ignored: bytes "
 			"from %" PRIu64 " on were asked for, all were sent",
@@ -36,9 +34,8 @@ static int vet_part(const struct fetch_range *want,
 		return error_set(why, -EIO,
 			"a part was sent without a Content-Range");
 	if (r->total != RANGE_UNKNOWN && r->total != want->size)
-		return error_set(why, -EIO, "the file has %" PRIu64
-			" bytes there, but %" PRIu64 " in the listing",
-			r->total, want->size);
+		return error_set(why, -EIO, RANGE_RESIZED, r->total,
+			want->size);
 	if (r->first > want->off || r->last < want->off ||
 	    r->last >= want->size || want->off - r->first > want->skip_max)
 		return error_set(why, -EIO, "bytes %" PRIu64 "-%" PRIu64
@@ -68,4 +65,18 @@ int fetch_range_vet(const struct fetch_range *want,
 		return vet_part(want, reply, ret_skip, why);
 	return error_set(why, -EIO, "status %u is no answer to a range",
 		reply->status);
+}
+
+bool fetch_range_resized(const struct fetch_range *want,
+	const struct fetch_range_reply *r)
+{
+	uint64_t told = RANGE_UNKNOWN;
+
+	if (r->encoded || r->page)
+		return false;
+	if (r->status == 200)
+		told = r->length;
+	else if (r->status == 416 || (r->status == 206 && r->ranged))
+		told = r->total;
+	return told != RANGE_UNKNOWN && told != want->size;
 }

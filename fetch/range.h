@@ -9,6 +9,7 @@
 #ifndef FETCH_RANGE_H
 #define FETCH_RANGE_H
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,6 +22,8 @@
 #define RANGE_PATIENCE 2	/* tries before it is believed */
 #define RANGE_UNKNOWN UINT64_MAX
 #define RANGE_TEXT_MAX 48
+#define RANGE_RESIZED "the file has %" PRIu64 " bytes there; the hub had " \
+	"said %" PRIu64
 
 struct fetch_range {
 	uint64_t off;	/* the next byte wanted */
@@ -33,7 +36,8 @@ struct fetch_range_reply {
 	unsigned status;
 	bool ranged;		/* there was a Content-Range that parsed */
 	uint64_t first, last;	/* of it, inclusive */
-	uint64_t total;		/* of it, or RANGE_UNKNOWN ("*") */
+	uint64_t total;		/* of it, or of a 416's, or RANGE_UNKNOWN
+				   ("*") */
 	uint64_t length;	/* Content-Length or RANGE_UNKNOWN */
 	bool encoded;		/* a Content-Encoding other than identity */
 	bool page;		/* an HTML page where none was asked for */
@@ -48,5 +52,10 @@ void fetch_range_text(const struct fetch_range *want,
 int fetch_range_vet(const struct fetch_range *want,
 	const struct fetch_range_reply *reply, uint64_t *ret_skip,
 	struct error *why);
+
+/* Do these headers, of a 200, 206 or 416, say that the object has another
+ * length than want->size? */
+bool fetch_range_resized(const struct fetch_range *want,
+	const struct fetch_range_reply *reply);
 
 #endif

@@ -65,6 +65,7 @@ struct remote_job {
 	unsigned nth;			/* asked now */
 	unsigned sick;			/* the first that may recover */
 	bool any_sick, patient;
+	bool contradicts;		/* some place has another file */
 	bool fresh;			/* located for this very try */
 	struct fetch_located located;	/* its own copy, while it is asked */
 	struct fetch_auth auth;		/* of it */
@@ -195,6 +196,10 @@ static void end(struct remote_job *j, int err, const struct error *why)
 	pthread_mutex_lock(&s->lock);
 	s->last = said;
 	pthread_mutex_unlock(&s->lock);
+	if (err && j->contradicts && s->hub->contradicted)
+		s->hub->contradicted(s->hub->contradicted_arg, s->hub,
+			s->file.repo, s->file.revision, s->file.path,
+			s->file.size);
 	drop_located(j);
 	free(j);
 	if (pull)
@@ -264,6 +269,7 @@ static void on_done(struct fetch_transfer *t, int err,
 	bool ours = err == -ECANCELED || err == -ENOMEM ||
 		(t->final && !t->lost);
 
+	j->contradicts |= err && t->contradicts;
 	if (!err)
 		s->best = j->nth;
 	if (!err || ours) {

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -83,24 +84,38 @@ static bool encoded(const char *v)
 	return v && *v && strcasecmp(v, "identity") != 0;
 }
 
-static int vet_range(struct fetch_transfer *t, const struct fetch_reply *r)
+/* What the headers say of the range; notes whether that is a range of a file
+ * of another length. */
+static struct fetch_range_reply range_reply(struct fetch_transfer *t,
+	const struct fetch_reply *r)
 {
 	const char *type = fetch_reply_get(r, HEADER_CONTENT_TYPE);
+	const char *range = fetch_reply_get(r, HEADER_CONTENT_RANGE);
 	struct fetch_range_reply reply = {
 		.status = r->status,
+		.total = RANGE_UNKNOWN,
 		.length = RANGE_UNKNOWN,
 		.encoded = encoded(fetch_reply_get(r,
 			HEADER_CONTENT_ENCODING)),
 		.page = fetch_header_is_html(type) &&
 			!fetch_url_names_html(t->url),
 	};
-	int err;
 
 	(void) fetch_header_u64(fetch_reply_get(r, HEADER_CONTENT_LENGTH),
 		&reply.length);
-	reply.ranged = fetch_header_content_range(
-		fetch_reply_get(r, HEADER_CONTENT_RANGE), &reply.first,
+	reply.ranged = fetch_header_content_range(range, &reply.first,
 		&reply.last, &reply.total);
+	if (r->status == 416)
+		(void) fetch_header_content_total(range, &reply.total);
+	t->contradicts = fetch_range_resized(&t->want, &reply);
+	return reply;
+}
+
+static int vet_range(struct fetch_transfer *t, const struct fetch_reply *r)
+{
+	const struct fetch_range_reply reply = range_reply(t, r);
+	int err;
+
 	t->want.skip_max = t->retry.tries < RANGE_PATIENCE &&
 		t->retry.tries < t->retry.max && !t->hasty ?
 		RANGE_SKIP_MAX : RANGE_SKIP_LAST;
@@ -162,7 +177,7 @@ static int on_head(struct fetch_request *r)
 	fetch_url_show(asked(t), shown, sizeof(shown));
 	if (t->vet) {
 		t->final = t->vet(t, &r->reply, asked(t), &t->why);
-		t->lost = t->final != 0;
+		t->contradicts = t->lost = t->final != 0;
 		if (t->final)
 			return error_wrap(&t->why, "%s", shown);
 	}
@@ -221,7 +236,8 @@ static int deliver(struct fetch_transfer *t, const uint8_t *p, size_t len)
 	}
 	if (n == len)
 		return 0;
-	if (t->want.end == t->want.size)
+	t->contradicts = t->want.end == t->want.size;
+	if (t->contradicts)
 		t->final = error_set(&t->why, -EIO,
 			"the file goes on behind its %llu bytes",
 			(unsigned long long)t->want.size);
@@ -409,6 +425,13 @@ static void http_failed(struct fetch_transfer *t)
 	char words[256];
 
 	fetch_status_words(r, t->said, t->said_len, words, sizeof(words));
+	if (r->status == 416 && t->ranged && !t->probe) {
+		const struct fetch_range_reply reply = range_reply(t, r);
+
+		if (t->contradicts)
+			(void) snprintf(words, sizeof(words), RANGE_RESIZED,
+				reply.total, t->want.size);
+	}
 	turned_down(t, r->status, words);
 }
 
@@ -451,6 +474,8 @@ static void on_done(struct fetch_request *r)
 	} else if (status >= 300)
 		follow(t);
 	else if (s.err || t->ranged) {
+		/* all of the file came, and was less */
+		t->contradicts = !s.err && status == 200;
 		if (!s.err)
 			s = (struct fetch_status){ -EIO, FETCH_AGAIN_LATER };
 		error_set(&t->why, s.err, "%s: %s", fetch_url_show(asked(t),
@@ -470,6 +495,7 @@ static void ask(struct fetch_transfer *t)
 
 	fetch_request_reset(r);
 	t->headed = t->refused = t->accept = false;
+	t->contradicts = false;
 	t->why = (struct error){ 0 };
 	t->skip = 0;
 	t->said_len = 0;

@@ -78,6 +78,9 @@ struct fetch_transfer {
 	/* told with done() */
 	bool unchanged;		/* 304: what `lines` names is still right */
 	bool lost;		/* err: asking here again is no use */
+	bool contradicts;	/* err: the last reply had, or spoke of, another
+				 * file: of another length than want.size, or
+				 * not the one that vet() knows */
 	uint64_t silent_ms;	/* err: the hub will answer nobody so long */
 
 	/* its own */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "fs/measure.h"
 
 #define LOCAL_LEN 30	/* of a zip's local header, without the name */
 
@@ -43,8 +44,11 @@ int fs_archive_stored(const struct fs_archive *a, const struct stage_member *m,
 {
 	struct src *archive;
 	uint64_t off;
-	int r = fs_archive_bytes(a, true, wait, &archive, why);
+	int r;
 
+	if (!wait && fs_measure_due(a->outer, a->e))
+		return -EAGAIN;
+	r = fs_archive_bytes(a, true, wait, &archive, why);
 	if (r)
 		return r;
 	if (!wait && !header_here(archive, m))

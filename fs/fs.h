@@ -99,6 +99,10 @@ int fs_xattr_list(struct fs *fs, struct fs_node *n, struct buf *ret);
 
 /* ---- open files ------------------------------------------------------------ */
 
+/* Grows before anybody can open a file whose bytes are others than those that
+ * were handed out under the same number. */
+uint64_t fs_epochs(struct fs *fs);
+
 typedef void fs_open_cb(void *arg, int err, struct fs_handle *h);
 void fs_open(struct fs *fs, struct fs_node *n, fs_open_cb *cb, void *arg);
 void fs_close(struct fs_handle *h);

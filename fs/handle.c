@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/lock.h"
+#include "fs/measure.h"
 #include "fs/node.h"
 #include "fs/tree.h"
 
@@ -82,12 +83,42 @@ struct src *fs_handle_src(struct fs_handle *h)
 	return h->src;
 }
 
+static bool other_digest(const struct fs_handle *h)
+{
+	const struct fs_node *n = h->node;
+	const struct listing_entry *e;
+	struct src_stat st;
+
+	if (n->kind != FS_FILE)
+		return false;
+	e = fs_measured(n->snap, n->entry);
+	src_stat(h->src, &st);
+	return e->id.alg != OBJID_NONE && e->id.alg == st.id.alg &&
+		!objid_match(&e->id, &st.id);
+}
+
+/* Is it another file by now? The kernel has one size and one set of pages for
+ * both, however often they are open. */
+static bool outlived(struct fs_handle *h)
+{
+	unsigned now = atomic_load(&h->fs->resolver.changed);
+	struct fs_attr a;
+
+	if (now == atomic_load(&h->changed) || h->node->kind == FS_CTL ||
+	    fs_attr_now(h->fs, h->node, &a))
+		return false;
+	if (a.size != h->src->size || other_digest(h))
+		return true;
+	atomic_store(&h->changed, now);
+	return false;
+}
+
 int fs_handle_look(struct fs_handle *h, uint64_t off, size_t len,
 	uint64_t *ret_off, uint64_t *ret_len)
 {
 	struct fs_ra_hint hint = { 0, 0 };
 
-	if (src_epoch(h->src) != h->epoch)
+	if (src_epoch(h->src) != h->epoch || outlived(h))
 		return -EIO;
 	pthread_mutex_lock(&h->lock);
 	note_parts(h, off, len);
@@ -123,6 +154,9 @@ void fs_handle_failed(struct fs_handle *h, int err)
 	else if (src_epoch(h->src) != h->epoch)
 		text = "bytes read before contradict the digest; "
 			"opened again, it has the right ones";
+	else if (outlived(h))
+		text = "the hub has another file there by now; opened again, "
+			"it is that one";
 	if (text && snap && snap->locked) {
 		(void) error_set(&said, err, "%s: line %u: %s",
 			snap->locked->lock->file, snap->locked->line, text);

@@ -3,6 +3,7 @@
 #define FS_HANDLE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "fs/fs.h"
 #include "fs/readahead.h"
@@ -15,6 +16,8 @@ struct fs_handle {
 	struct src *src;	/* a reference */
 	struct fs_plan *plan;	/* a reference; NULL: no staged file */
 	unsigned epoch;		/* of src, when it was opened */
+	atomic_uint changed;	/* the resolver's, when it was seen to be
+				 * still that file; 0: not looked at */
 	pthread_mutex_t lock;
 	struct fs_ra ra;	/* lock */
 	uint8_t *unread;	/* lock; of a staged file: a byte for each

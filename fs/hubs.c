@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/measure.h"
 #include "fs/tree.h"
 
 /* Several rows may be of one hub: then they share whatever is known of it, and
@@ -77,12 +78,26 @@ static int open_hub(struct fs *fs, const struct hub_row *row,
 	return 0;
 }
 
+static void contradicted(void *arg, const struct fetch_hub *h,
+	const char *repo, const char *revision, const char *path,
+	uint64_t size)
+{
+	struct fs *fs = arg;
+
+	for (unsigned i = 0; i < fs->n_hubs; i++)
+		if (fs->hubs[i].fetch == h)
+			fs_measure_contradicted(&fs->resolver, &fs->hubs[i],
+				repo, revision, path, size);
+}
+
 int fs_hubs_open(struct fs *fs, struct error *why)
 {
 	int r = fetch_new(fs->conf, &fs->fetch, why);
 
-	if (!r)
+	if (!r) {
 		fetch_keep_in(fs->fetch, fs->cache);
+		fetch_on_contradicted(fs->fetch, contradicted, fs);
+	}
 	for (size_t i = 0; i < ROWS && !r; i++) {
 		const struct hub_row *row = &hub_table[i];
 		const struct fs_hub *h = hub_of_kind(fs, row->kind);

@@ -251,6 +251,29 @@ size_t fs_inodes_measured(struct fs_inodes *t, const struct fs_node *repo,
 	return n;
 }
 
+/* What is in an archive is a snapshot of its own, of the same revision. */
+static bool is_of(const struct fs_node *n, const struct fs_snap *s)
+{
+	return (n->kind == FS_FILE || n->kind == FS_STAGED) && n->lookups &&
+		n->snap->hub == s->hub && !strcmp(n->snap->repo, s->repo) &&
+		!strcmp(n->snap->revision, s->revision);
+}
+
+size_t fs_inodes_of(struct fs_inodes *t, const struct fs_snap *s,
+	uint64_t **ret)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&t->lock);
+	*ret = t->n ? calloc(t->n, sizeof(**ret)) : NULL;
+	for (size_t i = 0; i < t->room && *ret; i++)
+		for (struct fs_node *f = t->slots[i]; f; f = f->chain)
+			if (is_of(f, s))
+				(*ret)[n++] = f->ino;
+	pthread_mutex_unlock(&t->lock);
+	return n;
+}
+
 /* ---- making nodes ----------------------------------------------------------- */
 
 static uint64_t key_of(const struct fs_node *parent, enum fs_kind kind,

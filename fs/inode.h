@@ -8,6 +8,7 @@
 
 struct buf;
 struct fs_node;
+struct fs_snap;
 
 #define FS_INO_ROOT 1
 
@@ -40,6 +41,10 @@ size_t fs_inodes_paged(struct fs_inodes *t, uint64_t **ret);
 /* The same of the files of `repo` that the kernel knows and whose size no
  * listing tells. */
 size_t fs_inodes_measured(struct fs_inodes *t, const struct fs_node *repo,
+	uint64_t **ret);
+/* The same of all files of that snapshot, of what is made of them and of what is
+ * in them. */
+size_t fs_inodes_of(struct fs_inodes *t, const struct fs_snap *s,
 	uint64_t **ret);
 
 #endif

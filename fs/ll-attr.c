@@ -42,7 +42,7 @@ void ll_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	(void) fi;
 	if (!n)
 		return;
-	op = ll_op_new(req, n, sizeof(*op));
+	op = ll_op_new(req, n, sizeof(*op), 0);
 	if (op)
 		fs_getattr(op->ll->fs, n, got_attr, op);
 }

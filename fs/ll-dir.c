@@ -100,7 +100,7 @@ void ll_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!dir)
 		return;
-	k = (struct ll_lookup *)ll_op_new(req, dir, sizeof(*k) + len);
+	k = (struct ll_lookup *)ll_op_new(req, dir, sizeof(*k), len);
 	if (!k)
 		return;
 	memcpy(k->name, name, len);
@@ -157,7 +157,7 @@ void ll_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (!n)
 		return;
-	o = (struct opendir_op *)ll_op_new(req, n, sizeof(*o));
+	o = (struct opendir_op *)ll_op_new(req, n, sizeof(*o), 0);
 	if (!o)
 		return;
 	o->fi = *fi;

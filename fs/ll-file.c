@@ -14,8 +14,9 @@
  * here is on the safe side.
  *
  * Cached opens keep the pages of earlier ones (the bytes of a number never
- * change), except once after bytes turned out wrong. That is asked of the cache
- * at the open itself: the thread that tells the kernel may come too late.
+ * change), except once after bytes turned out wrong, or a file of a hub without
+ * revisions has become another. That is asked at the open itself: the thread
+ * that tells the kernel may come too late.
  */
 #include "config.h"
 
@@ -30,6 +31,8 @@
 #include "fs/ll.h"
 
 #define PIECES_MAX 16	/* of one reply from mapped memory */
+/* Bytes; less is copied: the disk is not read around it (cache/fill.c). */
+#define LEND_MIN (128u << 10)
 
 /* Kernel headers of Debian 12 do not know it yet; fuse_open_out. */
 #ifndef FOPEN_PASSTHROUGH
@@ -106,7 +109,7 @@ static void be_seated(struct ll *ll, struct fs_node *n)
 	n->shell.opens = seat.opens;
 	n->shell.backing = seat.backing;
 	n->shell.drop = !seat.sure;
-	n->shell.epochs = cache_epochs(fs_cache(ll->fs));
+	n->shell.epochs = fs_epochs(ll->fs);
 	atomic_store(&n->shell.sure, seat.sure);
 	atomic_store(&n->shell.paged, true);
 }
@@ -121,7 +124,7 @@ static void note_opens(struct ll *ll, const struct fs_node *n)
 static void begin(struct ll *ll, struct ll_file *f, int *ret_backing,
 	bool *ret_keep)
 {
-	uint64_t epochs = cache_epochs(fs_cache(ll->fs));
+	uint64_t epochs = fs_epochs(ll->fs);
 	struct fs_node *n = f->node;
 
 	pthread_mutex_lock(&ll->open_lock);
@@ -274,7 +277,7 @@ void ll_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	n = ll_node(req, ino);
 	if (!n)
 		return;
-	o = (struct open_op *)ll_op_new(req, n, sizeof(*o));
+	o = (struct open_op *)ll_op_new(req, n, sizeof(*o), 0);
 	if (!o)
 		return;
 	o->fi = *fi;
@@ -395,7 +398,7 @@ static void read_wait(fuse_req_t req, struct ll_file *f, uint64_t off,
 	int r;
 
 	o = (struct read_op *)ll_op_new(req, fs_node_ref(f->node),
-		sizeof(*o) + len);
+		sizeof(*o), len);
 	if (!o) {
 		(void) src_unref(src);
 		return;
@@ -406,7 +409,7 @@ static void read_wait(fuse_req_t req, struct ll_file *f, uint64_t off,
 	o->read.len = len;
 	o->read.buf = o->buf;
 	o->read.lent = o->lent;
-	o->read.max_lent = PIECES_MAX;
+	o->read.max_lent = len < LEND_MIN ? 0 : PIECES_MAX;
 	o->read.done = read_done;
 	r = src_read(o->src, &o->read);
 	if (r != -EINPROGRESS)
@@ -441,7 +444,7 @@ void ll_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	}
 	/* The reader may have its bytes and close before the reply returns. */
 	(void) src_ref(src);
-	n = src_peek(src, at, size, iov, PIECES_MAX);
+	n = size < LEND_MIN ? 0 : src_peek(src, at, size, iov, PIECES_MAX);
 	if (n <= 0)
 		read_wait(req, f, at, size);
 	else

@@ -108,7 +108,7 @@ static void refresh(struct ll_refresh *k)
 void ll_op_refresh(fuse_req_t req, struct fs_node *n, size_t size)
 {
 	struct ll_refresh *k = (struct ll_refresh *)ll_op_new(req, n,
-		sizeof(*k));
+		sizeof(*k), 0);
 	struct ll *ll;
 
 	if (!k)
@@ -160,6 +160,17 @@ static void wrong(void *arg)
 	pthread_mutex_unlock(&ll->notify_lock);
 }
 
+/* Attributes only: that waits for no page, whoever reads one. */
+static void resized(void *arg, const uint64_t *ino, size_t n)
+{
+	struct ll *ll = arg;
+
+	pthread_mutex_lock(&ll->notify_lock);
+	for (size_t i = 0; i < n && !ll->stopping; i++)
+		(void) fuse_lowlevel_notify_inval_inode(ll->se, ino[i], -1, 0);
+	pthread_mutex_unlock(&ll->notify_lock);
+}
+
 int ll_notify_start(struct ll *ll)
 {
 	int r;
@@ -171,6 +182,7 @@ int ll_notify_start(struct ll *ll)
 		return -r;
 	ll->fs->on_wrong_arg = ll;
 	ll->fs->on_wrong = wrong;
+	ll->fs->on_resized = resized;
 	return 0;
 }
 

@@ -79,15 +79,17 @@ static void op_interrupted(fuse_req_t req, void *data)
 		ll_reply_err(req, -EINTR);
 }
 
-struct ll_op *ll_op_new(fuse_req_t req, struct fs_node *node, size_t size)
+struct ll_op *ll_op_new(fuse_req_t req, struct fs_node *node, size_t size,
+	size_t more)
 {
-	struct ll_op *op = calloc(1, size);
+	struct ll_op *op = malloc(size + more);
 
 	if (!op) {
 		ll_reply_err(req, -ENOMEM);
 		fs_node_unref(node);
 		return NULL;
 	}
+	memset(op, 0, size);
 	op->ll = ll_of(req);
 	op->req = req;
 	op->node = node;

@@ -97,10 +97,12 @@ struct ll_op {
 	atomic_int state;	/* enum ll_op_state of ll.c */
 };
 
-/* An op for `req`, first member of a struct of `size` bytes; node's reference
- * is taken over in every case. NULL: the request is answered (no memory, or it
- * was interrupted before). */
-struct ll_op *ll_op_new(fuse_req_t req, struct fs_node *node, size_t size);
+/* An op for `req`, first member of a struct of `size` bytes, with room for
+ * `more` behind it that are not zeroed; node's reference is taken over in every
+ * case. NULL: the request is answered (no memory, or it was interrupted
+ * before). */
+struct ll_op *ll_op_new(fuse_req_t req, struct fs_node *node, size_t size,
+	size_t more);
 /* True: the caller must answer now, and only it. False: it was interrupted,
  * drop the result. Either way ll_op_put() comes last. */
 bool ll_op_claim(struct ll_op *op);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "fs/name.h"
 #include "fs/stack.h"
 
 #define FACT_MAX 16384		/* bytes of an index entry */
@@ -19,6 +20,7 @@ struct fact {
 	bool looked;			/* resolver lock; the index has none */
 	unsigned asked;			/* resolver lock; the snapshot's
 					 * `doubts` when the hub said so */
+	bool wrong;			/* resolver lock; bytes contradict it */
 	bool busy;			/* resolver lock; a job is under way */
 	int err;			/* resolver lock; of the last asking */
 	uint64_t err_at;		/* resolver lock; clock_ms */
@@ -86,7 +88,7 @@ static struct fact *fact_of(struct fs_snap *s, const struct listing_entry *e)
 /* Under the lock. Is what was found to be asked for again? */
 static bool due(const struct fs_snap *s, const struct fact *f)
 {
-	return f->asked != s->doubts && !s->resolver->offline;
+	return (f->wrong || f->asked != s->doubts) && !s->resolver->offline;
 }
 
 /* Under the lock. */
@@ -95,6 +97,15 @@ static void found(struct fact *f, const struct fetch_fact *got)
 	f->entry.size = got->size;
 	f->entry.id = got->id;
 	f->measured = true;
+}
+
+/* Under the lock. Is that another file than was found? */
+static bool other(const struct fact *f, const struct fetch_fact *got)
+{
+	return f->measured && (f->entry.size != got->size ||
+		(f->entry.id.alg == got->id.alg &&
+		 got->id.alg != OBJID_NONE &&
+		 !objid_match(&f->entry.id, &got->id)));
 }
 
 /* Under the lock: the hub says now what it is. Entries of before stay, for
@@ -106,15 +117,14 @@ static int told_now(struct fs_snap *s, struct fact **f,
 
 	if (!now->measured) {
 		found(now, got);
-	} else if (now->entry.size != got->size ||
-			(now->entry.id.alg == got->id.alg &&
-			 got->id.alg != OBJID_NONE &&
-			 !objid_match(&now->entry.id, &got->id))) {
+	} else if (other(now, got)) {
 		now = fact_new(s, &(*f)->entry);
 		if (!now)
 			return -ENOMEM;
 		found(now, got);
+		atomic_fetch_add(&s->resolver->changed, 1);
 	}
+	now->wrong = false;
 	now->asked = s->doubts;
 	*f = now;
 	return 0;
@@ -219,11 +229,26 @@ bool fs_measure_due(struct fs_snap *s, const struct listing_entry *e)
 
 /* ---- asking --------------------------------------------------------------------- */
 
+/* It is another file now: before anybody learns of it, nobody may have the old
+ * size, or what was made of the old bytes, any more. */
+static void make_way(struct asking *k)
+{
+	struct fs_resolver *r = k->snap->resolver;
+	bool is_other;
+
+	pthread_mutex_lock(&r->lock);
+	is_other = !k->err && other(k->fact, &k->got);
+	pthread_mutex_unlock(&r->lock);
+	if (is_other && r->forget_sizes)
+		r->forget_sizes(r->forget_arg, k->snap, true);
+}
+
 static void settle(struct asking *k)
 {
 	struct fact *f = k->fact, *asked = f;
 	struct fs_waiter *list, *w;
 
+	make_way(k);
 	pthread_mutex_lock(&k->snap->resolver->lock);
 	if (!k->err)
 		k->err = told_now(k->snap, &f, &k->got);
@@ -355,6 +380,73 @@ void fs_measure(struct fs_snap *s, const struct listing_entry *e,
 	if (r != -EINPROGRESS)
 		cb(arg, r, k ? &k->why : NULL, r ? NULL : &k->fact->entry);
 	free(k);
+}
+
+/* ---- contradicted --------------------------------------------------------------- */
+
+struct dropping {
+	struct pool_job job;
+	struct fs_snap *snap;		/* a reference */
+	const struct fact *fact;	/* the snapshot's */
+};
+
+/* Other processes, and the next one, shall not believe it either. Somebody may
+ * know better by now. */
+static void drop(struct pool_job *job)
+{
+	struct dropping *d = (struct dropping *)job;
+	const struct listing_entry *e = &d->fact->entry;
+	char *key = key_of(d->snap, e->path);
+	struct fetch_fact here;
+
+	if (key && !recall(d->snap, e->path, &here) && here.size == e->size)
+		(void) cache_index_del(d->snap->resolver->cache,
+			CACHE_KIND_FACT, key);
+	free(key);
+	fs_snap_unref(d->snap);
+	free(d);
+}
+
+/* Under the lock. False: it is not what was measured. */
+static bool doubt(struct fs_resolver *r, const char *key, const char *path,
+	uint64_t size, struct dropping *ret)
+{
+	struct fs_snap *s = map_get(&r->snaps, key);
+	struct fact *f = s ? map_get(&s->facts, path) : NULL;
+
+	if (!f || !f->measured || f->entry.size != size)
+		return false;
+	f->wrong = true;
+	s->refs++;
+	*ret = (struct dropping){ { .run = drop }, s, f };
+	return true;
+}
+
+void fs_measure_contradicted(struct fs_resolver *r, const struct fs_hub *hub,
+	const char *repo, const char *revision, const char *path,
+	uint64_t size)
+{
+	char *key = fs_name_key(hub->name, repo, revision);
+	struct dropping *d = calloc(1, sizeof(*d));
+	struct cache_name name;
+	bool is = false;
+
+	if (key && d) {
+		pthread_mutex_lock(&r->lock);
+		is = doubt(r, key, path, size, d);
+		pthread_mutex_unlock(&r->lock);
+	}
+	free(key);
+	if (!is) {
+		free(d);
+		return;
+	}
+	atomic_fetch_add(&r->contradicted, 1);
+	name = fs_stack_name(d->snap, &d->fact->entry);
+	cache_name_vain(r->cache, &name);
+	if (r->forget_sizes)
+		r->forget_sizes(r->forget_arg, d->snap, false);
+	pool_add(r->work, &d->job);
 }
 
 /* ---- waiting --------------------------------------------------------------------- */

@@ -4,7 +4,8 @@
  * never changed: what was found is an entry of its own, which stands in for the
  * listing's. Hubs without revisions can put another file where one was: when a
  * user wants such a hub asked again, what was found is doubted, and asked for
- * again by the next who wants to know. Nobody loses the entry he has.
+ * again by the next who wants to know. So it is when bytes contradict it. Nobody
+ * loses the entry he has, but handles of what has become another file fail.
  */
 #ifndef FS_MEASURE_H
 #define FS_MEASURE_H
@@ -29,6 +30,14 @@ void fs_measure(struct fs_snap *s, const struct listing_entry *e,
 /* For threads that may wait for the network. */
 int fs_measure_wait(struct fs_snap *s, const struct listing_entry *e,
 	const struct listing_entry **ret, struct error *why);
+
+/* The bytes of a file of that snapshot contradict what is said of it, `size`
+ * among that (fetch_on_contradicted): if it is what was measured, the hub is
+ * asked again before the file is opened or shown once more. A size that a
+ * listing tells stays. */
+void fs_measure_contradicted(struct fs_resolver *r, const struct fs_hub *hub,
+	const char *repo, const char *revision, const char *path,
+	uint64_t size);
 
 /* Of a snapshot that nobody has any more. */
 void fs_facts_free(struct fs_snap *s);

@@ -59,7 +59,7 @@ struct fs_node_shell {
 	unsigned opens;		/* ll open state lock */
 	int backing;		/* ll open state lock; passthrough id or 0 */
 	bool drop;		/* ll open state lock; next open drops pages */
-	uint64_t epochs;	/* ll open state lock; cache_epochs() when
+	uint64_t epochs;	/* ll open state lock; fs_epochs() when
 				 * pages were last dropped or there were none */
 	bool seated;		/* ll open state lock; what a server before us
 				 * left of it was looked at */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "fs/handle.h"
+#include "fs/measure.h"
 #include "fs/tree.h"
 
 struct opening {
@@ -92,6 +93,22 @@ static void open_file(struct fs *fs, struct fs_node *n, fs_open_cb *cb,
 	answer(fs, n, r, src, cb, arg);
 }
 
+static void file_measured(void *arg, int err, const struct error *why,
+	const struct listing_entry *e)
+{
+	struct opening *o = arg;
+
+	(void) e;
+	if (err) {
+		note(o->fs, o->node, err, why);
+		opened(o, err, NULL);
+		return;
+	}
+	open_file(o->fs, o->node, o->cb, o->arg);
+	fs_node_unref(o->node);
+	free(o);
+}
+
 static void open_later(struct fs *fs, struct fs_node *n, fs_open_cb *cb,
 	void *arg)
 {
@@ -111,6 +128,8 @@ static void open_later(struct fs *fs, struct fs_node *n, fs_open_cb *cb,
 	o->arg = arg;
 	if (n->kind == FS_STAGED) {
 		fs_plan_open(n->plan, &whom, staged_opened, o);
+	} else if (n->kind == FS_FILE && !fs_archive_of(n->snap, n->entry)) {
+		fs_measure(n->snap, n->entry, file_measured, o);
 	} else if (n->kind == FS_FILE) {
 		fs_archive_open(n->snap, n->entry, member_opened, o);
 	} else {
@@ -122,7 +141,8 @@ static void open_later(struct fs *fs, struct fs_node *n, fs_open_cb *cb,
 
 void fs_open(struct fs *fs, struct fs_node *n, fs_open_cb *cb, void *arg)
 {
-	if (n->kind == FS_FILE && !fs_archive_of(n->snap, n->entry))
+	if (n->kind == FS_FILE && !fs_archive_of(n->snap, n->entry) &&
+	    !fs_measure_due(n->snap, n->entry))
 		open_file(fs, n, cb, arg);
 	else if (fs_node_is_dir(n))
 		cb(arg, -EISDIR, NULL);

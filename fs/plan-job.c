@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/path.h"
+#include "fs/measure.h"
 
 static void remember(struct fs_plan *p, int err, uint64_t size,
 	const struct error *why)
@@ -109,7 +110,9 @@ static bool settle(struct fs_plan_job *j, int err)
 	p->busy = false;
 	plans->busy--;
 	p->err = err;
-	p->err_at = clock_ms();
+	/* Now that a size is known to be wrong, the next try may do better. */
+	p->err_at = atomic_load(&j->snap->resolver->contradicted) ==
+		j->contradicted ? clock_ms() : 0;
 	fs_plan_set_why(p, err ? error_text(&j->why, err) : NULL);
 	if (size) {
 		p->state = FS_PLAN_OK;
@@ -129,6 +132,8 @@ static bool settle(struct fs_plan_job *j, int err)
 		unused = j->src;
 	else if (j->src)
 		p->live = j->src;
+	if (j->src)
+		p->live_at = j->contradicted;
 	list = p->waiters;
 	p->waiters = NULL;
 	for (w = list; w && j->src; w = w->next)
@@ -318,6 +323,23 @@ static void run_made(struct pool_job *job)
 	finish(j, j->refused ? r : run_plugin(j));
 }
 
+/* Has every file that it is made of the size it was planned with? */
+static bool sizes_hold(const struct fs_plan_job *j)
+{
+	unsigned n = stage_recipe_sources(j->recipe);
+
+	while (n--) {
+		const struct listing_entry *e = listing_find(&j->snap->own,
+			stage_recipe_source_path(j->recipe, n));
+
+		if (e && (fs_measured(j->snap, e)->size !=
+				stage_recipe_source_size(j->recipe, n) ||
+			  fs_measure_due(j->snap, e)))
+			return false;
+	}
+	return true;
+}
+
 static void run(struct pool_job *job)
 {
 	struct fs_plan_job *j = (struct fs_plan_job *)job;
@@ -333,7 +355,7 @@ static void run(struct pool_job *job)
 		return;
 	}
 	if (!fs_plan_known(j->plan, &size) &&
-		!fs_plan_recipe(j->plan, &j->recipe)) {
+		!fs_plan_recipe(j->plan, &j->recipe) && sizes_hold(j)) {
 		/* Sources that have to be unpacked first take time. */
 		if (!j->snap->archive && !fs_plan_parts(j->recipe)) {
 			finish(j, 0);
@@ -341,6 +363,8 @@ static void run(struct pool_job *job)
 		}
 		j->job.run = run_recipe;
 	} else {
+		stage_recipe_unref(j->recipe);
+		j->recipe = NULL;
 		j->job.run = run_planning;
 	}
 	pool_add(j->plan->plans->planners, &j->job);
@@ -354,6 +378,7 @@ struct fs_plan_job *fs_plan_job_new(struct fs_plan *p,
 	if (!j)
 		return NULL;
 	j->job.run = run;
+	j->contradicted = atomic_load(&whom->snap->resolver->contradicted);
 	j->plan = fs_plan_ref(p);
 	j->snap = fs_snap_ref(whom->snap);
 	j->inner = strdup(whom->inner);

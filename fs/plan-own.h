@@ -25,6 +25,7 @@ struct fs_plan_job {
 	struct src *src;		/* the outcome, when somebody opens */
 	struct error why;
 	bool refused;			/* for good */
+	unsigned contradicted;		/* the resolver's, when it began */
 };
 
 /* Added to the pool `work` it finds out and tells all who wait. NULL: no

@@ -383,7 +383,9 @@ void fs_plan_open(struct fs_plan *p, const struct fs_plan_for *whom,
 
 	if (!r || r == -EAGAIN) {
 		pthread_mutex_lock(&p->plans->lock);
-		src = p->live;
+		/* What was contradicted may be among its sources. */
+		src = p->live_at == atomic_load(&whom->snap->resolver->
+			contradicted) ? p->live : NULL;
 		if (src) {
 			src_ref(src);
 			p->users++;

@@ -73,6 +73,8 @@ struct fs_plan {
 	bool busy;			/* plans lock; a job is under way */
 	struct fs_plan_waiter *waiters;	/* plans lock */
 	struct src *live;		/* plans lock; while users > 0 */
+	unsigned live_at;		/* plans lock; the resolver's
+					 * `contradicted` when it was right */
 	unsigned users;			/* plans lock; open handles */
 	struct objid whole;		/* plans lock; the object that it is, or
 					 * OBJID_NONE (plan-whole.c) */

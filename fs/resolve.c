@@ -420,6 +420,7 @@ static void take_answer(struct pool_job *job)
 {
 	struct answer *a = (struct answer *)job;
 	struct asked_name *n = a->name;
+	uint64_t fresh_ms = n->resolver->fresh_ms;
 	struct fs_snap *s = NULL;
 	int64_t age;
 
@@ -428,9 +429,12 @@ static void take_answer(struct pool_job *job)
 	pthread_mutex_unlock(&n->resolver->lock);
 	if (!a->err) {
 		note_error(n, 0, NULL);
-		store_answer(n, a->snap);
+		if (!a->snap->at_hand_ms)
+			store_answer(n, a->snap);
+		else if (a->snap->at_hand_ms < fresh_ms)
+			fresh_ms = a->snap->at_hand_ms;
 		s = fs_snap_get(n->resolver, n->hub, a->snap);
-		settle(n, s ? 0 : -ENOMEM, s, n->resolver->fresh_ms);
+		settle(n, s ? 0 : -ENOMEM, s, fresh_ms);
 	} else if (fs_unreachable(a->err) && (s = old_answer(n, &age))) {
 		log_debug("%s: %s; the last answer is used", n->key,
 			error_text(&a->why, a->err));

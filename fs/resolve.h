@@ -106,6 +106,13 @@ struct fs_resolver {
 	struct map snaps;	/* lock; "hub/repo@commit" → fs_snap, no count */
 	struct map owners;	/* lock; "hub/owner" → struct asked_owner */
 	uint64_t swept;		/* lock; clock_ms */
+
+	/* How often bytes contradicted what was measured, and how often a
+	 * file has become another (measure.h). */
+	atomic_uint contradicted, changed;
+	/* Constant; NULL: nobody keeps attributes. Any thread. */
+	void (*forget_sizes)(void *arg, const struct fs_snap *s, bool made);
+	void *forget_arg;
 };
 
 void fs_resolver_init(struct fs_resolver *r);	/* the fields above lock stay */

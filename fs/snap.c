@@ -25,6 +25,7 @@
 struct loading {
 	struct pool_job job;
 	struct fs_snap *snap;		/* a reference */
+	unsigned contradicted;		/* the resolver's, when it began */
 	int err;
 	struct error why;
 	struct listing got;
@@ -185,7 +186,9 @@ static void loaded(struct loading *l, int err)
 	pthread_mutex_lock(&s->resolver->lock);
 	s->loading = false;
 	s->err = err;
-	s->err_at = clock_ms();
+	/* Now that a size is known to be wrong, the next try may do better. */
+	s->err_at = atomic_load(&s->resolver->contradicted) ==
+		l->contradicted ? clock_ms() : 0;
 	list = s->waiters;
 	s->waiters = NULL;
 	for (w = list; w && !err; w = w->next)
@@ -433,6 +436,7 @@ void fs_snap_list(struct fs_snap *s, fs_snap_cb *cb, void *arg)
 	}
 	if (load_now) {
 		l->snap = s;
+		l->contradicted = atomic_load(&s->resolver->contradicted);
 		l->job.run = load;
 		pool_add(s->resolver->work, &l->job);
 		return;

@@ -48,6 +48,25 @@ static void epoch_changed(void *arg, const struct src *s)
 	free(job);
 }
 
+/* Of any file of the snapshot: what is made of several is among them. made: nor
+ * is what was made of the bytes of before. */
+static void forget_sizes(void *arg, const struct fs_snap *s, bool made)
+{
+	struct fs *fs = arg;
+	uint64_t *ino;
+	size_t n;
+
+	if (made) {
+		fs_archives_expire(fs->cache);
+		fs_plans_expire(&fs->plans);
+	}
+	if (!fs->on_resized)
+		return;
+	n = fs_inodes_of(&fs->inodes, s, &ino);
+	fs->on_resized(fs->on_wrong_arg, ino, n);
+	free(ino);
+}
+
 static int open_cache(struct fs *fs, struct error *why)
 {
 	const char *verify = conf_get(fs->conf, "cache.verify");
@@ -187,6 +206,8 @@ static void start_tables(struct fs *fs)
 	fs->plans.materialize = materialize_of(fs->conf);
 	fs->resolver.errors = fs->plans.errors = &fs->errors;
 	fs->resolver.archives = &fs->archives;
+	fs->resolver.forget_sizes = forget_sizes;
+	fs->resolver.forget_arg = fs;
 	fs->resolver.offline = fs->offline;
 	fs->resolver.fresh_ms = conf_u64(fs->conf, "cache.fresh") * 1000;
 	fs->plans.stack.cache = fs->cache;
@@ -290,6 +311,11 @@ int fs_look(struct fs *fs, struct fs_handle *h, char **ret_json,
 {
 	return stage_work_look(fs->stage, NULL, fs_handle_src(h), ret_json,
 		why);
+}
+
+uint64_t fs_epochs(struct fs *fs)
+{
+	return cache_epochs(fs->cache) + atomic_load(&fs->resolver.changed);
 }
 
 struct cache *fs_cache(struct fs *fs)

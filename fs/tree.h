@@ -58,6 +58,9 @@ struct fs {
 	 * turned out wrong. Called on any thread. */
 	void (*on_wrong)(void *arg);
 	void *on_wrong_arg;
+	/* The same of sizes: of these files the kernel may know old ones. Called
+	 * before anybody is told a new one; must not wait. */
+	void (*on_resized)(void *arg, const uint64_t *ino, size_t n);
 };
 
 /* ---- hubs.c ----------------------------------------------------------------- */

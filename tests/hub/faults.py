@@ -30,6 +30,7 @@ A rule is a JSON object:
     etag           another ETag and X-Linked-ETag
     loop           302 to itself
     redirect       to: 302 to that address
+    clock          file: gets the seconds `by` that a clock is off (clock.c)
     json           200 and a JSON that is deep: brackets, or size: bytes long
 
 The first rule that matches is used, and no other. A stall ends when its rule
@@ -206,6 +207,9 @@ def spoil(rule, reply, url):
                       f"{reply.size + rule['by']}")
     elif do == "etag":
         other_etag(reply)
+    elif do == "clock":
+        with open(rule["file"], "r+b") as f:
+            f.write(struct.pack("=q", rule["by"]))
     elif do == "extra":
         reply.length += rule["by"]
     elif do == "length":

@@ -18,6 +18,7 @@ import json
 import os
 import re
 import tarfile
+import threading
 import time
 import urllib.parse
 import zipfile
@@ -132,9 +133,11 @@ class Store:
         disk = self.hub.files(".made", name)
         if not os.path.exists(disk):
             os.makedirs(os.path.dirname(disk), exist_ok=True)
-            with open(disk + ".tmp", "wb") as f:
+            # Several hubs may stand over the same directory.
+            tmp = f"{disk}.{os.getpid()}.{threading.get_ident()}"
+            with open(tmp, "wb") as f:
                 f.write(make())
-            os.rename(disk + ".tmp", disk)
+            os.rename(tmp, disk)
         return disk
 
     @staticmethod

@@ -13,52 +13,12 @@ from lib import MIB, SRCDIR, check, equal, raises, read, xattr
 
 sys.path.insert(0, os.path.join(SRCDIR, "contrib", "demo"))
 import static as demo  # noqa: E402
+from static_files import (BASE, PLACE, S3, STORE, Files,  # noqa: E402
+                          heads, named)
 
-BASE = {"torchvision": "https://download.pytorch.org/",
-        "keras": "https://storage.googleapis.com/",
-        "torchserve": "https://torchserve.pytorch.org/"}
-PLACE = {"torchvision": "pytorch/torchvision", "keras": "keras",
-         "torchserve": "pytorch/torchserve"}
-STORE = {"torchvision": "torchvision", "keras": "storage",
-         "torchserve": "torchserve"}
-S3 = "https://torchserve.s3.amazonaws.com/"
 # What is made of one checkpoint.
 MADE = (".onnx", "_external.onnx", "_external.onnx_data", "_fp16.onnx",
         "_int8.onnx", "_skeleton.onnx", "_trainable.onnx")
-
-
-class Files:
-    """What the hubs have beside their catalogues: [(hub, model, path below
-    its base, bytes, digest column)], as rows of the user's own and on disk."""
-
-    def __init__(self):
-        self.rows, self.disk, self.data = {}, {}, {}
-
-    def add(self, hub, model, path, data, digest="-", store=None):
-        self.rows.setdefault(hub, []).append(
-            "\t".join((model, BASE[hub] + path, digest)))
-        if data is not None:
-            self.disk[f"{store or STORE[hub]}/{path}"] = data
-        at = os.path.join(PLACE[hub], "" if model == "-" else model,
-                          path.rpartition("/")[2])
-        self.data[at] = data
-        return at
-
-    def write(self, rig):
-        top = os.path.join(rig.top, "home/.config/omnihub/catalogues")
-        os.makedirs(top, exist_ok=True)
-        for hub, rows in self.rows.items():
-            with open(os.path.join(top, hub + ".tsv"), "w",
-                      encoding="ascii") as f:
-                f.write("model\turl\tdigest\n" + "\n".join(rows) + "\n")
-
-
-def sha8(data):
-    return hashlib.sha256(data).hexdigest()[:8]
-
-
-def named(name, data):
-    return f"models/{name}-{sha8(data)}.pth", "sha256:" + sha8(data)
 
 
 def make(files):
@@ -94,10 +54,6 @@ def make(files):
     path, digest = named("big", big)
     p["big"] = files.add("torchvision", "net", path, big, digest)
     return p
-
-
-def heads(hub):
-    return [e["method"] for e in hub.log()]
 
 
 def sizes_and_bytes(rig, hub, files, p):
@@ -269,7 +225,8 @@ def more_rows(rig, hub, files, p, cache):
 
 def replaced(rig, hub, files, p):
     """Another file lies at the address now: bytes of two files are never
-    mixed, and asking the hub again mends it, for who is mounted, too."""
+    mixed, and once that is seen the new one is read; what is made of it
+    follows, and asking the hub again does the same."""
     m = rig.mount(hub)
     old, at = files.data[p["keras", "large"]], p["keras", "large"]
     new = lib.noise("replaced", len(old) + 12345)
@@ -280,7 +237,7 @@ def replaced(rig, hub, files, p):
     hub.ctl(reload=True, reset=True)
     with raises(errno.EIO):
         read(m.path(at))
-    equal(os.stat(m.path(at)).st_size, len(old), "as it was measured")
+    equal(os.stat(m.path(at)).st_size, len(new), "once bytes said so")
     rig.run(lib.OMNIHUB, "ls", "--refresh", os.path.dirname(m.path(at)))
     equal(os.stat(m.path(at)).st_size, len(new), "measured again")
     equal(read(m.path(at)) == new, True)

@@ -116,6 +116,16 @@ static bool lies(const struct asked *a)
 		server_pattern(a, 0, SIZE + 99);
 		return false;
 	}
+	if (is(a, "behind-the-end")) {
+		server_say(a, "HTTP/1.1 416 No\r\nContent-Length: 0\r\n"
+			"Content-Range: bytes */%llu\r\n\r\n", SIZE - 2000);
+		return true;
+	}
+	if (is(a, "ends-early")) {
+		server_say(a, "HTTP/1.1 200 OK\r\n\r\n");
+		server_pattern(a, 0, SIZE - 100);
+		return false;
+	}
 	if (is(a, "long-header")) {
 		for (int i = 0; i < 4; i++)
 			server_say(a, "%s: %030000d\r\n", i ? "X" :

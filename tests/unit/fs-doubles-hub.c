@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +10,13 @@
 #include "base/path.h"
 #include "base/pool.h"
 #include "fetch/fetch.h"
+#include "fs/tree.h"
 #include "tests/unit/fs-doubles.h"
 
 struct fetch {
 	struct pool *engine;
+	fetch_contradicted_fn *contradicted;
+	void *contradicted_arg;
 };
 
 struct fetch_hub {
@@ -60,6 +64,42 @@ void fetch_keep_in(struct fetch *f, struct cache *cache)
 {
 	(void) f;
 	(void) cache;
+}
+
+void fetch_on_contradicted(struct fetch *f, fetch_contradicted_fn *fn,
+	void *arg)
+{
+	f->contradicted = fn;
+	f->contradicted_arg = arg;
+}
+
+struct seeing {
+	struct pool_job job;
+	struct fetch *f;
+	uint64_t size;
+	sem_t done;
+};
+
+static void see(struct pool_job *job)
+{
+	struct seeing *k = (struct seeing *)job;
+
+	for (size_t i = 0; i < HUBS; i++)
+		if (!strcmp(hubs[i].kind, "torchvision"))
+			k->f->contradicted(k->f->contradicted_arg, &hubs[i],
+				FETCH_THE_REPO, DOUBLE_COMMIT_1, "late.bin",
+				k->size);
+	(void) sem_post(&k->done);
+}
+
+void double_contradict(struct fs *fs, uint64_t size)
+{
+	struct seeing k = { .job.run = see, .f = fs->fetch, .size = size };
+
+	(void) sem_init(&k.done, 0, 0);
+	pool_add(k.f->engine, &k.job);
+	(void) sem_wait(&k.done);
+	(void) sem_destroy(&k.done);
 }
 
 void fetch_free(struct fetch *f)
@@ -137,6 +177,7 @@ static struct fetch_snapshot *snapshot(const char *repo, const char *rev)
 	s->repo = strdup(repo);
 	s->revision = strdup(rev);
 	s->mtime = rev[0] == '1' ? 1000 : 2000;
+	s->at_hand_ms = double_hub.at_hand_ms;
 	return s;
 }
 

@@ -40,6 +40,7 @@ struct double_hub {
 	unsigned named;				/* stage_names calls */
 	int names_err;				/* what they fail with */
 	const char *main;			/* commit the branch is at */
+	uint32_t at_hand_ms;			/* of every snapshot */
 	int err;				/* answer of every question */
 	int plan_err;				/* of every planning */
 	bool gone;				/* pub/model was deleted */
@@ -69,6 +70,8 @@ void double_release(void);
 void double_wait(void);
 bool double_held(void);
 int double_fail(struct error *why, int err);
+/* A reply says that late.bin has not `size` bytes. */
+void double_contradict(struct fs *fs, uint64_t size);
 /* Every src from now on has this epoch. */
 void double_epoch(unsigned epoch);
 

@@ -77,6 +77,13 @@ static void content_range(void)
 	t_check(a == 5 && b == 9 && c == 10);
 	t_check(fetch_header_content_range("bytes 0-0/*", &a, &b, &c));
 	t_check(a == 0 && b == 0 && c == UINT64_MAX);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		t_check(fetch_header_content_total(bad[i], &c) ==
+			!strcmp(bad[i], "bytes */10"));
+	t_check(c == 10);
+	t_check(!fetch_header_content_total(NULL, &c));
+	t_check(!fetch_header_content_total("bytes */", &c));
+	t_check(!fetch_header_content_total("bytes */*", &c) && c == 10);
 }
 
 static void etags(void)

@@ -439,9 +439,9 @@ static void snapshots_as_json(void)
 {
 	static const char *const bad[] = { "", "{}", "[]", "{\"repo\":\"a\"}",
 		"{\"repo\":\"a\",\"revision\":\"b\",\"mtime\":\"x\"}" };
-	struct fetch_snapshot s = { (char []){ "o/\"m" },
-		(char []){ COMMIT }, -5, true, false,
-		(char []){ "o/m/f/v/1" } };
+	struct fetch_snapshot s = { .repo = (char []){ "o/\"m" },
+		.revision = (char []){ COMMIT }, .mtime = -5, .gated = true,
+		.place = (char []){ "o/m/f/v/1" } };
 	struct fetch_snapshot *got = NULL;
 	char *text = fetch_snapshot_to_json(&s);
 

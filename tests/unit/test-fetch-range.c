@@ -54,9 +54,27 @@ static const struct {
 		{ 206, true, 10, 19, 100, 10, true, false }, -EIO, 0 },
 	{ "a page", { 0, 100, 100, MB },
 		{ 200, false, 0, 0, 0, 100, false, true }, -EIO, 0 },
+	{ "behind the end", { 100, 110, 110, MB },
+		{ 416, false, 0, 0, 100, 0, false, false }, -EIO, 0 },
+	{ "refused", { 10, 20, 100, MB },
+		{ 416, false, 0, 0, 100, 0, false, false }, -EIO, 0 },
+	{ "refused, no total", { 10, 20, 100, MB },
+		{ 416, false, 0, 0, NONE, 0, false, false }, -EIO, 0 },
+	{ "encoded, other total", { 10, 20, 100, MB },
+		{ 206, true, 10, 19, 101, 10, true, false }, -EIO, 0 },
+	{ "a page, other length", { 0, 100, 100, MB },
+		{ 200, false, 0, 0, 0, 99, false, true }, -EIO, 0 },
 	{ "no content", { 0, 100, 100, MB },
 		{ 204, false, 0, 0, 0, 0, false, false }, -EIO, 0 },
 };
+
+/* Those that speak of a file of another length. */
+static bool resized(const char *what)
+{
+	return !strcmp(what, "other total") ||
+		!strcmp(what, "ignored, other length") ||
+		!strcmp(what, "behind the end");
+}
 
 int main(void)
 {
@@ -75,6 +93,8 @@ int main(void)
 				err, (unsigned long long)skip);
 			return 1;
 		}
+		t_check(fetch_range_resized(&row[i].want, &row[i].reply) ==
+			resized(row[i].what));
 	}
 	fetch_range_text(&r, text);
 	t_str(text, "0-0");

@@ -82,6 +82,33 @@ static struct src *file(struct fetch_hub *h, const char *name)
 	return s;
 }
 
+static atomic_uint contradicted;
+
+/* By the name of the file. */
+static unsigned contradictions(const char *name)
+{
+	static const char *const those[] = { "wrong-length", "other-commit",
+		"other-size", "other-etag", "goes-on", "behind-the-end",
+		"ends-early" };
+
+	for (size_t i = 0; i < sizeof(those) / sizeof(*those); i++)
+		if (!strcmp(name, those[i]))
+			return 1;
+	return 0;
+}
+
+static void on_contradicted(void *arg, const struct fetch_hub *h,
+	const char *repo, const char *revision, const char *path,
+	uint64_t size)
+{
+	(void) h;
+	t_str(repo, "o/m");
+	t_str(revision, COMMIT);
+	t_check(contradictions(path) && size == SIZE);
+	t_check(arg == &contradicted);
+	atomic_fetch_add(&contradicted, 1);
+}
+
 static struct fetch *engine(const char *root, const char *timeout,
 	struct fetch_hub **ret, const char *more)
 {
@@ -96,6 +123,7 @@ static struct fetch *engine(const char *root, const char *timeout,
 	if (more)
 		t_int(conf_set_arg(c, more, NULL), 0);
 	t_int(fetch_new(c, &f, NULL), 0);
+	fetch_on_contradicted(f, on_contradicted, &contradicted);
 	t_int(fetch_hub_open(f, "huggingface", c, ret, NULL), 0);
 	conf_free(c);
 	return f;
@@ -135,7 +163,7 @@ static const struct {
 	{ "nowhere", 0, KB, -EIO, 1, "leads nowhere" },
 	{ "wrong-range", 0, KB, -EIO, RETRIES + 1, "were sent" },
 	{ "wrong-range-once", 0, KB, 0, 2, NULL },
-	{ "wrong-length", 0, KB, -EIO, RETRIES + 1, "in the listing" },
+	{ "wrong-length", 0, KB, -EIO, RETRIES + 1, "hub had said" },
 	{ "html", 0, SIZE, -EIO, RETRIES + 1, "HTML" },
 	{ "right.html", 0, SIZE, 0, 1, NULL },
 	{ "gzip", 0, KB, -EIO, RETRIES + 1, "encoded" },
@@ -144,6 +172,8 @@ static const struct {
 	{ "other-etag", 0, KB, -EIO, 1, "another file" },
 	{ "true-words", 0, KB, 0, 1, NULL },
 	{ "goes-on", 0, SIZE, -EIO, 1, "goes on" },
+	{ "behind-the-end", SIZE - KB, KB, -EIO, RETRIES + 1, "hub had said" },
+	{ "ends-early", 0, SIZE, -EIO, 0, "ended early" },
 	{ "long-header", 0, KB, -EIO, 1, "too long" },
 };
 #define ROWS (sizeof(row) / sizeof(*row))
@@ -176,6 +206,7 @@ static void every_case(void)
 	struct fetch *f[ROWS];
 	struct pull u[ROWS];
 	char root[256], name[128];
+	unsigned want = 0;
 
 	for (size_t i = 0; i < ROWS; i++) {
 		struct fetch_hub *h;
@@ -187,6 +218,9 @@ static void every_case(void)
 		begin(&u[i], file(h, row[i].name), row[i].off, row[i].len);
 	}
 	wait_all();
+	for (size_t i = 0; i < ROWS; i++)
+		want += contradictions(row[i].name);
+	t_int(atomic_load(&contradicted), want);
 	for (size_t i = 0; i < ROWS; i++) {
 		snprintf(name, sizeof(name), "/%zu/o/m/resolve/" COMMIT "/%s",
 			i, row[i].name);

@@ -310,9 +310,38 @@ static void patience(void)
 	double_fs_free(fs);
 }
 
+/* The hub is late, what was at hand answered: not for long, and nobody is told
+ * it later. */
+static void at_hand(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct fs_attr a;
+
+	double_hub.at_hand_ms = 1000;
+	t_int(double_stat(fs, HF "org/model/config.json", &a), 0);
+	t_int(a.mtime, 1000);
+	t_check(a.left_ms <= 1000);
+	double_hub.main = DOUBLE_COMMIT_2;
+	double_hub.at_hand_ms = 0;
+	clock_advance(1100);
+	t_int(double_stat(fs, HF "org/model/config.json", &a), 0);
+	t_int(a.mtime, 2000);
+	t_check(a.left_ms > 1000);
+
+	double_hub.at_hand_ms = 90000;	/* longer than anything is believed */
+	t_int(double_stat(fs, HF "timm/net", &a), 0);
+	t_check(a.left_ms <= 60000);
+	clock_advance(61000);
+	double_hub.err = -ETIMEDOUT;
+	t_int(double_stat(fs, HF "org/model/config.json", &a), 0);
+	t_int(double_stat(fs, HF "timm/net/config.json", &a), -ETIMEDOUT);
+	double_fs_free(fs);
+}
+
 int main(void)
 {
 	branch_moves();
+	at_hand();
 	patience();
 	staged();
 	planning_fails();

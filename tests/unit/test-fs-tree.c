@@ -500,6 +500,64 @@ static void measured_again(void)
 	double_fs_free(fs);
 }
 
+/* Bytes contradict what was measured: it is asked again by the next who opens
+ * the file or looks, once, and by nobody for another size. */
+static void contradicted(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct fs_node *n = NULL;
+	struct fs_handle *h = NULL, *now = NULL;
+	struct fs_attr a;
+	uint64_t epochs;
+
+	t_int(fs_walk_wait(fs, late, &n, &a), 0);
+	t_int(fs_open_wait(fs, n, &h), 0);
+	t_int(double_hub.measured, 1);
+	double_contradict(fs, 8 + 40 + 1);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(double_hub.measured, 1);
+	epochs = fs_epochs(fs);
+
+	/* The hub stays with it: one question for each time. */
+	for (unsigned i = 2; i < 5; i++) {
+		double_contradict(fs, 8 + 40);
+		t_int(fs_open_wait(fs, n, &now), 0);
+		t_int(fs_handle_src(now)->size, 8 + 40);
+		t_int(fs_handle_touch(now, 0, 1), 0);
+		fs_close(now);
+		t_int(double_stat(fs, late, &a), 0);
+		t_int(double_hub.measured, i);
+	}
+	t_int(fs_handle_touch(h, 0, 1), 0);
+	t_check(fs_epochs(fs) == epochs);
+
+	/* It has found out. What is open is not that file. */
+	double_hub.grown = 5;
+	double_contradict(fs, 8 + 40);
+	t_int(fs_open_wait(fs, n, &now), 0);
+	t_int(double_hub.measured, 5);
+	t_int(fs_handle_src(now)->size, 8 + 40 + 5);
+	t_int(fs_handle_touch(now, 0, 1), 0);
+	t_int(fs_handle_touch(h, 0, 1), -EIO);
+	t_check(fs_epochs(fs) > epochs);
+	double_contradict(fs, 8 + 40);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(a.size, 8 + 40 + 5);
+	t_int(double_hub.measured, 5);
+	fs_close(now);
+	fs_close(h);
+
+	/* Who does not answer takes nothing back. */
+	double_contradict(fs, 8 + 40 + 5);
+	double_hub.err = -ETIMEDOUT;
+	t_int(fs_open_wait(fs, n, &now), 0);
+	t_int(fs_handle_src(now)->size, 8 + 40 + 5);
+	fs_close(now);
+	t_int(double_hub.measured, 6);
+	fs_node_unref(n);
+	double_fs_free(fs);
+}
+
 int main(void)
 {
 	names();
@@ -511,6 +569,7 @@ int main(void)
 	measured();
 	not_measured();
 	measured_again();
+	contradicted();
 	owners();
 	return 0;
 }
