@@ -55,19 +55,46 @@ struct noting {
 	char name[];		/* of the revision */
 };
 
+/* Between enter and leave: a file is begun once, and verify neither sees half a
+ * note nor writes over one. */
+static int append_note(const struct noting *n, const char *rel)
+{
+	cleanup_buf struct buf text = BUF_INIT(64 * 1024);
+	cleanup_fd int fd = cache_store_open(n->c, rel,
+		O_WRONLY | O_CREAT | O_APPEND);
+	char hex[OBJID_HEX_MAX] = "-";
+	struct stat st;
+	int r = 0;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (n->id.alg == OBJID_SHA256 && n->id.digits == 64)
+		objid_hex(&n->id, hex);
+	if (!st.st_size)
+		r = buf_printf(&text, "%s\n", n->name);
+	if (!r)
+		r = buf_printf(&text, "%s %s\n", n->key, hex);
+	if (!r && write(fd, text.data, text.len) != (ssize_t)text.len) {
+		(void) ftruncate(fd, st.st_size);
+		r = -EIO;
+	}
+	return r;
+}
+
 static int write_note(const struct noting *n)
 {
-	char rel[CACHE_REL_MAX], hex[OBJID_HEX_MAX], line[160];
+	char rel[CACHE_REL_MAX], hex[OBJID_HEX_MAX];
 	struct cache *c = n->c;
-	cleanup_buf struct buf text = BUF_INIT(64 * 1024);
-	cleanup_fd int fd = -1;
 	struct stat st;
 	int r;
 
 	name_hex(n->name, hex);
 	cache_fan("refs", hex, rel);
 	r = cache_index_use(c->index, n->name, n->key);
-	/* The index knows of it, but the file has gone or never came. */
+	/* The index knows of it, but the file has gone or never came: then all
+	 * is noted again, rather twice than not. */
 	if (!r && (fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 		   !st.st_size)) {
 		(void) cache_index_unuse(c->index, n->name);
@@ -78,23 +105,9 @@ static int write_note(const struct noting *n)
 	r = cache_store_parents(c, rel);
 	if (r)
 		return r;
-	fd = cache_store_open(c, rel, O_WRONLY | O_CREAT | O_APPEND);
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	hex[0] = '\0';
-	if (n->id.alg == OBJID_SHA256 && n->id.digits == 64)
-		objid_hex(&n->id, hex);
-	(void) snprintf(line, sizeof(line), "%s %s\n", n->key,
-		*hex ? hex : "-");
-	if (!st.st_size)
-		r = buf_printf(&text, "%s\n", n->name);
-	if (!r)
-		r = buf_append_str(&text, line);
-	/* One write, so that lines of two processes do not mix. */
-	if (!r && write(fd, text.data, text.len) != (ssize_t)text.len)
-		r = -EIO;
+	cache_store_enter(c);
+	r = append_note(n, rel);
+	cache_store_leave(c);
 	return r;
 }
 
@@ -285,9 +298,10 @@ int cache_pin(struct cache *c, const char *hub, const char *repo,
 		cache_store_leave(c);
 		return r ? r : cache_index_put(c, CACHE_KIND_PIN, name, "", 0);
 	}
-	if (unlinkat(c->dir, rel, 0) < 0 && errno != ENOENT)
-		return -errno;
-	return cache_index_del(c, CACHE_KIND_PIN, name);
+	cache_store_enter(c);
+	r = unlinkat(c->dir, rel, 0) < 0 && errno != ENOENT ? -errno : 0;
+	cache_store_leave(c);
+	return r ? r : cache_index_del(c, CACHE_KIND_PIN, name);
 }
 
 /* ---- looking at them ------------------------------------------------------------ */
@@ -297,10 +311,8 @@ static int mend(struct cache *c, const char *rel, const struct buf *text)
 {
 	int r;
 
-	cache_store_enter(c);
 	cache_store_make_way(c, rel);
 	r = cache_store_publish(c, rel, text->data, text->len);
-	cache_store_leave(c);
 	return r ? r : -EUCLEAN;
 }
 
@@ -414,6 +426,8 @@ int cache_pin_check(struct cache *c, const char *hex)
 	if (!r && text.len && strlen((char *)text.data) == text.len &&
 	    is_named(hex, (char *)text.data))
 		return 0;
+	if (r == -ENOENT)	/* taken away meanwhile */
+		return r;
 	r = name_of(c, hex, &name);
 	return r == -ENOENT ? -EBADMSG : r ? r : mend(c, rel, &name);
 }

@@ -251,7 +251,7 @@ void cache_ref_settle(struct cache *c);
  * and mean nothing. map_done() it. */
 int cache_ref_pinned(struct cache *c, struct map *ret);
 /* Is refs/… or pins/… what was written? -EUCLEAN: no, and what could be kept
- * of it is; else why it has to go. */
+ * of it is; else why it has to go. Between enter and leave. */
 int cache_ref_check(struct cache *c, const char *hex);
 int cache_pin_check(struct cache *c, const char *hex);
 /* Into a new index. */

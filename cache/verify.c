@@ -51,6 +51,17 @@ static int recipe_right(struct cache *c, const struct cache_entry *e)
 	return cache_recipe_get(c, e->hex, &b);
 }
 
+static int note_right(struct cache *c, const struct cache_entry *e)
+{
+	int r;
+
+	cache_store_enter(c);
+	r = e->kind == CACHE_FILE_REF ? cache_ref_check(c, e->hex) :
+		cache_pin_check(c, e->hex);
+	cache_store_leave(c);
+	return r;
+}
+
 /* It is the file's fault, not of this moment. */
 static bool is_lasting(const struct cache_entry *e, int err)
 {
@@ -81,10 +92,8 @@ static int check(void *arg, const struct cache_entry *e)
 		r = cache_link_get(v->c, e->hex, &to) ? -EBADMSG : 0;
 		break;
 	case CACHE_FILE_REF:
-		r = cache_ref_check(v->c, e->hex);
-		break;
 	case CACHE_FILE_PIN:
-		r = cache_pin_check(v->c, e->hex);
+		r = note_right(v->c, e);
 		break;
 	case CACHE_FILE_ODD:
 		r = e->err;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/map.h"
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
 
@@ -243,8 +244,96 @@ static void test_stranger(void)
 	free(dir);
 }
 
+/* The note of a revision of t_name_of()'s repository. Lines may be there
+ * twice. */
+static unsigned lines_of(const char *refs, unsigned i)
+{
+	struct buf text = BUF_INIT(MIB);
+	char name[100], hex[OBJID_HEX_MAX], rel[200];
+	struct map seen = { NULL, 0, 0 };
+	struct objid id;
+	char *at, *line;
+	unsigned n;
+
+	(void) snprintf(name, sizeof(name), "huggingface/org/name@r%u", i);
+	digest_sha256(name, strlen(name), &id);
+	objid_hex(&id, hex);
+	(void) snprintf(rel, sizeof(rel), "%.100s/%.2s/%s", refs, hex,
+		hex + 2);
+	t_int(io_read_file(AT_FDCWD, rel, &text), 0);
+	at = (char *)text.data;
+	t_str((line = strsep(&at, "\n")), name);
+	while ((line = strsep(&at, "\n")) && *line)
+		t_int(map_put(&seen, line, line, NULL), 0);
+	n = (unsigned)seen.n;
+	map_done(&seen);
+	buf_done(&text);
+	return n;
+}
+
+enum { REVISIONS = 60, PATHS = 6 };
+
+struct noter {
+	struct cache *c;
+	unsigned first;		/* of its paths */
+	atomic_uint *busy;
+};
+
+static void *note_all(void *arg)
+{
+	struct noter *p = arg;
+	uint8_t byte = 1;
+	struct upstream *u = upstream_new(&byte, 1, 1);
+
+	for (unsigned i = 0; i < REVISIONS * PATHS; i++) {
+		char revision[20], path[20];
+		struct cache_name n;
+
+		(void) snprintf(revision, sizeof(revision), "r%u", i / PATHS);
+		(void) snprintf(path, sizeof(path), "f%u",
+			p->first + i % PATHS);
+		/* Without a digest each path is a key of its own. */
+		n = t_name_of(path, &byte, 1, OBJID_NONE);
+		n.revision = revision;
+		src_unref(t_open_src(p->c, &n, u));
+	}
+	cache_close(p->c);
+	upstream_free(u);
+	atomic_fetch_sub(p->busy, 1);
+	return NULL;
+}
+
+/* Two programs note what they use, and a third looks at the notes: none is
+ * called damaged, and none is lost. */
+static void test_notes(void)
+{
+	char *dir = upstream_dir("notes"), *refs = join(dir, "refs");
+	struct cache *c = t_open_cache(dir, 0);
+	atomic_uint busy = 2;
+	struct noter p[2];
+	pthread_t t[2];
+	uint64_t bad = 9;
+
+	for (unsigned i = 0; i < 2; i++) {
+		p[i] = (struct noter){ t_open_cache(dir, 0), i * PATHS, &busy };
+		t_check(!pthread_create(&t[i], NULL, note_all, &p[i]));
+	}
+	do {
+		t_int(cache_verify(c, NULL, NULL, &bad), 0);
+		t_int(bad, 0);
+	} while (atomic_load(&busy));
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+	for (unsigned i = 0; i < REVISIONS; i++)
+		t_int(lines_of(refs, i), 2 * PATHS);
+	cache_close(c);
+	free(refs);
+	free(dir);
+}
+
 int main(void)
 {
+	test_notes();
 	test_recheck();
 	test_replaced();
 	test_recipe();

@@ -127,6 +127,14 @@ static void check_count(struct cache *c, const char *dir)
 	t_check(used <= BUDGET_MIB * MIB);
 }
 
+static void tell(void *arg, const char *what, int err, bool removed)
+{
+	(void) arg;
+	if (err)
+		fprintf(stderr, "%s: %s%s\n", what, strerror(-err),
+			removed ? ", removed" : "");
+}
+
 int main(void)
 {
 	char *dir = upstream_dir("stress");
@@ -146,7 +154,7 @@ int main(void)
 		pthread_join(t[i], NULL);
 	t_check(atomic_load(&w.right) > atomic_load(&w.failed));
 	cache_close(w.c[0]);
-	t_int(cache_verify(w.c[1], NULL, NULL, &bad), 0);
+	t_int(cache_verify(w.c[1], tell, NULL, &bad), 0);
 	t_int(bad, 0);
 	check_count(w.c[1], dir);
 	cache_close(w.c[1]);
