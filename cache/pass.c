@@ -250,13 +250,16 @@ static struct block *forsaken(struct pass *s, const struct passing *p)
 }
 
 /* The first block is wanted: unless the digest is on its way to the end for
- * somebody else, it follows this reader. */
+ * somebody else, it follows this reader, who asks for what others were given. */
 static void begin_again(struct pass *s, struct passing *p)
 {
-	if (p->hashed == p->size || !comes_nearer(s, p)) {
-		cache_pass_hashed(s, p, 0);
-		p->right = false;
-	}
+	if (p->hashed != p->size && comes_nearer(s, p))
+		return;
+	cache_pass_hashed(s, p, 0);
+	p->right = false;
+	for (size_t k = 0; k < PASS_BLOCKS; k++)
+		if (s->block[k].p == p)
+			s->block[k].given = false;
 }
 
 /* To be filled by the caller. NULL: all are busy, or no memory. */
@@ -331,7 +334,6 @@ struct failure {
 	uint64_t i;
 	int err;
 };
-
 
 /* Look at all who wait. True: one had an error, and what stayed for him need
  * not stay. */

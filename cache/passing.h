@@ -40,8 +40,8 @@ struct block {
 	uint64_t i;			/* number in its file */
 	enum block_state state;
 	bool hashing;			/* stays */
-	bool given;			/* somebody has read it: he will not
-					 * ask for it again */
+	bool given;			/* who reads along with the digest
+					 * has it: he will not ask again */
 	int err;			/* of the read */
 	uint64_t used;			/* greater: later */
 	uint8_t *mem;			/* PASS_BLOCK bytes or NULL */

@@ -82,9 +82,9 @@ static void test_right_end(struct cache *c, struct src *up,
 
 /* ---- blocks that come in any order ------------------------------------------ */
 
-#define LONG_SIZE (40 * MIB + 77)
+#define LONG_SIZE (20 * MIB + 77)
 #define LONG_ROUNDS 3
-#define READERS 4	/* who want more blocks at once than there are */
+#define READERS 8	/* who want more blocks at once than there are */
 #define SLOTS 8
 #define ASKED_MAX 64
 
