@@ -38,6 +38,30 @@ int cache_store_read(struct cache *c, const char *rel, struct buf *ret)
 	return fd < 0 ? fd : io_read_fd(fd, ret);
 }
 
+bool cache_store_is(struct cache *c, const char *rel, int fd)
+{
+	struct stat here, there;
+
+	return !fstat(fd, &here) &&
+		!fstatat(c->dir, rel, &there, AT_SYMLINK_NOFOLLOW) &&
+		here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+}
+
+bool cache_store_drop_judged(struct cache *c, const char *rel, int fd)
+{
+	cleanup_fd int now = -1;
+	bool gone;
+
+	cache_store_enter(c);
+	if (fd < 0)
+		now = cache_store_open(c, rel, O_RDONLY);
+	gone = fd < 0 ? now != fd : !cache_store_is(c, rel, fd);
+	if (!gone)
+		gone = cache_store_drop(c, rel);
+	cache_store_leave(c);
+	return gone;
+}
+
 int cache_store_own(struct cache *c, const char *rel, bool fresh)
 {
 	int fd = cache_store_open(c, rel, O_RDWR | O_CREAT);

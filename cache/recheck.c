@@ -119,9 +119,7 @@ static int compare(struct cache *c, int fd, uint64_t size,
 	if (r == -ENOMEM)
 		return r;
 	cache_object_rel(sha256, rel);
-	cache_store_enter(c);
-	(void) cache_store_drop(c, rel);
-	cache_store_leave(c);
+	(void) cache_store_drop_judged(c, rel, fd);
 	return 0;
 }
 

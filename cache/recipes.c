@@ -30,6 +30,7 @@ int cache_recipe_get(struct cache *c, const char *key, struct buf *ret)
 {
 	cleanup_buf struct buf b = BUF_INIT(RECIPE_MAX + HEAD);
 	char rel[CACHE_REL_MAX];
+	cleanup_fd int fd = -1;
 	const struct timespec now[2] = {
 		{ .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW },
 	};
@@ -41,16 +42,15 @@ int cache_recipe_get(struct cache *c, const char *key, struct buf *ret)
 	if (!key_ok(key))
 		return -EINVAL;
 	cache_fan("recipes", key, rel);
-	r = cache_store_read(c, rel, &b);
+	fd = cache_store_open(c, rel, O_RDONLY);
+	r = fd < 0 ? fd : io_read_fd(fd, &b);
 	if (r && r != -EBADMSG && r != -EACCES)
 		return r;
 	in = bytes_of(b.data, b.len);
 	hash = bytes_le64(&in);
 	len = bytes_left(&in);
 	if (r || in.bad || hash_of(key, in.p, len) != hash) {
-		cache_store_enter(c);
-		(void) cache_store_drop(c, rel);
-		cache_store_leave(c);
+		(void) cache_store_drop_judged(c, rel, fd);
 		return -EBADMSG;
 	}
 	(void) utimensat(c->dir, rel, now, 0);
@@ -79,7 +79,8 @@ int cache_recipe_put(struct cache *c, const char *key, const void *data,
 	cache_fly(c, b.len);
 	cache_store_enter(c);
 	cache_store_make_way(c, rel);
-	if (!fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW))
+	if (!fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) &&
+	    S_ISREG(st.st_mode))
 		had = (uint64_t)st.st_size;
 	cache_land(c, b.len);
 	cache_leaving(c, rel, NULL, had, b.len);

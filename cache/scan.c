@@ -21,9 +21,10 @@ struct scan {
 typedef int scan_name_fn(const struct scan *s, const char *dir,
 	const char *name);
 
-static int odd(const struct scan *s, const char *rel, int err)
+static int odd(const struct scan *s, const char *rel, int err, mode_t type)
 {
-	struct cache_entry e = { .kind = CACHE_FILE_ODD, .err = err };
+	struct cache_entry e = { .kind = CACHE_FILE_ODD, .err = err,
+		.type = type };
 
 	(void) snprintf(e.rel, sizeof(e.rel), "%s", rel);
 	return s->fn(s->arg, &e);
@@ -39,7 +40,8 @@ static int each_name(const struct scan *s, const char *dir, size_t len,
 	int r = 0;
 
 	if (fd < 0 && (errno == ENOTDIR || errno == EACCES))
-		return odd(s, dir, errno == EACCES ? -EACCES : -EINVAL);
+		return odd(s, dir, errno == EACCES ? -EACCES : -EINVAL,
+			S_IFDIR);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -errno;
 	d = fdopendir(fd);
@@ -85,7 +87,7 @@ static int file(const struct scan *s, const char *dir, const char *name)
 	if (fstatat(s->c->dir, e.rel, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
 	if ((st.st_mode & S_IFMT) != type)
-		return odd(s, e.rel, -EINVAL);
+		return odd(s, e.rel, -EINVAL, type);
 	e.bytes = (uint64_t)st.st_size;
 	e.used_ns = ns_of(&st.st_mtim);
 	return s->fn(s->arg, &e);

@@ -135,17 +135,6 @@ void cache_settle_look(struct blob *b)
 
 /* ---- right ------------------------------------------------------------------- */
 
-/* Is partial/KEY/data still the file that we have? */
-static bool still_ours(struct blob *b, const struct partial *p,
-	const char *rel)
-{
-	struct stat here, there;
-
-	return !fstat(p->data, &here) &&
-		!fstatat(b->c->dir, rel, &there, AT_SYMLINK_NOFOLLOW) &&
-		here.st_ino == there.st_ino && here.st_dev == there.st_dev;
-}
-
 static void sync_above(struct cache *c, const char *rel)
 {
 	char dir[CACHE_REL_MAX];
@@ -171,7 +160,7 @@ static int move_in(struct blob *b, struct partial *p,
 
 	(void) snprintf(dir, sizeof(dir), "partial/%s", b->key);
 	(void) snprintf(from, sizeof(from), "partial/%s/data", b->key);
-	if (!still_ours(b, p, from))
+	if (!cache_store_is(c, from, p->data))
 		return -ESTALE;
 	if (!c->before_read && cache_object_there(c, rel, p->size))
 		twice = p->size;
@@ -241,7 +230,7 @@ static void throw_away(struct blob *b, const struct objid *got)
 	(void) snprintf(data, sizeof(data), "partial/%s/data", b->key);
 	cache_store_enter(b->c);
 	atomic_store(&p->head->state, PARTIAL_DISCARDED);
-	if (still_ours(b, p, data))
+	if (cache_store_is(b->c, data, p->data))
 		(void) cache_store_discard(b->c, rel, p->size);
 	if (again)
 		r = cache_partial_open_locked(b->c, b->key, b->what, b->size,

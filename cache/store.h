@@ -270,7 +270,8 @@ struct cache_entry {
 	enum cache_file kind;
 	char rel[CACHE_REL_MAX];	/* of a partial: its directory */
 	char hex[CACHE_KEY_HEX];	/* digest, or key */
-	int err;			/* of an odd one, which has no hex */
+	int err;			/* of an odd one, which has no hex, … */
+	mode_t type;			/* … and should be this: S_IFREG … */
 	uint64_t bytes;			/* that count in the budget */
 	int64_t used_ns;		/* last use, since 1970 */
 };

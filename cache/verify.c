@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "cache/partial.h"
@@ -15,17 +17,20 @@ struct verify {
 	uint64_t bad;
 };
 
-static int object_right(struct cache *c, const struct cache_entry *e)
+static int object_right(int fd, const struct cache_entry *e)
 {
-	cleanup_fd int fd = cache_store_open(c, e->rel, O_RDONLY);
 	struct objid want, got;
+	struct stat st;
 	int r;
 
 	if (fd < 0)
 		return fd;
 	if (objid_parse(OBJID_SHA256, e->hex, &want))
 		return -EBADMSG;
-	r = cache_hash_file(fd, e->bytes, &want, &got);
+	/* Since it was listed another may have come in its place. */
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	r = cache_hash_file(fd, (uint64_t)st.st_size, &want, &got);
 	return r < 0 ? r : r ? 0 : -EBADMSG;
 }
 
@@ -51,65 +56,109 @@ static int recipe_right(struct cache *c, const struct cache_entry *e)
 	return cache_recipe_get(c, e->hex, &b);
 }
 
-static int note_right(struct cache *c, const struct cache_entry *e)
+static int link_right(struct cache *c, const struct cache_entry *e)
 {
-	int r;
+	struct objid to;
 
-	cache_store_enter(c);
-	r = e->kind == CACHE_FILE_REF ? cache_ref_check(c, e->hex) :
-		cache_pin_check(c, e->hex);
-	cache_store_leave(c);
-	return r;
+	if (!cache_link_get(c, e->hex, &to))
+		return 0;
+	return faccessat(c->dir, e->rel, F_OK, AT_SYMLINK_NOFOLLOW) < 0 ?
+		-errno : -EBADMSG;
+}
+
+static int odd_right(struct cache *c, const struct cache_entry *e)
+{
+	struct stat st;
+
+	if (fstatat(c->dir, e->rel, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	/* It has made way for what should be there. */
+	if (e->err == -EINVAL && (st.st_mode & S_IFMT) == e->type)
+		return -ENOENT;
+	return e->err;
 }
 
 /* It is the file's fault, not of this moment. */
 static bool is_lasting(const struct cache_entry *e, int err)
 {
-	if (e->kind == CACHE_FILE_ODD)
-		return err == -EINVAL;
-	return err && err != -EUCLEAN && err != -ENOMEM && err != -EMFILE &&
-		err != -ENFILE;
+	switch (err) {
+	case 0:
+	case -ENOENT:	/* evicted while we were looking at it */
+	case -EUCLEAN:
+	case -ENOMEM:
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOLCK:
+	case -EAGAIN:
+	case -EINTR:
+		return false;
+	default:
+		return e->kind != CACHE_FILE_ODD || err == -EINVAL;
+	}
+}
+
+/* What is large is looked at without the lock. */
+static int check_file(struct cache *c, const struct cache_entry *e,
+	bool *ret_removed)
+{
+	cleanup_fd int fd = cache_store_open(c, e->rel, O_RDONLY);
+	int r = e->kind == CACHE_FILE_OBJECT ? object_right(fd, e) :
+		recipe_right(c, e);
+
+	if (is_lasting(e, r))
+		*ret_removed = cache_store_drop_judged(c, e->rel, fd);
+	return r;
+}
+
+/* What may be replaced at any time is judged and dropped in one go. */
+static int check_note(struct cache *c, const struct cache_entry *e,
+	bool *ret_removed)
+{
+	int r;
+
+	cache_store_enter(c);
+	switch (e->kind) {
+	case CACHE_FILE_LINK:
+		r = link_right(c, e);
+		break;
+	case CACHE_FILE_REF:
+		r = cache_ref_check(c, e->hex);
+		break;
+	case CACHE_FILE_PIN:
+		r = cache_pin_check(c, e->hex);
+		break;
+	default:
+		r = odd_right(c, e);
+		break;
+	}
+	if (is_lasting(e, r))
+		*ret_removed = cache_store_drop(c, e->rel);
+	cache_store_leave(c);
+	return r;
 }
 
 static int check(void *arg, const struct cache_entry *e)
 {
 	struct verify *v = arg;
 	bool removed = false;
-	struct objid to;
 	int r = 0;
 
 	switch (e->kind) {
 	case CACHE_FILE_OBJECT:
-		r = object_right(v->c, e);
+	case CACHE_FILE_RECIPE:
+		r = check_file(v->c, e, &removed);
 		break;
 	case CACHE_FILE_PARTIAL:
+		/* It has lost what was wrong of it. */
 		r = partial_right(v->c, e);
+		removed = is_lasting(e, r);
 		break;
-	case CACHE_FILE_RECIPE:
-		r = recipe_right(v->c, e);
-		break;
-	case CACHE_FILE_LINK:
-		r = cache_link_get(v->c, e->hex, &to) ? -EBADMSG : 0;
-		break;
-	case CACHE_FILE_REF:
-	case CACHE_FILE_PIN:
-		r = note_right(v->c, e);
-		break;
-	case CACHE_FILE_ODD:
-		r = e->err;
+	default:
+		r = check_note(v->c, e, &removed);
 		break;
 	}
-	/* Evicted while we were looking at it. */
 	if (r == -ENOENT)
 		return 0;
-	/* A partial has lost what was wrong of it. */
-	if (is_lasting(e, r) && e->kind == CACHE_FILE_PARTIAL) {
-		removed = true;
-	} else if (is_lasting(e, r)) {
-		cache_store_enter(v->c);
-		removed = cache_store_drop(v->c, e->rel);
-		cache_store_leave(v->c);
-	}
 	v->bad += r != 0;
 	if (v->fn)
 		v->fn(v->arg, e->rel, r, removed);

@@ -9,6 +9,7 @@
 
 #include "base/io.h"
 #include "base/map.h"
+#include "cache/store.h"
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
 
@@ -331,9 +332,120 @@ static void test_notes(void)
 	free(dir);
 }
 
+struct looker {
+	struct cache *c;
+	atomic_bool stop;
+};
+
+static void look_at(void *arg, const char *what, int err, bool removed)
+{
+	(void) arg;
+	(void) what;
+	/* A thing of which nobody knows what it was to be has gone, or what is
+	 * there now is another. */
+	t_check(err == 0 || removed);
+}
+
+/* Finds what is damaged, and takes it away. */
+static void *look_on(void *arg)
+{
+	struct looker *l = arg;
+	struct buf got = BUF_INIT(100);
+
+	while (!atomic_load(&l->stop)) {
+		(void) cache_recipe_get(l->c, KEY_A, &got);
+		t_int(cache_verify(l->c, look_at, NULL, NULL), 0);
+		buf_clear(&got);
+	}
+	cache_close(l->c);
+	buf_done(&got);
+	return NULL;
+}
+
+/* What is put in the place of what was damaged stays, whoever was still looking
+ * at the damage. */
+static void test_put_anew(void)
+{
+	char *dir = upstream_dir("anew"), *path = join(dir, "recipes/00/" REST_A);
+	char *link = join(dir, "links/00/" REST_A);
+	char *bad = join(dir, "bad"), *pipe = join(dir, "pipe");
+	struct looker l = { .c = t_open_cache(dir, 0) };
+	struct cache *c = t_open_cache(dir, 0);
+	struct buf got = BUF_INIT(100);
+	struct objid to, id;
+	pthread_t t;
+
+	digest_sha256("abc", 3, &id);
+	t_int(cache_recipe_put(c, KEY_A, "abc", 3), 0);
+	t_check(!pthread_create(&t, NULL, look_on, &l));
+	for (unsigned i = 0; i < 25; i++) {
+		int fd = open(bad, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+		t_int(io_pwrite(fd, "not a recipe", 12, 0), 0);
+		(void) close(fd);
+		t_int(mkfifo(pipe, 0600), 0);
+		t_int(rename(i & 1 ? bad : pipe, path), 0);
+		(void) unlink(i & 1 ? pipe : bad);
+		t_int(cache_recipe_put(c, KEY_A, "abc", 3), 0);
+		usleep(200);
+		t_int(cache_recipe_get(c, KEY_A, &got), 0);
+		buf_clear(&got);
+		(void) unlink(link);
+		(void) symlink("nowhere", link);
+		cache_store_enter(c);
+		t_int(cache_link_put(c, KEY_A, &id), 0);
+		cache_store_leave(c);
+		usleep(200);
+		t_int(cache_link_get(c, KEY_A, &to), 0);
+	}
+	atomic_store(&l.stop, true);
+	pthread_join(t, NULL);
+	cache_close(c);
+	buf_done(&got);
+	free(path);
+	free(link);
+	free(bad);
+	free(pipe);
+	free(dir);
+}
+
+/* The same of an object, which verify reads for some time. */
+static void test_made_anew(void)
+{
+	char *dir = upstream_dir("made-anew"), *path;
+	const uint64_t size = 3 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 3);
+	struct cache_name n = t_name_of("a", bytes, size, OBJID_SHA256);
+	struct looker l = { .c = t_open_cache(dir, 0) };
+	struct cache *c = t_open_cache(dir, 0);
+	struct cache_put *put;
+	struct objid id;
+	pthread_t t;
+
+	path = object_of(dir, &n);
+	t_check(!pthread_create(&t, NULL, look_on, &l));
+	for (unsigned i = 0; i < 15; i++) {
+		t_int(cache_put_begin(c, size, &put), 0);
+		t_int(cache_put_data(put, bytes, size), 0);
+		if (i)
+			t_int(truncate(path, size - 1), 0);
+		t_int(cache_put_end(put, &id), 0);
+		usleep(2000);
+		t_int(access(path, F_OK), 0);
+	}
+	atomic_store(&l.stop, true);
+	pthread_join(t, NULL);
+	cache_close(c);
+	free(bytes);
+	free(path);
+	free(dir);
+}
+
 int main(void)
 {
 	test_notes();
+	test_put_anew();
+	test_made_anew();
 	test_recheck();
 	test_replaced();
 	test_recipe();
