@@ -46,6 +46,15 @@ import threading
 import time
 
 BLOCK = 1 << 18
+# What each must say.
+NEEDS = {
+    "status": ("code",), "stall": ("at",), "drip": ("rate",), "cut": ("at",),
+    "reset": ("at",), "truncate": ("at",), "flip": ("offset",),
+    "content-range": (), "version": ("by",), "length": ("by",),
+    "extra": ("by",), "tail": ("by",), "ignore-range": (), "html": (),
+    "gzip": (), "etag": (), "loop": (), "redirect": ("to",),
+    "clock": ("file", "by"), "json": (),
+}
 
 
 class Closed(Exception):
@@ -116,6 +125,12 @@ class Faults:
         self.rules = []
 
     def change(self, clear, add):
+        for r in add:
+            if r.get("do") not in NEEDS:
+                raise ValueError(f"no fault {r.get('do')}")
+            lacks = [k for k in NEEDS[r["do"]] if k not in r]
+            if lacks:
+                raise ValueError(f"{r['do']} lacks {lacks[0]}")
         with self.cond:
             if clear:
                 self.rules = []

@@ -122,6 +122,9 @@ def faults(c):
             out = e
         return out, time.monotonic() - start
 
+    for rule in (dict(do="503"), dict(do="reset")):
+        equal(c.ask("/_ctl", "POST", json.dumps({"add": [rule]}))[0], 400,
+              rule)
     bad = bytearray(BIG)
     bad[77777] ^= 0x55
     equal(with_rule("flip", offset=77777, times=1)[0][2], bytes(bad))

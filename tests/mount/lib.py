@@ -61,10 +61,10 @@ def equal(got, want, what=""):
 def figure(what, value, unit="", bound=None):
     """A measured figure for the log; with a bound it is checked."""
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    limit = f" (bound {bound})" if bound is not None else ""
+    limit = f" (bound {bound:.4g})" if bound is not None else ""
     print(f"# {what}: {text} {unit}{limit}", flush=True)
     if bound is not None:
-        check(value <= bound, f"{what}: {text} {unit} is over {bound}")
+        check(value <= bound, f"{what}: {text} {unit} is over {bound:.4g}")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ process grows, and at the end the cache is as it should be.
 
     soak.py [SECONDS] [SEED]
 """
+import contextlib
 import errno
 import json
 import os
@@ -30,11 +31,12 @@ MEMORY = 64             # MiB
 # What a reader may be told instead of bytes.
 FAIR = {errno.ENOSPC, errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH,
         errno.EINTR, errno.ENOENT}
-FAULTS = [dict(do="503", times=2), dict(do="cut", at=50000, times=2),
-          dict(do="reset", times=1), dict(do="drip", rate=MIB),
+FAULTS = [dict(do="status", code=503, times=2),
+          dict(do="cut", at=50000, times=2),
+          dict(do="reset", at=30000, times=1), dict(do="drip", rate=MIB),
           # of a file that nothing is given out of before its verdict
           dict(do="flip", offset=70000, times=1, match="org/r[012]/"),
-          dict(do="429", times=1)]
+          dict(do="status", code=429, times=1)]
 SIZES = [100, 9000, 70000, 300000, MIB, 3 * MIB, 5 * MIB, 9 * MIB]
 HUGE = 30 * MIB         # more than the budget
 
@@ -198,6 +200,17 @@ class Soak:
                     pass        # between two servers
             time.sleep(0.1)
 
+    def most_until(self, end):
+        """The memory and descriptors that each server has at most."""
+        most = [(0, 0) for _ in self.mounts]
+        while self.going() and time.monotonic() < end:
+            for i, m in enumerate(self.mounts):
+                with contextlib.suppress(OSError, KeyError):
+                    most[i] = (max(most[i][0], m.rss()["RssAnon"]),
+                               max(most[i][1], m.fds()))
+            time.sleep(0.1)
+        return most
+
     def drift(self):
         """Of what killed processes had on its way nothing counts any more,
         though nobody has had the cache alone since; what they were removing
@@ -233,8 +246,9 @@ class Soak:
         for t in threads:
             t.start()
         storm.join()        # its last kill may come after the storm
-        time.sleep(1)
-        before = [(m.rss()["RssAnon"], m.fds()) for m in self.mounts]
+        # One that was just killed has to grow to its size first.
+        before = self.most_until((time.monotonic() + self.ends) / 2)
+        after = self.most_until(self.ends)
         for t in threads:
             t.join()
         check(not self.wrong, "\n".join(self.wrong[:10]))
@@ -245,10 +259,10 @@ class Soak:
         figure("cache at most, as counted", self.most["used"] / MIB, "MiB")
         if not self.rig.sanitized:
             figure("memory at most", self.most["rss"] / MIB, "MiB", MEMORY)
-            for m, (rss, fds) in zip(self.mounts, before):
-                figure("memory more, in the calm third",
-                       (m.rss()["RssAnon"] - rss) / MIB, "MiB", 16)
-                figure("descriptors more", m.fds() - fds, "", 60)
+            for (rss, fds), (rss_now, fds_now) in zip(before, after):
+                figure("memory more, in the calm", (rss_now - rss) / MIB,
+                       "MiB", 16)
+                figure("descriptors more, in the calm", fds_now - fds, "", 60)
         for path in list(self.files)[:8]:
             for m in self.mounts:
                 equal(lib.read(m.hf(path)) == self.files[path], True, path)
