@@ -161,6 +161,9 @@ static int step(struct blob *b, struct src *up, uint64_t off, size_t len,
 		return 0;
 	if (cache_partial_complete(b->part)) {
 		cache_settle_more(b);
+		/* Another process has just found one wrong. */
+		if (!b->job_runs)
+			cache_watch(b);
 		return -EINPROGRESS;
 	}
 	r = setback_of(b, span_of(b->part, off, len));

@@ -123,6 +123,7 @@ static int take_on(struct cache *c, int data, int map, uint64_t size,
 		p->found = cache_bitmap_new(p->n);
 		if (!p->busy || !p->checked || !p->handed || !p->found)
 			r = -ENOMEM;
+		p->lost = atomic_load(&p->head->lost);
 		for (uint64_t i = 0; i < p->n && !r; i++) {
 			if (atomic_load(&p->entry[i]))
 				cache_bitmap_set(p->found, i);
@@ -259,6 +260,19 @@ uint64_t cache_partial_hash(const void *data, size_t len)
 	return h ? h : 1;
 }
 
+/* We have found chunk i wrong. What is an object by now counts as a whole. */
+static void count_lost(struct partial *p, uint64_t i)
+{
+	uint32_t lost = atomic_fetch_add(&p->head->lost, 1);
+
+	if (p->lost == lost)	/* no news for us */
+		p->lost++;
+	cache_store_enter(p->c);
+	if (atomic_load(&p->head->state) == PARTIAL_FILLING)
+		cache_release(p->c, cache_partial_len(p, i));
+	cache_store_leave(p->c);
+}
+
 bool cache_partial_has(struct partial *p, uint64_t i)
 {
 	uint64_t want = atomic_load(&p->entry[i]);
@@ -273,7 +287,7 @@ bool cache_partial_has(struct partial *p, uint64_t i)
 		return true;
 	}
 	if (atomic_compare_exchange_strong(&p->entry[i], &want, 0))
-		cache_release(p->c, cache_partial_len(p, i));
+		count_lost(p, i);
 	if (i < p->first_absent)
 		p->first_absent = i;
 	if (i < p->hashed)
@@ -283,6 +297,13 @@ bool cache_partial_has(struct partial *p, uint64_t i)
 
 bool cache_partial_complete(struct partial *p)
 {
+	uint32_t lost = atomic_load(&p->head->lost);
+
+	if (lost != p->lost) {
+		p->lost = lost;
+		p->first_absent = 0;
+		p->rehash = p->sha256 != NULL;
+	}
 	while (p->first_absent < p->n &&
 	       atomic_load(&p->entry[p->first_absent]))
 		p->first_absent++;

@@ -34,6 +34,7 @@ struct partial_head {		/* in the byte order of the machine */
 	uint32_t distrust;		/* the second attempt: see settle.c */
 	uint8_t settled[32];		/* SHA-256, before state says so */
 	char name[PARTIAL_NAME_MAX];	/* what it is, for people */
+	_Atomic uint32_t lost;		/* chunks found wrong, ever */
 };
 
 /* Which process fetches chunk i holds byte PARTIAL_LOCK_CHUNK + i of data, who
@@ -53,7 +54,8 @@ struct partial {	/* all fields: the blob's lock, if not constant */
 	_Atomic uint64_t *entry;	/* XXH3 a chunk, behind the head */
 	uint64_t size, n;		/* bytes; chunks */
 	uint32_t chunk;			/* bytes */
-	uint64_t first_absent;		/* no chunk before it is absent */
+	uint64_t first_absent;		/* no chunk before it is absent, … */
+	uint32_t lost;			/* … when head->lost was this */
 	uint64_t n_busy;
 	uint64_t *busy;			/* chunks this process fetches */
 	uint64_t *checked;		/* compared with their XXH3 here */
@@ -86,7 +88,8 @@ static inline uint64_t cache_partial_len(const struct partial *p, uint64_t i)
 
 /* Is chunk i here and right? A wrong one becomes absent. */
 bool cache_partial_has(struct partial *p, uint64_t i);
-/* Every chunk is here (not all of them compared yet). */
+/* Every chunk is here (not all of them compared yet). Sets rehash when
+ * another process has found one wrong. */
 bool cache_partial_complete(struct partial *p);
 /* The data of chunk i are written: say so to everybody. */
 void cache_partial_publish(struct partial *p, uint64_t i, uint64_t hash);

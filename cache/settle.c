@@ -160,7 +160,8 @@ static int move_in(struct blob *b, struct partial *p,
 
 	(void) snprintf(dir, sizeof(dir), "partial/%s", b->key);
 	(void) snprintf(from, sizeof(from), "partial/%s/data", b->key);
-	if (!cache_store_is(c, from, p->data))
+	if (!cache_store_is(c, from, p->data) ||
+	    cache_partial_present(p, 0, p->size) != p->size)
 		return -ESTALE;
 	if (!c->before_read && cache_object_there(c, rel, p->size))
 		twice = p->size;
@@ -323,6 +324,8 @@ enum turn { TURN_IDLE, TURN_AGAIN, TURN_DECIDED, TURN_KEEP, TURN_NOMEM };
 static enum turn take_turn(struct blob *b, struct partial *p,
 	struct objid *sha256)
 {
+	bool whole;
+
 	if (atomic_load(&b->state) != BLOB_FILLING)
 		return TURN_IDLE;
 	if (cache_lock_try(p->data, PARTIAL_LOCK_VERDICT, 1)) {
@@ -335,11 +338,12 @@ static enum turn take_turn(struct blob *b, struct partial *p,
 	if (make_digests(b, p))
 		return TURN_NOMEM;
 	hash_on(b, p);
+	whole = cache_partial_complete(p);
 	if (p->rehash)
 		return TURN_AGAIN;
-	if (p->hashed == p->n)
+	if (p->hashed == p->n && whole)
 		return decide(b, p, sha256) ? TURN_KEEP : TURN_DECIDED;
-	if (cache_partial_has(p, p->hashed))
+	if (p->hashed < p->n && cache_partial_has(p, p->hashed))
 		return TURN_AGAIN;
 	cache_lock_drop(p->data, PARTIAL_LOCK_VERDICT, 1);
 	return TURN_IDLE;

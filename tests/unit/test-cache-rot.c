@@ -1,6 +1,7 @@
 /* What the disk, or somebody, has changed while nobody looked. */
 #include "config.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -441,8 +442,86 @@ static void test_made_anew(void)
 	free(dir);
 }
 
+/* The only partial of a cache. */
+static char *partial_data(const char *dir)
+{
+	char *all = join(dir, "partial"), *path = NULL;
+	DIR *d = opendir(all);
+	struct dirent *e;
+
+	t_check(d);
+	while ((e = readdir(d))) {
+		if (strlen(e->d_name) == 64)
+			t_check(asprintf(&path, "%s/%s/data", all,
+				e->d_name) > 0);
+	}
+	(void) closedir(d);
+	free(all);
+	t_check(path);
+	return path;
+}
+
+static void check_used(struct cache *c)
+{
+	struct cache_totals t;
+
+	t_int(cache_totals(c, &t), 0);
+	t_int(cache_used(c), t.object_bytes + t.partial_bytes +
+		t.recipe_bytes);
+}
+
+/* What verify takes away of a file that another program is filling is fetched
+ * again: nobody waits forever, and no object is made without it. `had`: so many
+ * chunks were there before that program came, and are not hashed before all
+ * are there; 0: they are, as they come. */
+static void test_lost(uint64_t had)
+{
+	const uint64_t chunk = 64 * 1024, n_chunks = 200;
+	char *dir = upstream_dir("lost"), *path;
+	const uint64_t size = n_chunks * chunk - 5;
+	const uint64_t first = (had ? had : n_chunks - 2) * chunk;
+	uint8_t *bytes = upstream_bytes(size, 5);
+	struct cache_name n = t_name_of("a", bytes, size, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct cache *other = t_open_cache(dir, 0);
+	struct cache *c = t_open_cache(dir, 0);
+	struct src *s = t_open_src(had ? other : c, &n, u);
+	uint64_t bad = 0;
+
+	t_expect(s, bytes, 0, first);
+	if (had) {
+		src_unref(s);
+		s = t_open_src(c, &n, u);
+	}
+	t_expect(s, bytes, first, chunk);
+	usleep(20000);	/* it is hashed, where that has begun */
+	path = partial_data(dir);
+	spoil(path, 5 * chunk);
+	t_int(cache_verify(other, NULL, NULL, &bad), 0);
+	t_int(bad, 1);
+	(void) alarm(60);
+	t_expect(s, bytes, 6 * chunk, size - 6 * chunk);
+	t_expect(s, bytes, 0, size);
+	(void) t_wait_fd(s);
+	(void) alarm(0);
+	t_expect(s, bytes, 0, size);
+	t_int(atomic_load(&u->sent), size + chunk);
+	t_int(cache_verify(other, NULL, NULL, &bad), 0);
+	t_int(bad, 0);
+	check_used(c);
+	src_unref(s);
+	cache_close(c);
+	cache_close(other);
+	upstream_free(u);
+	free(bytes);
+	free(path);
+	free(dir);
+}
+
 int main(void)
 {
+	test_lost(70);
+	test_lost(0);
 	test_notes();
 	test_put_anew();
 	test_made_anew();
