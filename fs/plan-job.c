@@ -91,6 +91,22 @@ static bool source_missing(const struct fs_plan_job *j, int err)
 	return !err && !j->src && w;
 }
 
+/* Under the lock: the job's source, if it has one, is that of who opens from now
+ * on, unless there is one that nothing has contradicted since. Returns the one
+ * that is not; handles that are open go on with what they have. */
+static struct src *share(struct fs_plan_job *j)
+{
+	struct fs_plan *p = j->plan;
+	struct src *old = p->live;
+
+	if (!j->src || (old && p->live_at == j->contradicted))
+		return j->src;
+	p->live = j->src;
+	p->live_at = j->contradicted;
+	p->users = 0;
+	return old;
+}
+
 /* Tell all who wait; the job's outcome becomes the plan's. False: a source is
  * wanted after all, nothing was done. */
 static bool settle(struct fs_plan_job *j, int err)
@@ -99,7 +115,7 @@ static bool settle(struct fs_plan_job *j, int err)
 	struct fs_plans *plans = p->plans;
 	struct fs_plan_waiter *list, *w;
 	struct fs_plan *forgotten = NULL;
-	struct src *unused = NULL;
+	struct src *unused;
 	uint64_t size = j->recipe ? stage_recipe_size(j->recipe) : j->size;
 
 	pthread_mutex_lock(&plans->lock);
@@ -128,12 +144,7 @@ static bool settle(struct fs_plan_job *j, int err)
 		p->refs++;
 		plans->next_recent = (plans->next_recent + 1) % FS_PLANS_RECENT;
 	}
-	if (j->src && p->live)
-		unused = j->src;
-	else if (j->src)
-		p->live = j->src;
-	if (j->src)
-		p->live_at = j->contradicted;
+	unused = share(j);
 	list = p->waiters;
 	p->waiters = NULL;
 	for (w = list; w && j->src; w = w->next)
