@@ -572,6 +572,7 @@ static void test_killed_starting(bool always)
 	struct workers_conf c = { .program = script, .setup_kind = SETUP,
 		.setup = "hello", .setup_len = 5, .cpu_s = 1, .wall_s = 60,
 		.idle_ms = LONG_IDLE };
+	struct workers_report rep;
 	struct workers *w;
 	struct error why;
 	FILE *f;
@@ -593,6 +594,8 @@ static void test_killed_starting(bool always)
 	t_int(run(w, ECHO, &why), always ? -EIO : 0);
 	if (always)
 		t_check(strstr(why.text, "was killed") != NULL);
+	workers_report(w, false, &rep);
+	t_int(rep.err.code, always ? -EIO : 0);
 	workers_free(w);
 	(void) unlink(mark);
 	(void) unlink(script);

@@ -329,7 +329,7 @@ static void at_hand(void)
 	t_check(a.left_ms > 1000);
 
 	double_hub.at_hand_ms = 90000;	/* longer than anything is believed */
-	t_int(double_stat(fs, HF "timm/net", &a), 0);
+	t_int(double_stat(fs, HF "timm/net/config.json", &a), 0);
 	t_check(a.left_ms <= 60000);
 	clock_advance(61000);
 	double_hub.err = -ETIMEDOUT;
