@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -254,6 +255,8 @@ static bool at_hf(const struct asked *a, void *arg)
 		return give(a);
 	if (has(a, "linked"))
 		return own ? linked(a, SHA, 5) : linked(a, OTHER, SIZE);
+	if (has(a, "moved") && !own)
+		return linked(a, OTHER, SIZE);
 	if (has(a, "page") && !own) {
 		server_say(a, "HTTP/1.1 200 X\r\nContent-Type: text/html\r\n"
 			"Content-Length: 2\r\n\r\nhi");
@@ -320,6 +323,21 @@ static void set(struct conf *c, const char *key, const char *root,
 	t_int(conf_set(c, key, value, CONF_ARG, NULL), 0);
 }
 
+static atomic_uint contradicted;
+
+static void on_contradicted(void *arg, const struct fetch_hub *h,
+	const char *repo, const char *revision, const char *path,
+	uint64_t size)
+{
+	(void) arg;
+	(void) h;
+	t_str(repo, FETCH_THE_REPO);
+	t_str(revision, OTHER);
+	t_str(path, "v/moved.onnx");
+	t_int(size, SIZE);
+	atomic_fetch_add(&contradicted, 1);
+}
+
 /* lfs: below which path of github the batch API is. */
 static struct fetch_hub *open_zoo(struct fetch **ret, const char *lfs)
 {
@@ -336,6 +354,7 @@ static struct fetch_hub *open_zoo(struct fetch **ret, const char *lfs)
 	set(c, "fetch.retries", "2", "");
 	set(c, "fetch.timeout", "5", "");
 	t_int(fetch_new(c, ret, NULL), 0);
+	fetch_on_contradicted(*ret, on_contradicted, NULL);
 	t_int(fetch_hub_open(*ret, "onnx", c, &h, NULL), 0);
 	conf_free(c);
 	return h;
@@ -453,6 +472,25 @@ static void test_located(void)
 	fetch_free(f);
 }
 
+/* One place that has another file is not heard of when a later one has this
+ * one; it is when the others, asked after it, have none. */
+static void test_contradicted(void)
+{
+	struct fetch *f;
+	struct fetch_hub *h = open_zoo(&f, "/quota");
+	struct src *s = zoo_file(h, "v/moved.onnx");
+	struct src_stat st;
+	uint8_t byte;
+
+	t_int(atomic_load(&contradicted), 0);
+	t_int(src_read_wait(s, 0, &byte, 1), -EIO);
+	src_stat(s, &st);
+	t_check(strstr(st.last.text, "none of 4 places"));
+	t_int(atomic_load(&contradicted), 1);
+	src_unref(s);
+	fetch_free(f);
+}
+
 static void test_names(void)
 {
 	struct fetch *f;
@@ -483,6 +521,7 @@ int main(void)
 	test_places();
 	test_located();
 	test_patience();
+	test_contradicted();
 	server_free(hf);
 	server_free(github);
 	return 0;
