@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "fs/lock.h"
@@ -186,7 +187,7 @@ struct fs_snap *fs_resolve_known(struct fs_resolver *r,
 uint64_t fs_resolve_left(struct fs_resolver *r, const struct fs_hub *hub,
 	const char *repo, const char *rev, const struct fs_snap *is)
 {
-	char *key = fs_name_key(hub->name, repo, rev);
+	cleanup_free char *key = fs_name_key(hub->name, repo, rev);
 	uint64_t now = clock_ms(), left = 0;
 	struct asked_name *n;
 
@@ -197,7 +198,6 @@ uint64_t fs_resolve_left(struct fs_resolver *r, const struct fs_hub *hub,
 	if (n && n->snap == is && n->until > now && !n->asking)
 		left = n->until - now;
 	pthread_mutex_unlock(&r->lock);
-	free(key);
 	return left;
 }
 
@@ -226,7 +226,7 @@ void fs_resolve_expire_refusals(struct fs_resolver *r, const char *prefix)
 void fs_resolve_expire(struct fs_resolver *r, const struct fs_hub *hub,
 	const char *repo, const char *rev, bool must)
 {
-	char *key = fs_name_key(hub->name, repo, rev);
+	cleanup_free char *key = fs_name_key(hub->name, repo, rev);
 	struct asked_name *n;
 
 	if (!key)
@@ -241,7 +241,6 @@ void fs_resolve_expire(struct fs_resolver *r, const struct fs_hub *hub,
 		n->doubted = true;
 	}
 	pthread_mutex_unlock(&r->lock);
-	free(key);
 }
 
 /* ---- answers ----------------------------------------------------------------- */
@@ -378,12 +377,11 @@ static struct fs_snap *old_answer(struct asked_name *n, int64_t *ret_age)
 
 static void store_answer(struct asked_name *n, const struct fetch_snapshot *f)
 {
-	char *json = fetch_snapshot_to_json(f);
+	cleanup_free char *json = fetch_snapshot_to_json(f);
 
 	if (json)
 		(void) cache_index_put(n->resolver->cache, CACHE_KIND_REVISION,
 			n->key, json, strlen(json));
-	free(json);
 }
 
 char *fs_shown_path(const struct fs_hub *hub, const char *repo,
