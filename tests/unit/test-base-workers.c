@@ -1,14 +1,12 @@
 /*
- * What a job may do and what comes of it when it does more. The program of the
- * workers is this one, with a table of jobs of its own.
+ * What comes of a job, and of its worker. The program of the workers is this one,
+ * with a table of jobs of its own.
  */
 #include "config.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,8 +19,8 @@
 #include "base/workers.h"
 #include "tests/unit/t.h"
 
-enum { SETUP = 1, ECHO, SEGV, SPIN, HUNGRY, OPEN, SOCKET, FORK, EXEC, KILLED,
-	SLEEP, LIE, LOUD, PID, SUM, REFUSE, LATE_KILL, MAP_EXEC };
+enum { SETUP = 1, ECHO, SEGV, SPIN, HUNGRY, KILLED, SLEEP, LIE, LOUD, PID, SUM,
+	REFUSE };
 
 /* The sanitizers take the other one for a report of their own. */
 #define CRASH (SANDBOX_LENIENT ? SIGABRT : SIGSEGV)
@@ -85,71 +83,6 @@ static int eat(struct worker *w, const void *input, size_t len,
 		memset(p, 1, 4096);
 		__asm__ volatile("" : : "r"(p) : "memory");
 	}
-}
-
-/* The errno is the job's. */
-static int open_file(struct worker *w, const void *input, size_t len,
-	struct error *why)
-{
-	int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
-
-	(void) w;
-	(void) input;
-	(void) len;
-	(void) why;
-	return fd < 0 ? -errno : 0;
-}
-
-static int make_socket(struct worker *w, const void *input, size_t len,
-	struct error *why)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	(void) w;
-	(void) input;
-	(void) len;
-	(void) why;
-	return fd < 0 ? -errno : 0;
-}
-
-static int make_process(struct worker *w, const void *input, size_t len,
-	struct error *why)
-{
-	pid_t pid = fork();
-
-	(void) w;
-	(void) input;
-	(void) len;
-	(void) why;
-	if (!pid)
-		_exit(0);
-	return pid < 0 ? -errno : 0;
-}
-
-static int run_program(struct worker *w, const void *input, size_t len,
-	struct error *why)
-{
-	char *argv[] = { NULL };
-
-	(void) w;
-	(void) input;
-	(void) len;
-	(void) why;
-	execve("/bin/true", argv, argv);
-	return -errno;
-}
-
-static int make_code(struct worker *w, const void *input, size_t len,
-	struct error *why)
-{
-	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
-		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	(void) w;
-	(void) input;
-	(void) len;
-	(void) why;
-	return p == MAP_FAILED ? -errno : 0;
 }
 
 /* It tells who it is and waits to be killed by the one it told. */
@@ -252,11 +185,9 @@ static int refuse(struct worker *w, const void *input, size_t len,
 
 static const struct worker_kind kinds[] = {
 	{ SETUP, set_up }, { ECHO, echo }, { SEGV, crash }, { SPIN, spin },
-	{ HUNGRY, eat }, { OPEN, open_file }, { SOCKET, make_socket },
-	{ FORK, make_process }, { EXEC, run_program }, { KILLED, be_killed },
-	{ SLEEP, be_silent }, { LIE, lie }, { LOUD, be_loud },
-	{ PID, tell_pid }, { SUM, sum }, { REFUSE, refuse },
-	{ MAP_EXEC, make_code }, { 0, NULL },
+	{ HUNGRY, eat }, { KILLED, be_killed }, { SLEEP, be_silent },
+	{ LIE, lie }, { LOUD, be_loud }, { PID, tell_pid }, { SUM, sum },
+	{ REFUSE, refuse }, { 0, NULL },
 };
 
 /* ---- the outside ---------------------------------------------------------------- */
@@ -361,29 +292,6 @@ static void test_limits(struct workers *w)
 		return;
 	t_int(run(w, HUNGRY, &why), -ENOTSUP);
 	t_str(why.text, "the test needed more than 1024 MiB of memory");
-}
-
-static void test_walls(struct workers *w)
-{
-	const uint32_t deadly[] = { SOCKET, FORK, EXEC, MAP_EXEC };
-	struct workers_report rep;
-	struct error why;
-
-	workers_report(w, true, &rep);
-	t_int(rep.err.code, 0);
-	if (!rep.seccomp)
-		t_skip("no seccomp here");
-	t_int(run(w, OPEN, &why), -EACCES);
-	for (unsigned i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++) {
-		if (SANDBOX_LENIENT && deadly[i] != SOCKET &&
-			deadly[i] != EXEC)
-			continue;
-		t_int(run(w, deadly[i], &why), SANDBOX_LENIENT ? -EACCES :
-			-ENOTSUP);
-		if (!SANDBOX_LENIENT)
-			t_str(why.text, "the test was stopped: it wanted what "
-				"it may not (signal 31)");
-	}
 }
 
 static void test_rules(struct workers *w)
@@ -640,7 +548,6 @@ int main(int argc, char **argv)
 	test_killed_starting(false);
 	test_killed_starting(true);
 	test_no_program();
-	test_walls(w);
 	workers_free(w);
 	t_int(wait(NULL), -1);
 	return 0;
