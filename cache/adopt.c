@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "cache/fill.h"
+#include "cache/lock.h"
 
 /* A file's times may stand still for a tick of the kernel's clock. */
 #define TICK_NS 20000000
@@ -49,14 +50,22 @@ static int clone_file(struct cache *c, int from, uint64_t size,
 
 	if (fd < 0)
 		return -1;
-	if (!ioctl(fd, FICLONE, from) && !cache_reserve(c, size))
+	/* Marked: it is not evicted before it is opened as an object. */
+	if (!cache_lock_mark(fd) && !ioctl(fd, FICLONE, from) &&
+	    !cache_reserve(c, size))
 		return fd;
 	(void) close(fd);
 	(void) unlinkat(c->dir, tmp, 0);
 	return -1;
 }
 
-/* The clone becomes an object; returns it opened, or negative. */
+static void drop_clone(struct blob *b, const char *tmp)
+{
+	(void) unlinkat(b->c->dir, tmp, 0);
+	cache_release(b->c, b->size);
+}
+
+/* The clone becomes an object, or goes; returns it opened, or negative. */
 static int keep_clone(struct blob *b, int fd, const char *tmp,
 	const struct objid *sha256)
 {
@@ -72,11 +81,16 @@ static int keep_clone(struct blob *b, int fd, const char *tmp,
 	if (!r) {
 		cache_store_enter(c);
 		r = cache_store_replace(c, tmp, rel);
+		/* Without a link it is cloned again when it is opened next. */
 		if (!r)
-			r = cache_link_put(c, b->key, sha256);
+			(void) cache_link_put(c, b->key, sha256);
 		cache_store_leave(c);
 	}
-	return r ? r : cache_object_open(c, sha256, b->size);
+	if (r) {
+		drop_clone(b, tmp);
+		return r;
+	}
+	return cache_object_open(c, sha256, b->size);
 }
 
 /* 1: right; 0: wrong, where it lies. */
@@ -140,10 +154,8 @@ static int compare(struct blob *b, struct foreign_file *f, int *ret_fd)
 	r = cache_hash_file(clone >= 0 ? clone : f->fd, b->size, &b->id, &sha256);
 	if (clone >= 0 && r == 1)
 		*ret_fd = keep_clone(b, clone, tmp, &sha256);
-	if (clone >= 0 && *ret_fd < 0) {
-		(void) unlinkat(c->dir, tmp, 0);
-		cache_release(c, b->size);
-	}
+	else if (clone >= 0)
+		drop_clone(b, tmp);
 	if (*ret_fd >= 0)
 		return r;
 	if (r >= 0 && !cache_foreign_same(f))

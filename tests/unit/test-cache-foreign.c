@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "cache/store.h"
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
 
@@ -176,8 +177,42 @@ static void test_ignored(void)
 	free(hf);
 }
 
+/* Where it becomes an object, that is counted, also when no link can lead to
+ * it: somebody's file lies where links should be. */
+static void test_counted(void)
+{
+	static const char folder[] = "models--org--name";
+	char *dir = upstream_dir("foreign"), *hf = upstream_dir("foreign-hf");
+	uint64_t size = 2 * MIB + 1;
+	uint8_t *bytes = upstream_bytes(size, 43);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_GITSHA1);
+	struct cache *c = open_with(dir, hf);
+	struct cache_totals t;
+	struct src *s;
+	char path[200];
+
+	put_blob(hf, folder, &n.id, "", bytes, size);
+	link_snapshot(hf, folder, "x", &n.id);
+	(void) snprintf(path, sizeof(path), "%.100s/links", dir);
+	t_int(rmdir(path), 0);
+	put(dir, "links", "", 0);
+	for (unsigned i = 0; i < 2; i++) {
+		s = t_open_src(c, &n, NULL);
+		t_expect(s, bytes, 0, size);
+		t_int(cache_totals(c, &t), 0);
+		t_int(cache_used(c), t.object_bytes);
+		t_int(src_fd(s) >= 0, t.objects > 0);
+		src_unref(s);
+	}
+	cache_close(c);
+	free(bytes);
+	free(dir);
+	free(hf);
+}
+
 int main(void)
 {
+	test_counted();
 	test_use(OBJID_SHA256, "models--org--name");
 	test_use(OBJID_GITSHA1, "models--org--name");
 	test_use(OBJID_SHA256, "models--name");
