@@ -43,7 +43,7 @@ static const char schema[] =
 	"PRAGMA user_version=2;";
 
 enum {
-	S_GET, S_PUT, S_DEL, S_EACH, S_USE, S_UNUSE, S_FGET, S_FPUT, S_N
+	S_GET, S_PUT, S_DEL, S_EACH, S_USED, S_USE, S_UNUSE, S_FGET, S_FPUT, S_N
 };
 
 static const char *const sql[S_N] = {
@@ -53,6 +53,7 @@ static const char *const sql[S_N] = {
 	[S_DEL] = "DELETE FROM facts WHERE kind=?1 AND key=?2",
 	[S_EACH] = "SELECT key, value, at, sum FROM facts"
 		" WHERE kind=?1 AND key>=?2 ORDER BY key",
+	[S_USED] = "SELECT 1 FROM uses WHERE revision=?1 AND key=?2",
 	[S_USE] = "INSERT OR IGNORE INTO uses VALUES(?1, ?2)",
 	[S_UNUSE] = "DELETE FROM uses WHERE revision=?1",
 	[S_FGET] = "SELECT good FROM foreign_files WHERE dev=?1 AND ino=?2"
@@ -452,11 +453,24 @@ int cache_index_each(struct cache *c, enum cache_kind kind,
 	return r == -EBADMSG ? 0 : r;
 }
 
+int cache_index_used(struct cache_index *x, const char *revision,
+	const char *key)
+{
+	sqlite3_stmt *s = begin(x, S_USED);
+	int rc;
+
+	(void) sqlite3_bind_text(s, 1, revision, -1, SQLITE_STATIC);
+	(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
+	rc = sqlite3_step(s);
+	end(x, s, rc);
+	return rc == SQLITE_ROW ? 1 : to_errno(rc);
+}
+
 int cache_index_use(struct cache_index *x, const char *revision,
 	const char *key)
 {
 	unsigned tries = 0;
-	int rc, r;
+	int rc;
 
 	do {
 		sqlite3_stmt *s = begin(x, S_USE);
@@ -464,12 +478,9 @@ int cache_index_use(struct cache_index *x, const char *revision,
 		(void) sqlite3_bind_text(s, 1, revision, -1, SQLITE_STATIC);
 		(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
 		rc = sqlite3_step(s);
-		r = to_errno(rc);
-		if (!r)
-			r = sqlite3_changes(x->db) > 0;
 		end(x, s, rc);
 	} while (again(rc, &tries));
-	return r;
+	return to_errno(rc);
 }
 
 int cache_index_unuse(struct cache_index *x, const char *revision)

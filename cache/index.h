@@ -23,7 +23,11 @@ void cache_index_close(struct cache_index *x);
 /* Forget all facts but pins. */
 int cache_index_clear(struct cache_index *x);
 
-/* `revision` uses the object `key`. 1: was not known, 0: was, or negative. */
+/* Does `revision` use the object `key`? 1: yes, 0: that is not known, or
+ * negative. */
+int cache_index_used(struct cache_index *x, const char *revision,
+	const char *key);
+/* It does. */
 int cache_index_use(struct cache_index *x, const char *revision,
 	const char *key);
 

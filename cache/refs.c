@@ -92,23 +92,21 @@ static int write_note(const struct noting *n)
 
 	name_hex(n->name, hex);
 	cache_fan("refs", hex, rel);
-	r = cache_index_use(c->index, n->name, n->key);
-	/* The index knows of it, but the file has gone or never came: then all
-	 * is noted again, rather twice than not. */
-	if (!r && (fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-		   !st.st_size)) {
+	/* Rather twice than not: the index knows of what is written. */
+	if (cache_index_used(c->index, n->name, n->key) > 0) {
+		if (!fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) &&
+		    st.st_size)
+			return 0;
+		/* But the file has gone: all is noted again. */
 		(void) cache_index_unuse(c->index, n->name);
-		r = cache_index_use(c->index, n->name, n->key);
 	}
-	if (r <= 0)
-		return r;
 	r = cache_store_parents(c, rel);
 	if (r)
 		return r;
 	cache_store_enter(c);
 	r = append_note(n, rel);
 	cache_store_leave(c);
-	return r;
+	return r ? r : cache_index_use(c->index, n->name, n->key);
 }
 
 static atomic_uint_fast64_t *slot_of(struct cache *c, uint64_t hash)

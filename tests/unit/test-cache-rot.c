@@ -246,31 +246,73 @@ static void test_stranger(void)
 	free(dir);
 }
 
-/* The note of a revision of t_name_of()'s repository. Lines may be there
- * twice. */
-static unsigned lines_of(const char *refs, unsigned i)
+/* The note of a revision of t_name_of()'s repository. */
+static char *ref_of(const char *refs, unsigned i)
 {
-	struct buf text = BUF_INIT(MIB);
-	char name[100], hex[OBJID_HEX_MAX], rel[200];
-	struct map seen = { NULL, 0, 0 };
+	char name[100], hex[OBJID_HEX_MAX], *path;
 	struct objid id;
-	char *at, *line;
-	unsigned n;
 
 	(void) snprintf(name, sizeof(name), "huggingface/org/name@r%u", i);
 	digest_sha256(name, strlen(name), &id);
 	objid_hex(&id, hex);
-	(void) snprintf(rel, sizeof(rel), "%.100s/%.2s/%s", refs, hex,
-		hex + 2);
-	t_int(io_read_file(AT_FDCWD, rel, &text), 0);
+	t_check(asprintf(&path, "%s/%.2s/%s", refs, hex, hex + 2) > 0);
+	return path;
+}
+
+/* Its lines, which may be there twice. */
+static unsigned lines_of(const char *refs, unsigned i)
+{
+	struct map seen = { NULL, 0, 0 };
+	struct buf text = BUF_INIT(MIB);
+	char *path = ref_of(refs, i);
+	char *at, *line;
+	unsigned n;
+
+	t_int(io_read_file(AT_FDCWD, path, &text), 0);
+	free(path);
 	at = (char *)text.data;
-	t_str((line = strsep(&at, "\n")), name);
+	line = strsep(&at, "\n");
+	t_check(strstr(line, "huggingface/org/name@r"));
 	while ((line = strsep(&at, "\n")) && *line)
 		t_int(map_put(&seen, line, line, NULL), 0);
 	n = (unsigned)seen.n;
 	map_done(&seen);
 	buf_done(&text);
 	return n;
+}
+
+static void note_one(const char *dir, const char *path)
+{
+	uint8_t byte = 1;
+	struct upstream *u = upstream_new(&byte, 1, 1);
+	struct cache_name n = t_name_of(path, &byte, 1, OBJID_NONE);
+	struct cache *c = t_open_cache(dir, 0);
+
+	n.revision = "r0";
+	src_unref(t_open_src(c, &n, u));
+	cache_close(c);
+	upstream_free(u);
+}
+
+/* A note that could not be written is written at the next use. */
+static void test_note_again(void)
+{
+	char *dir = upstream_dir("note-again"), *refs = join(dir, "refs");
+	char *path = ref_of(refs, 0), *away = join(dir, "away");
+
+	note_one(dir, "a");
+	t_int(lines_of(refs, 0), 1);
+	t_int(rename(path, away), 0);
+	t_int(mkfifo(path, 0600), 0);
+	note_one(dir, "b");
+	t_int(rename(away, path), 0);
+	t_int(lines_of(refs, 0), 1);
+	note_one(dir, "b");
+	t_int(lines_of(refs, 0), 2);
+	free(path);
+	free(away);
+	free(refs);
+	free(dir);
 }
 
 enum { REVISIONS = 60, PATHS = 6 };
@@ -520,6 +562,7 @@ static void test_lost(uint64_t had)
 
 int main(void)
 {
+	test_note_again();
 	test_lost(70);
 	test_lost(0);
 	test_notes();
