@@ -78,33 +78,72 @@ static uint64_t drop_file(struct cache *c, const struct cache_entry *e)
 	return cache_store_remove(c, e->rel);
 }
 
+struct pinned {
+	struct map keys;
+	struct timespec at;	/* change of pins/ when keys were read */
+};
+
+/* Reads them (again) when there are others than at the last call. */
+static int look_at_pins(struct cache *c, struct pinned *p)
+{
+	struct stat st;
+
+	if (fstatat(c->dir, "pins", &st, 0) < 0)
+		return -errno;
+	if (st.st_mtim.tv_sec == p->at.tv_sec &&
+	    st.st_mtim.tv_nsec == p->at.tv_nsec)
+		return 0;
+	p->at = st.st_mtim;
+	map_done(&p->keys);
+	p->keys = (struct map){ NULL, 0, 0 };
+	return cache_ref_pinned(c, &p->keys);
+}
+
+/* Between enter and leave. Since it was listed it may have been used: then it is
+ * not among the oldest any more, and a pin may be on its way. */
+static bool is_used_since(struct cache *c, const struct cache_entry *e)
+{
+	char rel[CACHE_REL_MAX];
+	struct stat st;
+
+	(void) snprintf(rel, sizeof(rel), "%.100s%s", e->rel,
+		e->kind == CACHE_FILE_PARTIAL ? "/map" : "");
+	return !fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) &&
+		(int64_t)st.st_mtim.tv_sec * 1000000000 +
+		st.st_mtim.tv_nsec != e->used_ns;
+}
+
 uint64_t cache_evict(struct cache *c, uint64_t want, bool pinned_too)
 {
 	struct list l = { NULL, 0, 0 };
-	struct map pinned = { NULL, 0, 0 };
+	struct pinned pinned = { .keys = { NULL, 0, 0 } };
 	uint64_t freed = 0;
 	int r = 0;
 
 	if (!pinned_too)
-		r = cache_ref_pinned(c, &pinned);
+		r = look_at_pins(c, &pinned);
 	if (!r)
 		r = cache_scan(c, add, &l);
 	if (!r && l.n)
 		qsort(l.v, l.n, sizeof(*l.v), older);
 	for (size_t i = 0; !r && i < l.n && freed < want; i++) {
 		const struct cache_entry *e = &l.v[i];
-		uint64_t bytes;
+		uint64_t bytes = 0;
 
-		if (map_get(&pinned, e->hex))
+		if (map_get(&pinned.keys, e->hex))
 			continue;
 		cache_store_enter(c);
-		bytes = e->kind == CACHE_FILE_PARTIAL ? drop_partial(c, e) :
-			drop_file(c, e);
+		if (!pinned_too)
+			r = look_at_pins(c, &pinned);
+		if (!r && !map_get(&pinned.keys, e->hex) &&
+		    (pinned_too || !is_used_since(c, e)))
+			bytes = e->kind == CACHE_FILE_PARTIAL ?
+				drop_partial(c, e) : drop_file(c, e);
 		cache_store_leave(c);
 		freed += bytes;
 	}
 	atomic_fetch_add(&c->evicted_bytes, freed);
-	map_done(&pinned);
+	map_done(&pinned.keys);
 	free(l.v);
 	return freed;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -267,6 +268,59 @@ static void test_budget(void)
 	free(dir);
 }
 
+struct evictor {
+	struct cache *c;
+	atomic_bool stop;
+};
+
+static void *evict_on(void *arg)
+{
+	struct evictor *e = arg;
+
+	while (!atomic_load(&e->stop))
+		t_int(cache_gc(e->c, 0, NULL), 0);
+	cache_close(e->c);
+	return NULL;
+}
+
+/* What is pinned before it is closed stays, though an eviction is under way
+ * that has looked at the pins before. */
+static void test_pin_meanwhile(void)
+{
+	char *dir = upstream_dir("pin-meanwhile");
+	struct evictor e = { .c = t_open_cache(dir, 0) };
+	struct cache *c = t_open_cache(dir, 0);
+	struct file f = make_file("a", 26, MIB);
+	char path[200], revision[20];
+	struct src *s;
+	pthread_t t;
+
+	f.n.revision = revision;
+	/* It takes a while to look through these. */
+	for (unsigned i = 0; i < 256; i++) {
+		(void) snprintf(path, sizeof(path),
+			"%.100s/objects/sha256/%02x", dir, i);
+		t_int(io_mkdirs(AT_FDCWD, path), 0);
+	}
+	(void) snprintf(revision, sizeof(revision), "r");
+	src_unref(fetch(c, &f));
+	t_check(!pthread_create(&t, NULL, evict_on, &e));
+	for (unsigned i = 0; i < 12; i++) {
+		(void) snprintf(revision, sizeof(revision), "r%u", i);
+		s = fetch(c, &f);
+		t_int(cache_pin(c, f.n.hub, f.n.repo, revision, true), 0);
+		src_unref(s);
+		usleep(3000);
+		t_int(state_of(c, &f), SRC_VERIFIED);
+		t_int(cache_pin(c, f.n.hub, f.n.repo, revision, false), 0);
+	}
+	atomic_store(&e.stop, true);
+	pthread_join(t, NULL);
+	cache_close(c);
+	free_file(&f);
+	free(dir);
+}
+
 static void test_pin(enum objid_alg alg)
 {
 	char *dir = upstream_dir("pin"), *index = join(dir, "index.sqlite");
@@ -488,6 +542,7 @@ int main(void)
 	test_index();
 	test_recipes();
 	test_budget();
+	test_pin_meanwhile();
 	test_pin(OBJID_SHA256);
 	test_pin(OBJID_GITSHA1);
 	test_open_elsewhere();
