@@ -466,36 +466,33 @@ int cache_index_used(struct cache_index *x, const char *revision,
 	return rc == SQLITE_ROW ? 1 : to_errno(rc);
 }
 
-int cache_index_use(struct cache_index *x, const char *revision,
+static int write_use(struct cache_index *x, int which, const char *revision,
 	const char *key)
 {
 	unsigned tries = 0;
 	int rc;
 
 	do {
-		sqlite3_stmt *s = begin(x, S_USE);
+		sqlite3_stmt *s = begin(x, which);
 
 		(void) sqlite3_bind_text(s, 1, revision, -1, SQLITE_STATIC);
-		(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
+		if (key)
+			(void) sqlite3_bind_text(s, 2, key, -1, SQLITE_STATIC);
 		rc = sqlite3_step(s);
 		end(x, s, rc);
 	} while (again(rc, &tries));
 	return to_errno(rc);
 }
 
+int cache_index_use(struct cache_index *x, const char *revision,
+	const char *key)
+{
+	return write_use(x, S_USE, revision, key);
+}
+
 int cache_index_unuse(struct cache_index *x, const char *revision)
 {
-	unsigned tries = 0;
-	int rc;
-
-	do {
-		sqlite3_stmt *s = begin(x, S_UNUSE);
-
-		(void) sqlite3_bind_text(s, 1, revision, -1, SQLITE_STATIC);
-		rc = sqlite3_step(s);
-		end(x, s, rc);
-	} while (again(rc, &tries));
-	return to_errno(rc);
+	return write_use(x, S_UNUSE, revision, NULL);
 }
 
 static void bind_file(sqlite3_stmt *s, const struct stat *st, const char *hex)
@@ -589,12 +586,15 @@ static int sums_check(sqlite3 *db)
 
 int cache_index_check(struct cache_index *x)
 {
+	unsigned tries = 0;
 	int rc;
 
-	pthread_mutex_lock(&x->lock);
-	rc = quick_check(x->db);
-	if (rc == SQLITE_OK)
-		rc = sums_check(x->db);
-	end(x, NULL, rc);
+	do {
+		pthread_mutex_lock(&x->lock);
+		rc = quick_check(x->db);
+		if (rc == SQLITE_OK)
+			rc = sums_check(x->db);
+		end(x, NULL, rc);
+	} while (to_errno(rc) == -EBUSY && again(rc, &tries));
 	return to_errno(rc);
 }

@@ -34,8 +34,9 @@ int cache_index_use(struct cache_index *x, const char *revision,
 /* Nothing is known of what it uses. */
 int cache_index_unuse(struct cache_index *x, const char *revision);
 
-/* 0: it is what was written. -EBADMSG: it was not, and has been made anew. Any
- * call may do that when it comes upon damage, and then knows nothing. */
+/* 0: it is what was written. -EBADMSG: it was not, and has been made anew (any
+ * call may do that when it comes upon damage, and then knows nothing). Else why
+ * it cannot be looked at now. */
 int cache_index_check(struct cache_index *x);
 
 /* A file of another tool whose digest was once compared. Get: 1 it was right,

@@ -172,10 +172,11 @@ int cache_verify(struct cache *c, cache_verify_fn *fn, void *arg,
 	int r;
 
 	/* First of all, or what hangs on it is judged by what is wrong. */
-	if (cache_index_check(c->index)) {
+	r = cache_index_check(c->index);
+	if (r) {
 		v.bad++;
 		if (fn)
-			fn(arg, "index.sqlite", -EBADMSG, true);
+			fn(arg, "index.sqlite", r, r == -EBADMSG);
 	}
 	r = cache_scan(c, check, &v);
 	if (!r)
