@@ -96,6 +96,27 @@ def first_of_two(rig, hub, files, at):
         hub.clear()
 
 
+def of_one_length(rig, hub, files, at):
+    """Another file lies there by now, as long as the one of before, which is
+    open: its digest tells, and bytes of two are never mixed."""
+    old, path = files.data[at], "storage/d/twin.keras"
+    new = lib.noise("the other", len(old))
+    m = rig.mount(hub, "--set", "fetch.retries=1")
+    with open(m.path(at), "rb", buffering=0) as f:
+        equal(f.read(100), old[:100])
+        files.data[at] = files.disk[path] = new
+        hub.fill(files.disk)
+        hub.ctl(reload=True)
+        with raises(errno.EIO):
+            os.pread(f.fileno(), 100, len(old) - 50000)
+        with open(m.path(at), "rb") as g:
+            # What it has would be in the pages that both are read from.
+            with raises(errno.EIO):
+                os.pread(f.fileno(), 100, 0)
+            equal(g.read() == new, True, "opened again")
+    m.stop()
+
+
 def made_of_lies(rig, hub, files):
     """What is made of such a file, and what is in it."""
     nets = [demo.resnet18(c).torch_zip() for c in ((64, 64, 128, 240),
@@ -154,10 +175,13 @@ def made_of_lies(rig, hub, files):
 def run(rig):
     files = Files()
     p = make(files)
+    twin = files.add("keras", "net", "d/twin.keras",
+                     lib.noise("twin", 12 * MIB))
     files.write(rig)
     hub = rig.hub({}, hosts=("static",), files=files.disk)
     at_each_open(rig, hub, files, p)
     first_of_two(rig, hub, files, p["keras"])
+    of_one_length(rig, hub, files, twin)
     made_of_lies(rig, hub, files)
 
 
