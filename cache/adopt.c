@@ -151,7 +151,8 @@ static int compare(struct blob *b, struct foreign_file *f, int *ret_fd)
 	 * learn; an object has to have its digest. */
 	if (clone < 0 && b->id.alg == OBJID_NONE)
 		return 1;
-	r = cache_hash_file(clone >= 0 ? clone : f->fd, b->size, &b->id, &sha256);
+	r = cache_hash_file(clone >= 0 ? clone : f->fd, b->size, &b->id,
+		&sha256);
 	if (clone >= 0 && r == 1)
 		*ret_fd = keep_clone(b, clone, tmp, &sha256);
 	else if (clone >= 0)
