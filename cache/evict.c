@@ -113,7 +113,9 @@ static bool is_used_since(struct cache *c, const struct cache_entry *e)
 		st.st_mtim.tv_nsec != e->used_ns;
 }
 
-uint64_t cache_evict(struct cache *c, uint64_t want, bool pinned_too)
+/* *ret_used: something stayed because it was used meanwhile. */
+static uint64_t evict_listed(struct cache *c, uint64_t want, bool pinned_too,
+	bool *ret_used)
 {
 	struct list l = { NULL, 0, 0 };
 	struct pinned pinned = { .keys = { NULL, 0, 0 } };
@@ -128,23 +130,35 @@ uint64_t cache_evict(struct cache *c, uint64_t want, bool pinned_too)
 		qsort(l.v, l.n, sizeof(*l.v), older);
 	for (size_t i = 0; !r && i < l.n && freed < want; i++) {
 		const struct cache_entry *e = &l.v[i];
-		uint64_t bytes = 0;
 
 		if (map_get(&pinned.keys, e->hex))
 			continue;
 		cache_store_enter(c);
 		if (!pinned_too)
 			r = look_at_pins(c, &pinned);
-		if (!r && !map_get(&pinned.keys, e->hex) &&
-		    (pinned_too || !is_used_since(c, e)))
-			bytes = e->kind == CACHE_FILE_PARTIAL ?
+		if (r || map_get(&pinned.keys, e->hex))
+			;
+		else if (!pinned_too && is_used_since(c, e))
+			*ret_used = true;
+		else
+			freed += e->kind == CACHE_FILE_PARTIAL ?
 				drop_partial(c, e) : drop_file(c, e);
 		cache_store_leave(c);
-		freed += bytes;
 	}
-	atomic_fetch_add(&c->evicted_bytes, freed);
 	map_done(&pinned.keys);
 	free(l.v);
+	return freed;
+}
+
+uint64_t cache_evict(struct cache *c, uint64_t want, bool pinned_too)
+{
+	bool used = false;
+	uint64_t freed = evict_listed(c, want, pinned_too, &used);
+
+	/* Listed anew, what was used is the youngest, but it is listed. */
+	if (used && freed < want)
+		freed += evict_listed(c, want - freed, pinned_too, &used);
+	atomic_fetch_add(&c->evicted_bytes, freed);
 	return freed;
 }
 
