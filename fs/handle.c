@@ -54,6 +54,7 @@ struct fs_handle *fs_handle_new(struct fs *fs, struct fs_node *n,
 	h->src = src;
 	h->plan = plan ? fs_plan_ref(plan) : NULL;
 	h->epoch = src_epoch(src);
+	atomic_init(&h->made, plan ? fs_plan_made_at(plan, src) : 0);
 	watch_parts(h);
 	pthread_mutex_init(&h->lock, NULL);
 	atomic_fetch_add(counter_of(h), 1);
@@ -97,6 +98,29 @@ static bool other_digest(const struct fs_handle *h)
 		!objid_match(&e->id, &st.id);
 }
 
+/* Is a file that it is made of another by now? Its own size need not tell. */
+static bool other_source(struct fs_handle *h, unsigned now)
+{
+	struct fs_snap *s = h->node->snap;
+	struct stage_recipe *recipe = NULL;
+	unsigned made = atomic_load(&h->made);
+	bool r = false;
+
+	if (h->node->kind != FS_STAGED || made == now ||
+	    fs_plan_recipe(h->plan, &recipe))
+		return false;
+	for (unsigned i = stage_recipe_sources(recipe); i-- && !r;) {
+		const struct listing_entry *e = listing_find(&s->own,
+			stage_recipe_source_path(recipe, i));
+
+		r = e && fs_measure_changed(s, e, made);
+	}
+	if (!r)
+		atomic_store(&h->made, now);
+	stage_recipe_unref(recipe);
+	return r;
+}
+
 /* Is it another file by now? The kernel has one size and one set of pages for
  * both, however often they are open. */
 static bool outlived(struct fs_handle *h)
@@ -104,8 +128,11 @@ static bool outlived(struct fs_handle *h)
 	unsigned now = atomic_load(&h->fs->resolver.changed);
 	struct fs_attr a;
 
-	if (now == atomic_load(&h->changed) || h->node->kind == FS_CTL ||
-	    fs_attr_now(h->fs, h->node, &a))
+	if (now == atomic_load(&h->changed) || h->node->kind == FS_CTL)
+		return false;
+	if (other_source(h, now))
+		return true;
+	if (fs_attr_now(h->fs, h->node, &a))
 		return false;
 	if (a.size != h->src->size || other_digest(h))
 		return true;

@@ -16,6 +16,8 @@ struct fs_handle {
 	struct src *src;	/* a reference */
 	struct fs_plan *plan;	/* a reference; NULL: no staged file */
 	unsigned epoch;		/* of src, when it was opened */
+	atomic_uint made;	/* fs_plan_made_at(), or the resolver's `changed`
+				 * when nothing it is made of was another */
 	atomic_uint changed;	/* the resolver's, when it was seen to be
 				 * still that file; 0: not looked at */
 	pthread_mutex_t lock;

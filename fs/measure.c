@@ -20,6 +20,8 @@ struct fact {
 	bool looked;			/* resolver lock; the index has none */
 	unsigned asked;			/* resolver lock; the snapshot's
 					 * `doubts` when the hub said so */
+	unsigned nth;			/* resolver lock; its `changed` when
+					 * this stood in for another; or 0 */
 	bool wrong;			/* resolver lock; bytes contradict it */
 	bool busy;			/* resolver lock; a job is under way */
 	int err;			/* resolver lock; of the last asking */
@@ -122,7 +124,7 @@ static int told_now(struct fs_snap *s, struct fact **f,
 		if (!now)
 			return -ENOMEM;
 		found(now, got);
-		atomic_fetch_add(&s->resolver->changed, 1);
+		now->nth = atomic_fetch_add(&s->resolver->changed, 1) + 1;
 	}
 	now->wrong = false;
 	now->asked = s->doubts;
@@ -224,6 +226,19 @@ bool fs_measure_due(struct fs_snap *s, const struct listing_entry *e)
 	f = map_get(&s->facts, e->path);
 	r = !f || !f->measured || due(s, f);
 	pthread_mutex_unlock(lock);
+	return r;
+}
+
+bool fs_measure_changed(struct fs_snap *s, const struct listing_entry *e,
+	unsigned since)
+{
+	const struct fact *f;
+	bool r;
+
+	pthread_mutex_lock(&s->resolver->lock);
+	f = map_get(&s->facts, e->path);
+	r = f && f->nth > since;
+	pthread_mutex_unlock(&s->resolver->lock);
 	return r;
 }
 

@@ -31,6 +31,10 @@ void fs_measure(struct fs_snap *s, const struct listing_entry *e,
 int fs_measure_wait(struct fs_snap *s, const struct listing_entry *e,
 	const struct listing_entry **ret, struct error *why);
 
+/* Has it become another file since the resolver's `changed` was that? */
+bool fs_measure_changed(struct fs_snap *s, const struct listing_entry *e,
+	unsigned since);
+
 /* The bytes of a file of that snapshot contradict what is said of it, `size`
  * among that (fetch_on_contradicted): if it is what was measured, the hub is
  * asked again before the file is opened or shown once more. A size that a

@@ -103,6 +103,7 @@ static struct src *share(struct fs_plan_job *j)
 		return j->src;
 	p->live = j->src;
 	p->live_at = j->contradicted;
+	p->live_from = j->from;
 	p->users = 0;
 	return old;
 }
@@ -286,6 +287,7 @@ static int note(struct fs_plan_job *j, int err)
 
 static int open_staged(struct fs_plan_job *j)
 {
+	j->from = atomic_load(&j->snap->resolver->changed);
 	if (!fs_plan_whole(j->plan, &j->src))
 		return 0;
 	return fs_stack_staged(&j->plan->plans->stack, j->snap, j->recipe,

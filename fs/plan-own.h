@@ -25,6 +25,8 @@ struct fs_plan_job {
 	struct src *src;		/* the outcome, when somebody opens */
 	struct error why;
 	bool refused;			/* for good */
+	unsigned from;			/* the resolver's `changed` before src
+					 * was made */
 	unsigned contradicted;		/* the resolver's, when it began */
 };
 

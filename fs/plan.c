@@ -399,6 +399,17 @@ void fs_plan_open(struct fs_plan *p, const struct fs_plan_for *whom,
 		cb(arg, r, src);
 }
 
+/* One that newer ones have replaced by now may be as old as any. */
+unsigned fs_plan_made_at(struct fs_plan *p, const struct src *src)
+{
+	unsigned r;
+
+	pthread_mutex_lock(&p->plans->lock);
+	r = src == p->live ? p->live_from : 0;
+	pthread_mutex_unlock(&p->plans->lock);
+	return r;
+}
+
 void fs_plan_close(struct fs_plan *p, struct src *src)
 {
 	struct src *last = NULL;

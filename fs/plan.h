@@ -75,6 +75,8 @@ struct fs_plan {
 	struct src *live;		/* plans lock; while users > 0 */
 	unsigned live_at;		/* plans lock; the resolver's
 					 * `contradicted` when it was right */
+	unsigned live_from;		/* plans lock; the resolver's `changed`
+					 * before it was made */
 	unsigned users;			/* plans lock; open handles */
 	struct objid whole;		/* plans lock; the object that it is, or
 					 * OBJID_NONE (plan-whole.c) */
@@ -122,6 +124,8 @@ void fs_plan_want(struct fs_plan *p, const struct fs_plan_for *whom,
 typedef void fs_plan_open_cb(void *arg, int err, struct src *src);
 void fs_plan_open(struct fs_plan *p, const struct fs_plan_for *whom,
 	fs_plan_open_cb *cb, void *arg);
+/* The resolver's `changed` before src, which was opened, was made. */
+unsigned fs_plan_made_at(struct fs_plan *p, const struct src *src);
 void fs_plan_close(struct fs_plan *p, struct src *src);
 
 /* What its plug-in made, as the cache knows it; the strings are the plan's. The

@@ -1,6 +1,13 @@
 """What the hubs of static files have, for the tests that mount them."""
 import hashlib
 import os
+import sys
+
+from lib import SRCDIR
+
+sys.path.insert(0, os.path.join(SRCDIR, "contrib", "demo"))
+import hdf5  # noqa: E402
+from models import Weights  # noqa: E402
 
 BASE = {"torchvision": "https://download.pytorch.org/",
         "keras": "https://storage.googleapis.com/",
@@ -36,6 +43,35 @@ class Files:
             with open(os.path.join(top, hub + ".tsv"), "w",
                       encoding="ascii") as f:
                 f.write("model\turl\tdigest\n" + "\n".join(rows) + "\n")
+
+
+def mobilenet(seed):
+    """What keras calls mobilenet_1_0_224_tf.h5, always as long."""
+    w, layers = Weights(seed), []
+
+    def layer(name, *parts):
+        for part, dims, around in parts:
+            w.add(f"{name}/{part}:0", *dims, around=around)
+        layers.append((name, [(f"{part}:0", *w.tensors[f"{name}/{part}:0"])
+                              for part, _, _ in parts]))
+
+    def norm(name, n):
+        layer(name, *((part, (n,), around) for part, around in (
+            ("gamma", 1.0), ("beta", 0.0), ("moving_mean", 0.0),
+            ("moving_variance", 1.0))))
+
+    layer("conv1", ("kernel", (3, 3, 3, 32), 0.0))
+    norm("conv1_bn", 32)
+    n = 32
+    for i, to in enumerate((64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)):
+        layer(f"conv_dw_{i + 1}", ("depthwise_kernel", (3, 3, n, 1), 0.0))
+        norm(f"conv_dw_{i + 1}_bn", n)
+        layer(f"conv_pw_{i + 1}", ("kernel", (1, 1, n, to), 0.0))
+        norm(f"conv_pw_{i + 1}_bn", to)
+        n = to
+    layer("conv_preds", ("kernel", (1, 1, n, 1000), 0.0),
+          ("bias", (1000,), 0.0))
+    return hdf5.keras_weights(layers)
 
 
 def sha8(data):

@@ -12,7 +12,7 @@ from lib import MIB, SRCDIR, check, equal, raises, read, xattr
 
 sys.path.insert(0, os.path.join(SRCDIR, "contrib", "demo"))
 import static as demo  # noqa: E402
-from static_files import Files, heads, named  # noqa: E402
+from static_files import Files, heads, mobilenet, named  # noqa: E402
 
 
 def make(files):
@@ -117,6 +117,34 @@ def of_one_length(rig, hub, files, at):
     m.stop()
 
 
+def made_of_one_length(rig, hub, files):
+    """What is made of such a file is as long, too."""
+    path = "d/mobilenet_1_0_224_tf.h5"
+    at = files.add("keras", "MobileNet", path, mobilenet("a"))
+    hub.fill(files.disk)
+    files.write(rig)
+    hub.ctl(reload=True)
+    m = rig.mount(hub, "--set", "fetch.retries=1", "--set",
+                  "stage.materialize=never")
+    made = m.path(at[:-3] + ".onnx")
+    with open(made, "rb", buffering=0) as f:
+        size = os.stat(made).st_size
+        equal(len(os.pread(f.fileno(), 100, 1 << 16)), 100)
+        files.data[at] = files.disk["storage/" + path] = mobilenet("b")
+        hub.fill(files.disk)
+        hub.ctl(reload=True)
+        with raises(errno.EIO):
+            os.pread(f.fileno(), 100, size // 2)
+        with open(made, "rb") as g:
+            with raises(errno.EIO):
+                os.pread(f.fileno(), 100, 1 << 16)
+            second = g.read()
+    m.stop()
+    m = rig.mount(hub)
+    check(read(m.path(at[:-3] + ".onnx")) == second, "bytes of two")
+    m.stop()
+
+
 def made_of_lies(rig, hub, files):
     """What is made of such a file, and what is in it."""
     nets = [demo.resnet18(c).torch_zip() for c in ((64, 64, 128, 240),
@@ -182,6 +210,7 @@ def run(rig):
     at_each_open(rig, hub, files, p)
     first_of_two(rig, hub, files, p["keras"])
     of_one_length(rig, hub, files, twin)
+    made_of_one_length(rig, hub, files)
     made_of_lies(rig, hub, files)
 
 
