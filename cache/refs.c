@@ -55,29 +55,59 @@ struct noting {
 	char name[];		/* of the revision */
 };
 
+/* A kill in the middle of a note leaves an end without a newline, or nothing:
+ * it is lost, but nothing has rotted. Bytes. */
+static size_t whole_lines(const struct buf *text)
+{
+	size_t len = text->len;
+
+	while (len && text->data[len - 1] != '\n')
+		len--;
+	return len;
+}
+
+/* Takes away what no newline ends, or what follows would be of its line. */
+static int cut_half(int fd, uint64_t *size)
+{
+	cleanup_buf struct buf text = BUF_INIT(REF_FILE_MAX);
+	uint8_t last = '\n';
+	int r = *size ? io_pread(fd, &last, 1, *size - 1) : 0;
+
+	if (r || last == '\n')
+		return r;
+	r = io_read_fd(fd, &text);
+	if (r)
+		return r;
+	*size = whole_lines(&text);
+	return ftruncate(fd, (off_t)*size) < 0 ? -errno : 0;
+}
+
 /* Between enter and leave: a file is begun once, and verify neither sees half a
  * note nor writes over one. */
 static int append_note(const struct noting *n, const char *rel)
 {
 	cleanup_buf struct buf text = BUF_INIT(64 * 1024);
 	cleanup_fd int fd = cache_store_open(n->c, rel,
-		O_WRONLY | O_CREAT | O_APPEND);
+		O_RDWR | O_CREAT | O_APPEND);
 	char hex[OBJID_HEX_MAX] = "-";
+	uint64_t size;
 	struct stat st;
-	int r = 0;
+	int r;
 
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st) < 0)
 		return -errno;
+	size = (uint64_t)st.st_size;
+	r = cut_half(fd, &size);
 	if (n->id.alg == OBJID_SHA256 && n->id.digits == 64)
 		objid_hex(&n->id, hex);
-	if (!st.st_size)
+	if (!r && !size)
 		r = buf_printf(&text, "%s\n", n->name);
 	if (!r)
 		r = buf_printf(&text, "%s %s\n", n->key, hex);
 	if (!r && write(fd, text.data, text.len) != (ssize_t)text.len) {
-		(void) ftruncate(fd, st.st_size);
+		(void) ftruncate(fd, (off_t)size);
 		r = -EIO;
 	}
 	return r;
@@ -354,17 +384,6 @@ static int name_of(struct cache *c, const char *hex, struct buf *ret)
 		return buf_append_str(ret, (char *)text.data);
 	return cache_index_each(c, CACHE_KIND_PIN, "", is_it,
 		(void *)(uintptr_t)&s) == 1 ? 0 : -ENOENT;
-}
-
-/* A kill in the middle of a note leaves an end without a newline, or nothing:
- * it is lost, but nothing has rotted. Bytes. */
-static size_t whole_lines(const struct buf *text)
-{
-	size_t len = text->len;
-
-	while (len && text->data[len - 1] != '\n')
-		len--;
-	return len;
 }
 
 int cache_ref_check(struct cache *c, const char *hex)
