@@ -260,6 +260,9 @@ static int open_files(struct cache *c, struct error *why)
 	if (c->lock_fd < 0)
 		return error_set(why, c->lock_fd, "cannot write its lock: %s",
 			strerror(-c->lock_fd));
+	/* Or a power cut leaves what is in tmp/, and not what says whose. */
+	if (fresh)
+		(void) fsync(c->dir);
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
 		r = io_mkdirs(c->dir, dirs[i]);
 		if (r)
