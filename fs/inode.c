@@ -215,7 +215,10 @@ void fs_inodes_forget_all(struct fs_inodes *t)
 		put(t, n, 1);
 }
 
-size_t fs_inodes_paged(struct fs_inodes *t, uint64_t **ret)
+/* The numbers of those that are wanted, or NULL; the caller frees. */
+static size_t numbers(struct fs_inodes *t,
+	bool (*wanted)(struct fs_node *n, const void *arg),
+	const void *arg, uint64_t **ret)
 {
 	size_t n = 0;
 
@@ -223,13 +226,24 @@ size_t fs_inodes_paged(struct fs_inodes *t, uint64_t **ret)
 	*ret = t->n ? calloc(t->n, sizeof(**ret)) : NULL;
 	for (size_t i = 0; i < t->room && *ret; i++)
 		for (struct fs_node *f = t->slots[i]; f; f = f->chain)
-			if (atomic_load(&f->shell.paged))
+			if (wanted(f, arg))
 				(*ret)[n++] = f->ino;
 	pthread_mutex_unlock(&t->lock);
 	return n;
 }
 
-static bool is_measured(struct fs_node *n, const struct fs_node *repo)
+static bool is_paged(struct fs_node *n, const void *arg)
+{
+	(void) arg;
+	return atomic_load(&n->shell.paged);
+}
+
+size_t fs_inodes_paged(struct fs_inodes *t, uint64_t **ret)
+{
+	return numbers(t, is_paged, NULL, ret);
+}
+
+static bool is_measured(struct fs_node *n, const void *repo)
 {
 	return n->kind == FS_FILE && n->lookups &&
 		n->entry->size == LISTING_SIZE_UNKNOWN &&
@@ -239,21 +253,14 @@ static bool is_measured(struct fs_node *n, const struct fs_node *repo)
 size_t fs_inodes_measured(struct fs_inodes *t, const struct fs_node *repo,
 	uint64_t **ret)
 {
-	size_t n = 0;
-
-	pthread_mutex_lock(&t->lock);
-	*ret = t->n ? calloc(t->n, sizeof(**ret)) : NULL;
-	for (size_t i = 0; i < t->room && *ret; i++)
-		for (struct fs_node *f = t->slots[i]; f; f = f->chain)
-			if (is_measured(f, repo))
-				(*ret)[n++] = f->ino;
-	pthread_mutex_unlock(&t->lock);
-	return n;
+	return numbers(t, is_measured, repo, ret);
 }
 
 /* What is in an archive is a snapshot of its own, of the same revision. */
-static bool is_of(const struct fs_node *n, const struct fs_snap *s)
+static bool is_of(struct fs_node *n, const void *snap)
 {
+	const struct fs_snap *s = snap;
+
 	return (n->kind == FS_FILE || n->kind == FS_STAGED) && n->lookups &&
 		n->snap->hub == s->hub && !strcmp(n->snap->repo, s->repo) &&
 		!strcmp(n->snap->revision, s->revision);
@@ -262,16 +269,7 @@ static bool is_of(const struct fs_node *n, const struct fs_snap *s)
 size_t fs_inodes_of(struct fs_inodes *t, const struct fs_snap *s,
 	uint64_t **ret)
 {
-	size_t n = 0;
-
-	pthread_mutex_lock(&t->lock);
-	*ret = t->n ? calloc(t->n, sizeof(**ret)) : NULL;
-	for (size_t i = 0; i < t->room && *ret; i++)
-		for (struct fs_node *f = t->slots[i]; f; f = f->chain)
-			if (is_of(f, s))
-				(*ret)[n++] = f->ino;
-	pthread_mutex_unlock(&t->lock);
-	return n;
+	return numbers(t, is_of, s, ret);
 }
 
 /* ---- making nodes ----------------------------------------------------------- */
