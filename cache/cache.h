@@ -162,10 +162,11 @@ struct cache_totals {
 int cache_totals(struct cache *c, struct cache_totals *ret);
 /* Evict least recently used, not open, not pinned, until `target` bytes. */
 int cache_gc(struct cache *c, uint64_t target, uint64_t *ret_freed);
-/* Re-hash objects and chunks; bad ones are removed. fn is told of each file
- * (err 0: right; -EBADMSG: wrong; -EINVAL: no file; -EUCLEAN: a note that is
- * right again, as far as it could be; else why it cannot be read). It may be
- * NULL. */
+/* Look at everything again: objects and chunks by their digests, recipes, the
+ * index, links, refs and pins. What is wrong is removed or mended. fn is told of
+ * each file, and of the index if it was wrong (err 0: right; -EBADMSG: wrong;
+ * -EINVAL: no file; -EUCLEAN: a note that is right again, as far as it could be;
+ * else why it cannot be read). It may be NULL. */
 typedef void cache_verify_fn(void *arg, const char *what, int err,
 	bool removed);
 int cache_verify(struct cache *c, cache_verify_fn *fn, void *arg,
