@@ -1,0 +1,236 @@
+/*
+ * Sizes that the tree has to ask for, over doubles of the rooms below: asked
+ * once, again when time is up, and anew when the bytes contradict them.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <semaphore.h>
+
+#include "base/clock.h"
+#include "fs/fs.h"
+#include "tests/unit/fs-doubles.h"
+#include "tests/unit/t.h"
+
+/* Several ask at once; the answers are told. */
+struct crowd {
+	sem_t sem;
+	_Atomic unsigned right;
+};
+
+static void crowd_told(void *arg, int err, struct fs_node *n,
+	const struct fs_attr *a)
+{
+	struct crowd *c = arg;
+
+	if (!err && a->size == 8 + 40 && a->fixed)
+		atomic_fetch_add(&c->right, 1);
+	fs_node_unref(n);
+	t_int(sem_post(&c->sem), 0);
+}
+
+static const char late[] = "pytorch/torchvision/late.bin";
+
+static void measured(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct fs_node *dir = NULL, *n = NULL;
+	struct fs_handle *h = NULL;
+	struct fs_dir *d = NULL;
+	struct crowd c = { .right = 0 };
+	struct fs_dirent e;
+	struct fs_attr a;
+
+	/* Nobody measures what is only listed. */
+	t_int(fs_walk_wait(fs, "pytorch/torchvision", &dir, NULL), 0);
+	t_int(fs_readdir_wait(fs, dir, &d), 0);
+	t_int(fs_dir_count(d), 5);
+	fs_dir_at(d, 1, &e);
+	t_str(e.name, "late.bin");
+	t_int(double_hub.measured, 0);
+	t_int(fs_dir_node(d, 1, &n, &a), -EAGAIN);
+
+	/* One question for all who want to know. */
+	t_int(sem_init(&c.sem, 0, 0), 0);
+	double_hold();
+	for (int i = 0; i < 5; i++)
+		fs_lookup(fs, dir, "late.bin", crowd_told, &c);
+	double_release();
+	for (int i = 0; i < 5; i++)
+		t_int(sem_wait(&c.sem), 0);
+	t_int(c.right, 5);
+	t_int(sem_destroy(&c.sem), 0);
+	t_int(double_hub.measured, 1);
+	t_int(fs_dir_node(d, 1, &n, &a), 0);
+	t_int(a.size, 8 + 40);
+	t_int(fs_open_wait(fs, n, &h), 0);
+	t_int(fs_handle_src(h)->size, 8 + 40);
+	fs_close(h);
+	fs_node_unref(n);
+	fs_dir_free(d);
+	fs_node_unref(dir);
+	t_int(double_hub.measured, 1);
+
+	/* The snapshot is forgotten, the fact is not; nor without network. */
+	clock_advance(3600000);
+	double_hub.err = -ETIMEDOUT;
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(a.size, 8 + 40);
+	t_int(double_hub.measured, 1);
+	double_fs_free(fs);
+}
+
+/* The reason is told, and the hub not asked at each step. */
+static void not_measured(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct buf b = BUF_INIT(256);
+	struct fs_attr a;
+
+	t_int(double_stat(fs, "pytorch/torchvision/config.json", &a), 0);
+	double_hub.err = -EACCES;
+	t_int(double_stat(fs, late, &a), -EACCES);
+	t_int(double_stat(fs, late, &a), -EACCES);
+	t_int(double_hub.measured, 1);
+	fs_errors(fs, 1, &b);
+	t_check(strstr((const char *)b.data, late));
+	buf_done(&b);
+	double_hub.err = 0;
+	clock_advance(6000);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(double_hub.measured, 2);
+	double_fs_free(fs);
+
+	fs = double_fs("offline=1");
+	t_int(double_stat(fs, late, &a), -EHOSTUNREACH);
+	t_int(double_hub.measured, 0);
+	double_fs_free(fs);
+}
+
+/* Another file lies there now: seen when the hub is asked again; who has the old
+ * one keeps it. */
+static void measured_again(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct fs_node *n = NULL;
+	struct fs_handle *h = NULL;
+	struct fs_attr a;
+
+	t_int(fs_walk_wait(fs, late, &n, &a), 0);
+	t_int(fs_open_wait(fs, n, &h), 0);
+	double_hub.grown = 5;
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(a.size, 8 + 40);
+	t_int(fs_refresh_wait(fs, "pytorch/torchvision"), 0);
+	t_int(double_hub.measured, 1);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(a.size, 8 + 40 + 5);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(double_hub.measured, 2);
+	t_int(fs_handle_src(h)->size, 8 + 40);
+	fs_close(h);
+	fs_node_unref(n);
+
+	/* No answer takes nothing back, and is not waited for at each step. */
+	t_int(fs_refresh_wait(fs, "pytorch/torchvision"), 0);
+	double_hub.err = -ETIMEDOUT;
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(a.size, 8 + 40 + 5);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(double_hub.measured, 3);
+	double_fs_free(fs);
+}
+
+/* What is staged is opened anew when a size is doubted, once, by whoever comes:
+ * not the source that somebody else still has open. */
+static void staged_anew(struct fs *fs)
+{
+	struct fs_node *n = NULL;
+	struct fs_handle *h = NULL, *now = NULL, *then = NULL;
+	struct fs_attr a;
+
+	t_int(fs_walk_wait(fs, "pytorch/torchvision/pytorch/model.onnx", &n,
+		&a), 0);
+	t_int(fs_open_wait(fs, n, &h), 0);
+	double_contradict(fs, 8 + 40);
+	t_int(fs_open_wait(fs, n, &now), 0);
+	t_check(fs_handle_src(now) != fs_handle_src(h));
+	t_int(fs_open_wait(fs, n, &then), 0);
+	t_check(fs_handle_src(then) == fs_handle_src(now));
+	fs_close(now);
+	fs_close(h);
+	t_int(fs_open_wait(fs, n, &now), 0);
+	t_check(fs_handle_src(then) == fs_handle_src(now));
+	fs_close(now);
+	fs_close(then);
+	fs_node_unref(n);
+}
+
+/* Bytes contradict what was measured: it is asked again by the next who opens
+ * the file or looks, once, and by nobody for another size. */
+static void contradicted(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct fs_node *n = NULL;
+	struct fs_handle *h = NULL, *now = NULL;
+	struct fs_attr a;
+	uint64_t epochs;
+
+	t_int(fs_walk_wait(fs, late, &n, &a), 0);
+	t_int(fs_open_wait(fs, n, &h), 0);
+	t_int(double_hub.measured, 1);
+	double_contradict(fs, 8 + 40 + 1);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(double_hub.measured, 1);
+	staged_anew(fs);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(double_hub.measured, 2);
+	epochs = fs_epochs(fs);
+
+	/* The hub stays with it: one question for each time. */
+	for (unsigned i = 3; i < 6; i++) {
+		double_contradict(fs, 8 + 40);
+		t_int(fs_open_wait(fs, n, &now), 0);
+		t_int(fs_handle_src(now)->size, 8 + 40);
+		t_int(fs_handle_touch(now, 0, 1), 0);
+		fs_close(now);
+		t_int(double_stat(fs, late, &a), 0);
+		t_int(double_hub.measured, i);
+	}
+	t_int(fs_handle_touch(h, 0, 1), 0);
+	t_check(fs_epochs(fs) == epochs);
+
+	/* It has found out. What is open is not that file. */
+	double_hub.grown = 5;
+	double_contradict(fs, 8 + 40);
+	t_int(fs_open_wait(fs, n, &now), 0);
+	t_int(double_hub.measured, 6);
+	t_int(fs_handle_src(now)->size, 8 + 40 + 5);
+	t_int(fs_handle_touch(now, 0, 1), 0);
+	t_int(fs_handle_touch(h, 0, 1), -EIO);
+	t_check(fs_epochs(fs) > epochs);
+	double_contradict(fs, 8 + 40);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(a.size, 8 + 40 + 5);
+	t_int(double_hub.measured, 6);
+	fs_close(now);
+	fs_close(h);
+
+	/* Who does not answer takes nothing back. */
+	double_contradict(fs, 8 + 40 + 5);
+	double_hub.err = -ETIMEDOUT;
+	t_int(fs_open_wait(fs, n, &now), 0);
+	t_int(fs_handle_src(now)->size, 8 + 40 + 5);
+	fs_close(now);
+	t_int(double_hub.measured, 7);
+	fs_node_unref(n);
+	double_fs_free(fs);
+}
+int main(void)
+{
+	measured();
+	not_measured();
+	measured_again();
+	contradicted();
+	return 0;
+}
