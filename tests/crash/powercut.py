@@ -283,7 +283,7 @@ def main():
     p.add_argument("word", nargs="*")
     args = p.parse_args()
     if args.part:
-        args.word, args.real = ["small"], 0.5
+        args.word = ["small"]
     rnd = random.Random(args.seed)
     top = tempfile.mkdtemp(prefix="omnihub-cut-")
     d, bad, start = None, 0, time.monotonic()
