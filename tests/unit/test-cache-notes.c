@@ -53,15 +53,23 @@ static unsigned lines_of(const char *refs, unsigned i)
 	return n;
 }
 
+/* Without a digest each path is a key of its own. */
+static void note(struct cache *c, struct upstream *u, const char *revision,
+	const char *path)
+{
+	struct cache_name n = t_name_of(path, u->bytes, u->s.size, OBJID_NONE);
+
+	n.revision = revision;
+	src_unref(t_open_src(c, &n, u));
+}
+
 static void note_one(const char *dir, const char *path)
 {
 	uint8_t byte = 1;
 	struct upstream *u = upstream_new(&byte, 1, 1);
-	struct cache_name n = t_name_of(path, &byte, 1, OBJID_NONE);
 	struct cache *c = t_open_cache(dir, 0);
 
-	n.revision = "r0";
-	src_unref(t_open_src(c, &n, u));
+	note(c, u, "r0", path);
 	cache_close(c);
 	upstream_free(u);
 }
@@ -139,15 +147,11 @@ static void *note_all(void *arg)
 
 	for (unsigned i = 0; i < REVISIONS * PATHS; i++) {
 		char revision[20], path[20];
-		struct cache_name n;
 
 		(void) snprintf(revision, sizeof(revision), "r%u", i / PATHS);
 		(void) snprintf(path, sizeof(path), "f%u",
 			p->first + i % PATHS);
-		/* Without a digest each path is a key of its own. */
-		n = t_name_of(path, &byte, 1, OBJID_NONE);
-		n.revision = revision;
-		src_unref(t_open_src(p->c, &n, u));
+		note(p->c, u, revision, path);
 	}
 	cache_close(p->c);
 	upstream_free(u);
