@@ -89,7 +89,6 @@ int fs_archive_object(const struct fs_archive *a,
 	return r;
 }
 
-
 static bool is_here(const struct fs_archive_putting *k, const char *path)
 {
 	const struct stage_member *m = stage_archive_find(&k->a->list, path);

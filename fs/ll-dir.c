@@ -17,7 +17,6 @@
 #include "fs/inode.h"
 #include "fs/ll.h"
 
-
 struct ll_lookup {
 	struct ll_op op;
 	struct ll_lookup *next, **link;		/* ll.asked_lock */

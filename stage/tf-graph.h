@@ -74,8 +74,6 @@ double stage_tf_op_float(const struct tf_op *x, const char *name);
 int stage_tf_op_numbers(const struct tf_op *x, size_t i, int64_t *ret,
 	size_t room);
 
-
-
 /* ---- tf-graph-shape.c ------------------------------------------------------ */
 
 int stage_tf_op_reshape(struct tf_op *x);
