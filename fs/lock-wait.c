@@ -76,17 +76,10 @@ static int snap_wait(struct fs *fs, const struct fs_hub *hub,
 	const char *repo, const char *rev, struct fs_snap **ret)
 {
 	struct waiting w = WAITING_INIT;
-	struct fs_snap *s;
 	int r;
 
-	fs_resolve(&fs->resolver, hub, repo, rev, snap_came, &w);
+	fs_resolve_listed(&fs->resolver, hub, repo, rev, snap_came, &w);
 	r = await(&w);
-	if (r)
-		return r;
-	s = w.snap;
-	fs_snap_list(s, snap_came, &w);
-	r = await(&w);
-	fs_snap_unref(s);
 	if (!r)
 		*ret = w.snap;
 	return r;

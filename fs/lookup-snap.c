@@ -112,22 +112,12 @@ static void repo_listed(void *arg, int err, struct fs_snap *snap)
 	fs_snap_unref(snap);
 }
 
-static void repo_resolved(void *arg, int err, struct fs_snap *snap)
-{
-	if (err) {
-		fs_looking_done(arg, err, NULL);
-		return;
-	}
-	fs_snap_list(snap, repo_listed, arg);
-	fs_snap_unref(snap);
-}
-
 void fs_ask_repo(struct fs_looking *k)
 {
 	struct fs_node *d = k->dir;
 
-	fs_resolve(&k->fs->resolver, d->hub, d->repo, d->rev, repo_resolved,
-		k);
+	fs_resolve_listed(&k->fs->resolver, d->hub, d->repo, d->rev,
+		repo_listed, k);
 }
 
 void fs_ask_archive(struct fs_looking *k)

@@ -386,16 +386,6 @@ static void repo_listed(void *arg, int err, struct fs_snap *snap)
 	show_or_ask(k);
 }
 
-static void repo_resolved(void *arg, int err, struct fs_snap *snap)
-{
-	if (err) {
-		done(arg, err);
-		return;
-	}
-	fs_snap_list(snap, repo_listed, arg);
-	fs_snap_unref(snap);
-}
-
 /* After its newest: that is shown even if its versions cannot be told. */
 static void versions_listed(void *arg, int err, struct fs_owner *o)
 {
@@ -488,8 +478,8 @@ void fs_readdir(struct fs *fs, struct fs_node *n, fs_dir_cb *cb, void *arg)
 		fs_series_newest(fs, n, newest_found, k);
 		break;
 	case FS_REPO:
-		fs_resolve(&fs->resolver, n->hub, n->repo, n->rev,
-			repo_resolved, k);
+		fs_resolve_listed(&fs->resolver, n->hub, n->repo, n->rev,
+			repo_listed, k);
 		break;
 	case FS_ARCHIVE:
 		fs_snap_list(n->snap, repo_listed, k);

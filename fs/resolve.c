@@ -213,14 +213,13 @@ static int expire_refusal(void *arg, const char *key, void *value)
 
 void fs_resolve_expire_refusals(struct fs_resolver *r, const char *prefix)
 {
-	char *p = strdup(prefix);
+	cleanup_free char *p = strdup(prefix);
 
 	if (!p)
 		return;
 	pthread_mutex_lock(&r->lock);
 	map_each(&r->names, expire_refusal, p);
 	pthread_mutex_unlock(&r->lock);
-	free(p);
 }
 
 void fs_resolve_expire(struct fs_resolver *r, const struct fs_hub *hub,
@@ -287,8 +286,10 @@ static void settle(struct asked_name *n, int err, struct fs_snap *snap,
 	n->err = snap ? 0 : err;
 	n->until = clock_ms() + believe_ms;
 	n->asking = n->late = n->must = false;
-	if (snap && n->doubted)
+	if (snap && n->doubted) {
 		snap->doubts++;
+		snap->err = 0;	/* listing it is tried again */
+	}
 	n->doubted = false;
 	n->failing = err && snap;
 	list = take_waiters(n, refuse ? NULL : snap);

@@ -71,6 +71,8 @@ struct fs_snap {
 					 * one; NULL: from the hub. Constant
 					 * once it is listed */
 	bool loading;			/* resolver lock */
+	unsigned loads;			/* resolver lock; how often it was
+					 * tried */
 	int err;			/* resolver lock; of the last loading */
 	uint64_t err_at;		/* resolver lock; clock_ms */
 	struct fs_waiter *waiters;	/* resolver lock */
@@ -139,6 +141,11 @@ void fs_resolve_expire_refusals(struct fs_resolver *r, const char *prefix);
 
 /* Have own and layout ready. snap is a new reference again. */
 void fs_snap_list(struct fs_snap *s, fs_snap_cb *cb, void *arg);
+/* Both: what the name means, with own and layout. A revision that the hub does
+ * not know any more (ENOENT) is no answer before the hub was asked once more
+ * what the name means. */
+void fs_resolve_listed(struct fs_resolver *r, const struct fs_hub *hub,
+	const char *repo, const char *rev, fs_snap_cb *cb, void *arg);
 struct fs_snap *fs_snap_ref(struct fs_snap *s);
 /* As the stage room sees it; of s, which is listed. */
 struct stage_repo fs_snap_repo(const struct fs_snap *s);

@@ -76,24 +76,14 @@ static void catalogue_listed(void *arg, int err, struct fs_snap *snap)
 	ended(o, err, NULL);
 }
 
-static void catalogue_resolved(void *arg, int err, struct fs_snap *snap)
-{
-	if (err) {
-		ended(arg, err, NULL);
-		return;
-	}
-	fs_snap_list(snap, catalogue_listed, arg);
-	fs_snap_unref(snap);
-}
-
 /* False: this hub cannot be searched now. */
 static bool start(struct one *o)
 {
 	struct searching *s = o->all;
 
 	if (o->hub->grammar == FETCH_SINGLE) {
-		fs_resolve(&s->fs->resolver, o->hub, FETCH_THE_REPO, "",
-			catalogue_resolved, o);
+		fs_resolve_listed(&s->fs->resolver, o->hub, FETCH_THE_REPO, "",
+			catalogue_listed, o);
 		return true;
 	}
 	if (s->fs->offline || !fetch_can_search(o->hub->fetch))

@@ -52,8 +52,9 @@ static void resolved(void *arg, int err, struct fs_snap *snap)
 	} else if (err) {
 		done(k, err, NULL);
 	} else {
-		fs_snap_list(snap, listed, k);
 		fs_snap_unref(snap);
+		fs_resolve_listed(&k->fs->resolver, k->at->hub, k->at->repo,
+			"", listed, k);
 	}
 }
 

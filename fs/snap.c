@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/path.h"
 #include "fs/lock.h"
 #include "fs/measure.h"
@@ -185,6 +186,7 @@ static void loaded(struct loading *l, int err)
 
 	pthread_mutex_lock(&s->resolver->lock);
 	s->loading = false;
+	s->loads++;
 	s->err = err;
 	/* Now that a size is known to be wrong, the next try may do better. */
 	s->err_at = atomic_load(&s->resolver->contradicted) ==
@@ -444,4 +446,89 @@ void fs_snap_list(struct fs_snap *s, fs_snap_cb *cb, void *arg)
 	free(l);
 	if (err != -EINPROGRESS)
 		cb(arg, err, err ? NULL : s);
+}
+
+/* ---- what a name means, listed --------------------------------------------------- */
+
+struct meaning {
+	struct fs_resolver *r;
+	const struct fs_hub *hub;
+	char *repo, *rev;
+	fs_snap_cb *cb;
+	void *arg;
+	struct fs_snap *snap;		/* that is being listed; a reference */
+	unsigned loads;			/* of snap, before that */
+	bool again;			/* for the second time */
+};
+
+static void meaning_end(struct meaning *m, int err, struct fs_snap *snap)
+{
+	m->cb(m->arg, err, snap);
+	fs_snap_unref(m->snap);
+	free(m->repo);
+	free(m->rev);
+	free(m);
+}
+
+/* The hub has just said so, of what a name meant. */
+static bool is_lost(const struct meaning *m, int err)
+{
+	bool now;
+
+	if (err != -ENOENT || m->again || m->snap->locked ||
+		fs_name_is_commit(m->rev))
+		return false;
+	pthread_mutex_lock(&m->r->lock);
+	now = m->snap->loads != m->loads;
+	pthread_mutex_unlock(&m->r->lock);
+	return now;
+}
+
+static void meaning_resolved(void *arg, int err, struct fs_snap *snap);
+
+static void meaning_listed(void *arg, int err, struct fs_snap *snap)
+{
+	struct meaning *m = arg;
+
+	if (!is_lost(m, err)) {
+		meaning_end(m, err, snap);
+		return;
+	}
+	log_debug("%s: the hub does not know it any more", m->snap->key);
+	m->again = true;
+	fs_resolve_expire(m->r, m->hub, m->repo, m->rev, false);
+	fs_resolve(m->r, m->hub, m->repo, m->rev, meaning_resolved, m);
+}
+
+static void meaning_resolved(void *arg, int err, struct fs_snap *snap)
+{
+	struct meaning *m = arg;
+
+	fs_snap_unref(m->snap);
+	m->snap = snap;
+	if (err) {
+		meaning_end(m, err, NULL);
+		return;
+	}
+	pthread_mutex_lock(&m->r->lock);
+	m->loads = snap->loads;
+	pthread_mutex_unlock(&m->r->lock);
+	fs_snap_list(snap, meaning_listed, m);
+}
+
+void fs_resolve_listed(struct fs_resolver *r, const struct fs_hub *hub,
+	const char *repo, const char *rev, fs_snap_cb *cb, void *arg)
+{
+	struct meaning *m = calloc(1, sizeof(*m));
+
+	if (m) {
+		*m = (struct meaning){ r, hub, strdup(repo), strdup(rev), cb,
+			arg, NULL, 0, false };
+		if (m->repo && m->rev)
+			fs_resolve(r, hub, repo, rev, meaning_resolved, m);
+		else
+			meaning_end(m, -ENOMEM, NULL);
+	} else {
+		cb(arg, -ENOMEM, NULL);
+	}
 }

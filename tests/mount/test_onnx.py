@@ -3,6 +3,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -449,6 +450,41 @@ def manifest_moves(rig, hub, files):
     hub.ctl(reload=True)
 
 
+def lose(cache):
+    """A kill between the note of what the zoo is at and the list that belongs
+    to it leaves this."""
+    shutil.rmtree(os.path.join(cache, "recipes"))
+    db = sqlite3.connect(os.path.join(cache, "index.sqlite"), 20)
+    db.execute("DELETE FROM facts WHERE key LIKE 'onnx/%' AND "
+               "key NOT LIKE 'onnx/%@'")
+    equal(db.execute("SELECT COUNT(*) FROM facts WHERE key LIKE 'onnx/%'")
+          .fetchone(), (1,))
+    db.commit()
+    db.close()
+
+
+def manifest_lost(rig, hub, files):
+    m = knowing(rig, hub, *QUICK)
+    m.stop()
+    lose(m.cache)
+    m = knowing(rig, hub, *QUICK, cache=m.cache)
+    m.stop()
+    # and another is at the hub by now
+    lose(m.cache)
+    hub.fill({MANIFEST: manifest(files, ["mnist-8", "large-1"])})
+    hub.ctl(reload=True)
+    m = knowing(rig, hub, *QUICK, cache=m.cache)
+    equal(sorted(os.listdir(zoo(m, TOP))), ["large", "mnist"])
+    m.stop()
+    # and there is no network: what ships is there
+    lose(m.cache)
+    m = rig.mount(hub, "--offline", cache=m.cache)
+    check("resnet" in os.listdir(zoo(m, TOP)), "not what ships")
+    m.stop()
+    hub.fill({MANIFEST: manifest(files, MODELS)})
+    hub.ctl(reload=True)
+
+
 def never_hangs(rig, hub):
     """The host of the manifest says nothing: what ships serves at once."""
     hub.spoil("stall", at="start", host="zoo-raw")
@@ -473,6 +509,7 @@ def run(rig):
     lfs(rig, hub, files)
     wrong(rig, hub, files)
     manifest_moves(rig, hub, files)
+    manifest_lost(rig, hub, files)
     never_hangs(rig, hub)
     resumed(rig, hub, files)
     branch_moves(rig, hub, files)

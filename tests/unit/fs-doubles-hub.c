@@ -358,6 +358,10 @@ static void answer_list(struct pool_job *job)
 	} else if (double_hub.whole) {
 		listing_done(&l);
 		cb(q->arg, double_fail(&why, -ENODATA), &why, NULL);
+	} else if (double_hub.lose && !strcmp(q->rev, DOUBLE_COMMIT_1)) {
+		double_hub.lose--;
+		listing_done(&l);
+		cb(q->arg, double_fail(&why, -ENOENT), &why, NULL);
 	} else {
 		cb(q->arg, 0, NULL, &l);
 	}

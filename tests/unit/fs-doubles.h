@@ -44,6 +44,9 @@ struct double_hub {
 	int err;				/* answer of every question */
 	int plan_err;				/* of every planning */
 	bool gone;				/* pub/model was deleted */
+	unsigned lose;				/* so often it does not know
+						 * DOUBLE_COMMIT_1 when asked
+						 * to list it */
 	/* Bytes of every file of "pytorch/torchserve" that ends in .gz, and of
 	 * the others; how often they were asked for, and what was put into the
 	 * cache. */

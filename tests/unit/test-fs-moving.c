@@ -338,9 +338,53 @@ static void at_hand(void)
 	double_fs_free(fs);
 }
 
+/* The hub does not know the revision any more that its name is believed to
+ * mean: it is asked what the name means now, once. */
+static void revision_lost(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct fs_node *n = NULL;
+	struct fs_dir *d = NULL;
+	struct fs_attr a;
+
+	double_hub.lose = 1;
+	t_int(double_stat(fs, HF "org/model/config.json", &a), 0);
+	t_int(double_hub.lists, 2);
+	t_int(a.mtime, 1000);
+	double_fs_free(fs);
+
+	fs = double_fs(NULL);
+	double_hub.lose = 3;
+	t_int(double_stat(fs, HF "org/model@main/config.json", &a), -ENOENT);
+	t_int(double_stat(fs, HF "org/model@main/config.json", &a), -ENOENT);
+	t_int(double_hub.lists, 2);
+	double_hub.main = DOUBLE_COMMIT_2;
+	clock_advance(6000);
+	t_int(double_stat(fs, HF "org/model@main/config.json", &a), 0);
+	t_int(double_hub.lists, 4);
+	t_int(a.mtime, 2000);
+	double_fs_free(fs);
+
+	/* A directory is read likewise; a commit means itself. */
+	fs = double_fs(NULL);
+	double_hub.lose = 1;
+	t_int(fs_walk_wait(fs, HF "org/model", &n, NULL), 0);
+	t_int(fs_readdir_wait(fs, n, &d), 0);
+	fs_dir_free(d);
+	fs_node_unref(n);
+	double_fs_free(fs);
+	fs = double_fs(NULL);
+	double_hub.lose = 1;
+	t_int(double_stat(fs, HF "org/model@" DOUBLE_COMMIT_1 "/config.json",
+		&a), -ENOENT);
+	t_int(double_hub.lists, 1);
+	double_fs_free(fs);
+}
+
 int main(void)
 {
 	branch_moves();
+	revision_lost();
 	at_hand();
 	patience();
 	staged();
