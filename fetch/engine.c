@@ -357,6 +357,24 @@ static bool too_slow(struct fetch_engine *e, struct fetch_request *r,
 	return true;
 }
 
+/* libcurl gives out what it held back. It tells nobody but the caller when that
+ * is refused, and would go on with what comes behind it. */
+static void resume(struct fetch_engine *e, struct fetch_request *r,
+	uint64_t now)
+{
+	CURLcode c;
+
+	r->paused_until = 0;
+	r->heard_ms = now;
+	fetch_pace_resume(&r->pace, now);
+	c = curl_easy_pause(r->easy, CURLPAUSE_CONT);
+	if (!c)
+		return;
+	curl_multi_remove_handle(e->multi, r->easy);
+	fetch_request_ended(r, c);
+	end(e, r);
+}
+
 /* Time-outs, slots to lend, pauses that are over. */
 static void look(struct fetch_engine *e)
 {
@@ -368,12 +386,8 @@ static void look(struct fetch_engine *e)
 
 		next = r->next;
 		if (r->paused_until) {
-			if (now < r->paused_until)
-				continue;
-			r->paused_until = 0;
-			r->heard_ms = now;
-			fetch_pace_resume(&r->pace, now);
-			curl_easy_pause(r->easy, CURLPAUSE_CONT);
+			if (now >= r->paused_until)
+				resume(e, r, now);
 			continue;
 		}
 		if (too_slow(e, r, now)) {

@@ -398,6 +398,38 @@ static void sink_errors_end_it(void)
 	fetch_free(f);
 }
 
+/* A disk that was full for a moment. */
+static int refuse_once(struct src_pull *p, const void *buf, size_t len)
+{
+	struct pull *u = (struct pull *)p;
+	bool full = !u->wrong && u->got >= SIZE / 3;
+
+	if (full) {
+		u->wrong = true;	/* nothing may come behind it */
+		return -ENOSPC;
+	}
+	t_check(!u->wrong);
+	return on_data(p, buf, len);
+}
+
+/* What fetch.rate held back is given out of libcurl's memory, between reads. */
+static void sink_errors_end_what_was_held_back(void)
+{
+	struct fetch_hub *h;
+	struct fetch *f = engine(server_root(wrong.hub), "5", &h,
+		"fetch.rate=4M");
+	struct src *s = file(h, "plain");
+	struct pull u = { .p = { .len = SIZE, .data = refuse_once,
+		.done = on_done } };
+
+	pending++;
+	src_pull(s, &u.p);
+	wait_all();
+	t_int(u.err, -ENOSPC);
+	src_unref(s);
+	fetch_free(f);
+}
+
 static void nobody_there(void)
 {
 	struct fetch_hub *h;
@@ -473,6 +505,7 @@ int main(void)
 	rate_is_kept();
 	many_threads();
 	sink_errors_end_it();
+	sink_errors_end_what_was_held_back();
 	nobody_there();
 	offline();
 	stalled_ones_lend_their_slots();
