@@ -15,6 +15,7 @@
 #include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/pool.h"
@@ -39,6 +40,7 @@ struct old_handle {
 struct ll_resume {
 	pthread_mutex_t lock;
 	struct old_handle *old[CHAINS];	/* lock */
+	struct parked *parked;		/* lock; a list */
 	struct pool *pool;		/* gives requests back to libfuse */
 };
 
@@ -139,32 +141,14 @@ void *ll_handle_last(struct ll *ll, uint64_t fh)
 	return p;
 }
 
-/* false: another request made it again meanwhile, or no memory. */
-static bool old_add(struct ll_resume *r, uint64_t fh, void *p)
-{
-	struct old_handle *o = malloc(sizeof(*o)), **at;
-	bool added = false;
-
-	if (!o)
-		return false;
-	*o = (struct old_handle){ NULL, fh, p };
-	pthread_mutex_lock(&r->lock);
-	at = old_at(r, fh);
-	if (!*at) {
-		*at = o;
-		added = true;
-	}
-	pthread_mutex_unlock(&r->lock);
-	if (!added)
-		free(o);
-	return added;
-}
-
 /* ---- a request that waits ------------------------------------------------------------ */
 
 struct parked {
 	struct pool_job job;
 	struct ll *ll;
+	struct parked *next, **link;	/* the list's, under its lock */
+	uint64_t unique;		/* constant; the request's number */
+	bool answered;			/* resume lock; it was interrupted */
 	uint64_t path[DEPTH_MAX];	/* numbers to make, the last first */
 	unsigned depth;
 	struct fs_node *at;		/* a reference: made so far */
@@ -174,14 +158,85 @@ struct parked {
 	char request[];
 };
 
+static void park(struct parked *k)
+{
+	struct ll_resume *r = k->ll->resume;
+
+	(void) atomic_fetch_add(&k->ll->ops, 1);
+	pthread_mutex_lock(&r->lock);
+	k->next = r->parked;
+	k->link = &r->parked;
+	if (k->next)
+		k->next->link = &k->next;
+	r->parked = k;
+	pthread_mutex_unlock(&r->lock);
+}
+
 static void give_back(struct pool_job *job)
 {
 	struct parked *k = (struct parked *)job;
 	struct fuse_buf buf = { .size = k->len, .mem = k->request };
+	struct ll *ll = k->ll;
+	bool answered;
 
-	fuse_session_process_buf(k->ll->se, &buf);
+	pthread_mutex_lock(&ll->resume->lock);
+	if (k->next)
+		k->next->link = k->link;
+	*k->link = k->next;
+	answered = k->answered;
+	pthread_mutex_unlock(&ll->resume->lock);
+	if (!answered)
+		fuse_session_process_buf(ll->se, &buf);
 	fs_node_unref(k->at);
 	free(k);
+	(void) atomic_fetch_sub(&ll->ops, 1);
+}
+
+/* libfuse does not know what waits here. What was begun for it goes on. false:
+ * it does not wait here. */
+static bool interrupt(struct ll *ll, const char *body, size_t len)
+{
+	struct fuse_out_header out = { .len = sizeof(out), .error = -EINTR };
+	struct fuse_interrupt_in in;
+	struct parked *k;
+
+	if (len < sizeof(in))
+		return false;
+	memcpy(&in, body, sizeof(in));
+	out.unique = in.unique;
+	pthread_mutex_lock(&ll->resume->lock);
+	for (k = ll->resume->parked; k && (k->unique != in.unique ||
+			k->answered);)
+		k = k->next;
+	if (k)
+		k->answered = true;
+	pthread_mutex_unlock(&ll->resume->lock);
+	if (k && write(ll->device, &out, sizeof(out)) < 0)
+		log_debug("nobody waits for the answer: %s", strerror(errno));
+	return k;
+}
+
+/* false: another request made it again meanwhile, RELEASE may have come already,
+ * or no memory. */
+static bool old_add(struct parked *k, void *p)
+{
+	struct old_handle *o = malloc(sizeof(*o)), **at;
+	struct ll_resume *r = k->ll->resume;
+	bool added = false;
+
+	if (!o)
+		return false;
+	*o = (struct old_handle){ NULL, k->fh, p };
+	pthread_mutex_lock(&r->lock);
+	at = old_at(r, k->fh);
+	if (!*at && !k->answered) {
+		*at = o;
+		added = true;
+	}
+	pthread_mutex_unlock(&r->lock);
+	if (!added)
+		free(o);
+	return added;
 }
 
 /* What could not be made is answered by whoever misses it: ESTALE. */
@@ -195,7 +250,7 @@ static void file_again(void *arg, struct ll_file *f)
 {
 	struct parked *k = arg;
 
-	if (f && !old_add(k->ll->resume, k->fh, f))
+	if (f && !old_add(k, f))
 		ll_file_drop(f);
 	done(k);
 }
@@ -204,7 +259,7 @@ static void dir_again(void *arg, int err, struct fs_dir *d)
 {
 	struct parked *k = arg;
 
-	if (!err && old_add(k->ll->resume, k->fh, d))
+	if (!err && old_add(k, d))
 		atomic_fetch_add(&k->ll->dirs, 1);
 	else
 		fs_dir_free(d);
@@ -218,6 +273,7 @@ static void made(void *arg, int err, struct fs_node *n,
 {
 	struct parked *k = arg;
 	uint64_t want = k->path[k->depth - 1];
+	struct fs_seat seat;
 
 	(void) a;
 	if (err || n->ino != want) {
@@ -229,8 +285,10 @@ static void made(void *arg, int err, struct fs_node *n,
 		return;
 	}
 	/* The kernel's count is in the handover; one here keeps the node until
-	 * FORGET. */
+	 * FORGET, which may have come when the request was interrupted. */
 	fs_inode_looked_up(n);
+	if (fs_handover_find(k->ll->handover, want, &seat, NULL))
+		fs_inode_forget(k->ll->inodes, want, 1);
 	fs_node_unref(k->at);
 	k->at = n;
 	k->depth--;
@@ -293,7 +351,6 @@ static bool needs_none(uint32_t opcode)
 	switch (opcode) {
 	case FUSE_INIT:
 	case FUSE_DESTROY:
-	case FUSE_INTERRUPT:
 	case FUSE_FORGET:
 	case FUSE_BATCH_FORGET:
 	case FUSE_RELEASE:
@@ -329,6 +386,9 @@ bool ll_resume_take(struct ll *ll, const void *buf, size_t len)
 	if (len < sizeof(h))
 		return false;
 	memcpy(&h, buf, sizeof(h));
+	if (h.opcode == FUSE_INTERRUPT)
+		return interrupt(ll, (const char *)buf + sizeof(h),
+			len - sizeof(h));
 	if (needs_none(h.opcode))
 		return false;
 	fh = old_handle(ll, &h, (const char *)buf + sizeof(h),
@@ -345,11 +405,13 @@ bool ll_resume_take(struct ll *ll, const void *buf, size_t len)
 	k->fh = fh;
 	k->dir = h.opcode != FUSE_READ;
 	k->len = len;
+	k->unique = h.unique;
 	memcpy(k->request, buf, len);
 	if (!find_path(k, h.nodeid)) {
 		free(k);
 		return false;
 	}
+	park(k);
 	next_name(k);
 	return true;
 }

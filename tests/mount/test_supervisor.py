@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -177,6 +178,58 @@ def upgraded_at_once(m):
     until(lambda: blocked(m) == was, 20, "the same signals")
 
 
+LISTER = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+it = os.scandir(sys.argv[1])
+print("open", flush=True)
+sys.stdin.readline()
+print("reads", flush=True)
+try:
+    list(it)
+except OSError:
+    pass        # the mount has ended
+"""
+
+
+def lister(path):
+    p = subprocess.Popen([sys.executable, "-c", LISTER, path],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    equal(p.stdout.readline(), b"open\n")
+    return p
+
+
+def waits_for_the_hub(rig, hub):
+    """A directory was open when the server died, and only the hub knows what
+    is in it: who waits for that can be interrupted, and the mount can end."""
+    m = rig.mount(hub)
+    equal(read(m.hf("org/tree/d/f001.txt")), b"1\n")
+    listers = [lister(m.hf("org")) for _ in range(2)]
+    hub.spoil("stall", at="start")
+    for name in os.listdir(m.cache):
+        if name.startswith("index.sqlite"):
+            os.unlink(os.path.join(m.cache, name))
+    m.kill_server()
+    m.serving()
+    for p in listers:
+        p.stdin.write(b"\n")
+        p.stdin.flush()
+        equal(p.stdout.readline(), b"reads\n")
+    time.sleep(0.5)
+    for p in listers:
+        check(p.poll() is None, "it did not wait")
+    listers[0].send_signal(signal.SIGINT)
+    equal(listers[0].wait(10), -signal.SIGINT)
+    m.stop()
+    said = read(m.log).decode().splitlines()
+    check(len(said) == 1 and "died of signal 9" in said[0], said)
+    listers[1].wait(10)
+    hub.clear()
+    for p in listers:
+        p.stdin.close()
+        p.stdout.close()
+
+
 def hopeless(rig, hub):
     """A server that dies at once, again and again: the end, in words."""
     m = rig.mount(hub)
@@ -228,6 +281,7 @@ def run(rig):
     pid = m.serving()
     m.stop()
     check(not os.path.exists(f"/proc/{pid}"), "the server is still there")
+    waits_for_the_hub(rig, hub)
     hopeless(rig, hub)
     supervisor_gone(rig, hub)
     rig.run(lib.OMNIHUB, "cache", "verify", "--cache", m.cache)
