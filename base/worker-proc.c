@@ -26,6 +26,7 @@
 #include "base/worker-wire.h"
 
 #define HELLO_S 20
+#define END_S 5		/* for who has hung up to be gone */
 #define MEMORY_MIB 1024		/* worker.c's */
 #define BULK_PER_MS 4096	/* bytes moved that give one more millisecond */
 #define SLOWER (SANDBOX_LENIENT ? 8 : 1)
@@ -125,8 +126,10 @@ static enum heard hear(const struct worker_proc *p, uint64_t cpu,
 			return HEARD_LATE;
 	}
 	n = recv(p->fd, m, sizeof(*m), MSG_DONTWAIT);
-	if (n != (ssize_t)sizeof(*m))
+	if (n <= 0)
 		return HEARD_END;
+	if (n != (ssize_t)sizeof(*m))
+		m->what = 0;	/* which nobody offers */
 	m->text[sizeof(m->text) - 1] = '\0';
 	return HEARD;
 }
@@ -216,12 +219,34 @@ static int serve(struct worker_proc *p, struct worker_job *j,
 
 /* ---- the end of a worker ----------------------------------------------------------- */
 
+/* It has hung up. Another program than ours, or one that was taken over, may do
+ * that and go on. */
+static bool is_gone(struct worker_proc *p, unsigned s, struct proc_end *ret)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+
+	for (uint64_t until = clock_ms() + s * UINT64_C(1000);;) {
+		if (proc_gone(p->pid, ret)) {
+			p->pid = -1;
+			return true;
+		}
+		if (clock_ms() > until)
+			return false;
+		(void) nanosleep(&pause, NULL);
+	}
+}
+
 static int judge_end(struct worker_proc *p, const struct workers_conf *c,
 	const struct worker_job *j, struct error *why)
 {
-	struct proc_end end = proc_wait(p->pid, false);
+	struct proc_end end;
 
-	p->pid = -1;
+	if (!is_gone(p, END_S, &end)) {
+		(void) proc_wait(p->pid, true);
+		p->pid = -1;
+		return error_set(why, -EIO, "%s was stopped: it hung up "
+			"and went on", j->what);
+	}
 	p->killed = end.sig == SIGKILL || end.sig == SIGTERM;
 	if (p->killed)
 		return error_set(why, -EIO, "%s was killed: signal %d (%s)",
@@ -317,29 +342,15 @@ int worker_proc_run(struct worker_proc *p, const struct workers_conf *c,
 
 /* ---- the start ----------------------------------------------------------------------- */
 
-/* It has hung up without a word. Another program may do that and go on. */
-static bool was_killed(struct worker_proc *p)
-{
-	const struct timespec pause = { .tv_nsec = 10000000 };
-	struct proc_end end;
-
-	for (unsigned i = 0; i < 100; i++) {
-		if (proc_gone(p->pid, &end)) {
-			p->pid = -1;
-			return end.sig == SIGKILL || end.sig == SIGTERM;
-		}
-		(void) nanosleep(&pause, NULL);
-	}
-	return false;
-}
-
 static int greet(struct worker_proc *p, const struct workers_conf *c,
 	struct workers_report *report, struct error *why)
 {
 	struct worker_msg m = { .what = 0 };
 	enum heard heard = hear(p, UINT64_MAX, HELLO_S * SLOWER, &m);
+	struct proc_end end;
 
-	p->killed = heard == HEARD_END && was_killed(p);
+	p->killed = heard == HEARD_END && is_gone(p, 1, &end) &&
+		(end.sig == SIGKILL || end.sig == SIGTERM);
 	if (p->killed)
 		return error_set(why, -EIO, "%s was killed", c->program);
 	if (heard != HEARD || m.what != WORKER_HELLO)

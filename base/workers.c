@@ -268,8 +268,14 @@ static int take(struct workers *w, const char *whose, struct worker_proc **ret,
 	if (!p && !r) {
 		w->wanted++;
 		pthread_cond_broadcast(&w->changed);
-		while (!(p = take_idle(w, whose)) && w->failed == failed)
+		while (!(p = take_idle(w, whose)) && w->failed == failed) {
+			/* ours was killed, or another has taken it */
+			if (!w->wanted) {
+				w->wanted++;
+				pthread_cond_broadcast(&w->changed);
+			}
 			pthread_cond_wait(&w->changed, &w->lock);
+		}
 		if (!p) {
 			r = w->report.err.code;
 			if (why)

@@ -4,6 +4,7 @@
  */
 #include "config.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -20,7 +21,7 @@
 #include "tests/unit/t.h"
 
 enum { SETUP = 1, ECHO, SEGV, SPIN, HUNGRY, KILLED, SLEEP, LIE, LOUD, PID, SUM,
-	REFUSE };
+	REFUSE, HANG_UP, MUMBLE };
 
 /* The sanitizers take the other one for a report of their own. */
 #define CRASH (SANDBOX_LENIENT ? SIGABRT : SIGSEGV)
@@ -183,11 +184,46 @@ static int refuse(struct worker *w, const void *input, size_t len,
 	return error_set(why, -EBADMSG, "no good\nat all");
 }
 
+static void wait_for_ever(void)
+{
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	pthread_cond_t never = PTHREAD_COND_INITIALIZER;
+
+	pthread_mutex_lock(&lock);
+	for (;;)
+		pthread_cond_wait(&never, &lock);
+}
+
+static int hang_up(struct worker *w, const void *input, size_t len,
+	struct error *why)
+{
+	(void) w;
+	(void) input;
+	(void) len;
+	(void) why;
+	(void) close(WORKER_FD_TALK);
+	wait_for_ever();
+	return 0;
+}
+
+static int mumble(struct worker *w, const void *input, size_t len,
+	struct error *why)
+{
+	(void) w;
+	(void) input;
+	(void) len;
+	(void) why;
+	(void) send(WORKER_FD_TALK, "m", 1, 0);
+	wait_for_ever();
+	return 0;
+}
+
 static const struct worker_kind kinds[] = {
 	{ SETUP, set_up }, { ECHO, echo }, { SEGV, crash }, { SPIN, spin },
 	{ HUNGRY, eat }, { KILLED, be_killed }, { SLEEP, be_silent },
 	{ LIE, lie }, { LOUD, be_loud }, { PID, tell_pid }, { SUM, sum },
-	{ REFUSE, refuse }, { 0, NULL },
+	{ REFUSE, refuse }, { HANG_UP, hang_up }, { MUMBLE, mumble },
+	{ 0, NULL },
 };
 
 /* ---- the outside ---------------------------------------------------------------- */
@@ -302,6 +338,11 @@ static void test_rules(struct workers *w)
 	t_str(why.text,
 		"the test was stopped: it asked for what nobody offers");
 	t_int(run(w, ASK_LIE, &why), -EPROTO);
+	t_int(run(w, MUMBLE, &why), -ENOTSUP);
+	t_str(why.text,
+		"the test was stopped: it asked for what nobody offers");
+	t_int(run(w, HANG_UP, &why), -EIO);
+	t_str(why.text, "the test was stopped: it hung up and went on");
 }
 
 /* ---- sources, and being killed ------------------------------------------------------ */
@@ -357,6 +398,57 @@ static void test_killed_idle(struct workers *w)
 	t_check(pid_of(w, "i") != pid);
 	workers_report(w, false, &after);
 	t_int(after.lost, before.lost);
+}
+
+/* The first child of any thread, or 0. */
+static pid_t first_child(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	struct dirent *e;
+	int pid = 0;
+
+	while (d && !pid && (e = readdir(d))) {
+		char path[300];
+		FILE *f;
+
+		(void) snprintf(path, sizeof(path),
+			"/proc/self/task/%s/children", e->d_name);
+		f = fopen(path, "re");
+		if (f && fscanf(f, "%d", &pid) != 1)
+			pid = 0;
+		if (f)
+			(void) fclose(f);
+	}
+	(void) closedir(d);
+	return pid;
+}
+
+static void *kill_first(void *arg)
+{
+	const unsigned *us = arg;
+	pid_t pid;
+
+	while (!(pid = first_child()))
+		continue;
+	usleep(*us);
+	(void) kill(pid, SIGKILL);
+	return NULL;
+}
+
+/* At any moment of its life, also when it is ready and who wants it has not yet
+ * looked: then another one is started. */
+static void test_killed_at_any_time(void)
+{
+	for (unsigned us = 0; us < 4000; us += SANDBOX_LENIENT ? 100 : 10) {
+		struct workers *w = pool_of(60, LONG_IDLE);
+		struct error why;
+		pthread_t t;
+
+		t_int(pthread_create(&t, NULL, kill_first, &us), 0);
+		t_int(run(w, REFUSE, &why), -EBADMSG);
+		t_int(pthread_join(t, NULL), 0);
+		workers_free(w);
+	}
 }
 
 static int bad_read(struct src *s, struct src_read *r)
@@ -534,6 +626,7 @@ int main(int argc, char **argv)
 	(void) argc;
 	if (!strcmp(basename(argv[0]), "omnihub-worker"))
 		return worker_main(kinds, &ready);
+	test_killed_at_any_time();
 	test_idle();
 	w = pool_of(60, LONG_IDLE);
 	test_results(w);
