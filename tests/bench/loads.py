@@ -111,11 +111,10 @@ def warm(what, disk, *args):
         if not warm_up(p, line):
             return None
         if disk:
-            p.stop()
-            if p.cached():
-                p.io("drop", *p.cached())
-            p.start()
+            p.again()
             os.stat(big(p))
+            if p.cached():      # last, so that nobody pauses after it
+                p.io("drop", *p.cached())
         else:
             p.io("seq", big(p))
         r = p.io(what, big(p), *args)
