@@ -37,6 +37,7 @@ struct ll {
 	struct fs_inodes *inodes;	/* of fs */
 	struct fuse_session *se;
 	int device;			/* /dev/fuse, our own descriptor */
+	bool taken_over;		/* the mount is older than this program */
 	uid_t uid;
 	gid_t gid;
 	atomic_uint ops;		/* requests not answered yet */

@@ -115,6 +115,7 @@ int fs_mount_begin(const struct session_conf *c, struct ll *ll, int device,
 
 	fuse_said[0] = '\0';
 	fuse_set_log_func(hear_fuse);
+	ll->taken_over = device >= 0;
 	r = make_session(c, ll, why);
 	if (!r && device >= 0)
 		r = take_over(ll, device, why);
@@ -130,6 +131,6 @@ void fs_mount_end(const struct session_conf *c, struct ll *ll)
 
 	fuse_session_unmount(ll->se);
 	/* One that was taken over libfuse knows no place of. */
-	if (!gone && c->device >= 0)
+	if (!gone && ll->taken_over)
 		(void) fs_mount_detach(c->mountpoint);
 }

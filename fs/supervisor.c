@@ -248,6 +248,15 @@ static bool can_pay(struct supervisor *s)
 	return ++s->deaths <= PURSE;
 }
 
+/* The kernel has asked what it will not repeat. */
+static bool must_remount(struct supervisor *s)
+{
+	struct fs_handover_head *head = fs_handover_head(s->h);
+
+	return atomic_load(&head->init_answered) &&
+		!atomic_load(&head->resends);
+}
+
 static int remount(struct supervisor *s, struct error *why)
 {
 	int r;
@@ -267,7 +276,6 @@ static int remount(struct supervisor *s, struct error *why)
 /* The server has died by a signal. */
 static int carry_on(struct supervisor *s, int sig, struct error *why)
 {
-	struct fs_handover_head *head = fs_handover_head(s->h);
 	struct timespec rest = { 0, REST_MS * 1000000L };
 
 	if (!can_pay(s))
@@ -279,8 +287,6 @@ static int carry_on(struct supervisor *s, int sig, struct error *why)
 		"(%s); the next one goes on", s->conf->mountpoint, sig,
 		strsignal(sig));
 	(void) nanosleep(&rest, NULL);
-	if (atomic_load(&head->init_answered) && !atomic_load(&head->resends))
-		return remount(s, why);
 	return 0;
 }
 
@@ -311,6 +317,8 @@ static int supervise(struct supervisor *s, struct error *why)
 		else
 			r = carry_on(s, WTERMSIG(status), why);
 		s->upgrade = false;
+		if (!r && must_remount(s))
+			r = remount(s, why);
 		if (r)
 			break;
 	}
@@ -350,7 +358,12 @@ static int begin(struct supervisor *s, struct error *why)
 		keep_open(device, false);
 		keep_open(c->handover, false);
 		r = fs_handover_open(c->handover, &s->h);
-		/* Of another layout: what is open is lost, names go on. */
+		if (!r && must_remount(s)) {
+			fs_handover_free(s->h);
+			s->h = NULL;
+			r = -EPROTO;
+		}
+		/* Or of another layout: what is open is lost, names go on. */
 		if (r == -EPROTO) {
 			(void) close(device);
 			(void) fs_mount_detach(c->mountpoint);

@@ -1,6 +1,7 @@
 """kill -9 of the process that serves: nobody who reads the mount may see it,
 whatever is open, cold or warm, passed through or staged; and a new program
 takes the old one's place in the same way."""
+import errno
 import hashlib
 import json
 import mmap
@@ -230,6 +231,33 @@ def waits_for_the_hub(rig, hub):
         p.stdout.close()
 
 
+def old_kernel(rig, hub):
+    """Where the kernel repeats nothing, the mount is made anew."""
+    shim = os.path.join(lib.BUILDDIR, "tests", "mount", "old-kernel.so")
+    m = rig.mount(hub, env={"LD_PRELOAD": shim})
+    p = m.hf("org/tree/d/f003.txt")
+
+    def again():
+        check(m.proc.poll() is None, "it has ended", read(m.log))
+        try:
+            return m.server() not in (None, old) and read(p) == b"3\n"
+        except OSError:
+            return False
+    for upgrade in (False, True, True, False):
+        old = m.serving()
+        with open(p, "rb", buffering=0) as f:
+            if upgrade:
+                m.proc.send_signal(signal.SIGUSR2)
+            else:
+                m.kill_server()
+            until(again, 20, "the new mount")
+            with lib.raises(errno.ENOTCONN, errno.ECONNABORTED, errno.EIO):
+                os.listxattr(f.fileno())
+        with open("/proc/self/mountinfo", encoding="utf-8") as f:
+            equal(sum(line.split()[4] == m.at for line in f), 1, "mounts")
+    m.stop()
+
+
 def hopeless(rig, hub):
     """A server that dies at once, again and again: the end, in words."""
     m = rig.mount(hub)
@@ -282,6 +310,7 @@ def run(rig):
     m.stop()
     check(not os.path.exists(f"/proc/{pid}"), "the server is still there")
     waits_for_the_hub(rig, hub)
+    old_kernel(rig, hub)
     hopeless(rig, hub)
     supervisor_gone(rig, hub)
     rig.run(lib.OMNIHUB, "cache", "verify", "--cache", m.cache)
