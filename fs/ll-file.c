@@ -159,12 +159,11 @@ static bool is_sure(struct ll *ll, struct ll_file *f)
 	return atomic_load(&shell->sure);
 }
 
-/* One open less of n. */
-static void close_one(struct ll *ll, struct fs_node *n, bool sure)
+/* Under the lock: one open less of n. The backing id nobody uses now, or 0. */
+static int close_one(struct ll *ll, struct fs_node *n, bool sure)
 {
 	int id = 0;
 
-	pthread_mutex_lock(&ll->open_lock);
 	be_seated(ll, n);
 	if (n->shell.opens && --n->shell.opens == 0) {
 		id = n->shell.backing;
@@ -172,39 +171,61 @@ static void close_one(struct ll *ll, struct fs_node *n, bool sure)
 		n->shell.drop |= !sure;
 	}
 	note_opens(ll, n);
-	pthread_mutex_unlock(&ll->open_lock);
-	if (id)
-		ll_backing_close(ll, id);
+	return id;
+}
+
+/* Under the lock: of a number nobody has asked about here. */
+static int close_seat(struct ll *ll, fuse_ino_t ino)
+{
+	struct fs_seat seat;
+	int id = 0;
+
+	if (fs_handover_find(ll->handover, ino, &seat, NULL) || !seat.opens)
+		return 0;
+	if (--seat.opens == 0) {
+		id = seat.backing;
+		seat.backing = 0;
+	}
+	fs_handover_opened(ll->handover, ino, seat.opens, seat.backing);
+	return id;
 }
 
 static void end(struct ll *ll, struct ll_file *f)
 {
 	struct fs_node *n = f->node;
+	int id = 0;
+	bool sure;
 
-	if (!f->direct)
-		close_one(ll, n, is_sure(ll, f));
+	if (!f->direct) {
+		sure = is_sure(ll, f);
+		pthread_mutex_lock(&ll->open_lock);
+		id = close_one(ll, n, sure);
+		pthread_mutex_unlock(&ll->open_lock);
+	}
+	if (id)
+		ll_backing_close(ll, id);
 	fs_close(f->handle);
 	fs_node_unref(n);
 	free(f);
 }
 
-/* RELEASE of a handle that no server after the one that made it has used. */
+/* RELEASE of a handle that no server after the one that made it has used. Who
+ * opens the number at this moment counts from what is left here. */
 static void end_unused(struct ll *ll, fuse_ino_t ino)
 {
-	struct fs_node *n = fs_inode_find(ll->inodes, ino);
-	struct fs_seat seat;
+	struct fs_node *n;
+	int id = 0;
 
-	if (n) {
-		if (n->kind != FS_CTL)
-			close_one(ll, n, atomic_load(&n->shell.sure));
-		fs_node_unref(n);
-	} else if (!fs_handover_find(ll->handover, ino, &seat, NULL) &&
-		seat.opens) {
-		if (--seat.opens == 0 && seat.backing)
-			ll_backing_close(ll, seat.backing);
-		fs_handover_opened(ll->handover, ino, seat.opens,
-			seat.opens ? seat.backing : 0);
-	}
+	pthread_mutex_lock(&ll->open_lock);
+	n = fs_inode_find(ll->inodes, ino);
+	if (!n)
+		id = close_seat(ll, ino);
+	else if (n->kind != FS_CTL)
+		id = close_one(ll, n, atomic_load(&n->shell.sure));
+	pthread_mutex_unlock(&ll->open_lock);
+	if (id)
+		ll_backing_close(ll, id);
+	fs_node_unref(n);
 }
 
 static int reply_passthrough(fuse_req_t req, struct ll_file *f, int id)
