@@ -357,22 +357,27 @@ static bool too_slow(struct fetch_engine *e, struct fetch_request *r,
 	return true;
 }
 
-/* libcurl gives out what it held back. It tells nobody but the caller when that
- * is refused, and would go on with what comes behind it. */
+/* That what it held back is refused, libcurl tells nobody but us. */
 static void resume(struct fetch_engine *e, struct fetch_request *r,
 	uint64_t now)
 {
+	struct fetch_request **at = &e->running;
 	CURLcode c;
 
 	r->paused_until = 0;
 	r->heard_ms = now;
 	fetch_pace_resume(&r->pace, now);
 	c = curl_easy_pause(r->easy, CURLPAUSE_CONT);
-	if (!c)
-		return;
-	curl_multi_remove_handle(e->multi, r->easy);
-	fetch_request_ended(r, c);
-	end(e, r);
+	if (c) {
+		curl_multi_remove_handle(e->multi, r->easy);
+		fetch_request_ended(r, c);
+		end(e, r);
+	} else if (r->pace.bytes) {	/* now it is the others' turn */
+		unlink_request(e, r);
+		while (*at)
+			at = &(*at)->next;
+		link_request(at, r);
+	}
 }
 
 /* Time-outs, slots to lend, pauses that are over. */

@@ -337,6 +337,40 @@ static void rate_is_kept(void)
 	fetch_free(f);
 }
 
+static struct pull pair[2];
+static uint64_t behind;		/* bytes the other had at the first one's end */
+
+static void on_one_done(struct src_pull *p, int err, const struct error *why)
+{
+	if (!behind)
+		behind = pair[p == &pair[0].p].got;
+	on_done(p, err, why);
+}
+
+/* Nobody waits until all that began later is there. */
+static void rate_is_shared(void)
+{
+	struct fetch_hub *h;
+	struct fetch *f = engine(server_root(wrong.hub), "5", &h,
+		"fetch.rate=4M");
+	struct src *s = file(h, "plain");
+
+	for (unsigned i = 0; i < 2; i++) {
+		pair[i] = (struct pull){ .src = s, .p = { .len = SIZE,
+			.data = on_data, .done = on_one_done } };
+		pthread_mutex_lock(&lock);
+		pending++;
+		pthread_mutex_unlock(&lock);
+		src_pull(s, &pair[i].p);
+	}
+	wait_all();
+	t_check(!pair[0].err && !pair[0].wrong && pair[0].got == SIZE);
+	t_check(!pair[1].err && !pair[1].wrong && pair[1].got == SIZE);
+	t_check(behind > SIZE / 3);
+	src_unref(s);
+	fetch_free(f);
+}
+
 static void *reader(void *arg)
 {
 	struct src *s = arg;
@@ -503,6 +537,7 @@ int main(void)
 	signed_addresses_are_used_again();
 	a_dead_place_is_left();
 	rate_is_kept();
+	rate_is_shared();
 	many_threads();
 	sink_errors_end_it();
 	sink_errors_end_what_was_held_back();
