@@ -80,11 +80,16 @@ bool cache_pass_must(struct cache *c, uint64_t size)
 	return size > (avail > keep ? avail - keep : 0);
 }
 
+/* The number of the block that it waits for. */
+static uint64_t wanted(const struct pass_read *r)
+{
+	return (r->r->off + r->at) / PASS_BLOCK;
+}
+
 /* Is it for the block that is hashed next? */
 static bool wants_next(const struct pass_read *r)
 {
-	return (r->r->off + r->at) / PASS_BLOCK ==
-		r->s->p->hashed / PASS_BLOCK;
+	return wanted(r) == r->s->p->hashed / PASS_BLOCK;
 }
 
 void cache_pass_hashed(struct pass *s, struct passing *p, uint64_t hashed)
@@ -348,10 +353,8 @@ static bool look_at_all(struct pass *s, const struct failure *failed,
 	for (r = s->waiting; r; r = r->next)
 		r->s->p->awaited |= wants_next(r);
 	while ((r = *at)) {
-		uint64_t off = r->r->off + r->at;
-
 		if (failed->err && r->s->p == failed->p &&
-		    off / PASS_BLOCK == failed->i)
+		    wanted(r) == failed->i)
 			r->err = failed->err;
 		if (!advance(s, r, true, todo)) {
 			at = &r->next;
@@ -450,6 +453,16 @@ static void filled(struct pool_job *job)
 	free_file(gone);
 }
 
+/* Has one that waits no block yet? */
+static bool lacks_room(struct pass *s)
+{
+	const struct pass_read *r = s->waiting;
+
+	while (r && cache_pass_find(s, r->s->p, wanted(r)))
+		r = r->next;
+	return r;
+}
+
 /* ---- the src ------------------------------------------------------------------------ */
 
 static struct pass_src *of(struct src *s)
@@ -470,8 +483,9 @@ static int pass_read(struct src *src, struct src_read *read)
 	r->s = ps;
 	r->r = read;
 	pthread_mutex_lock(&s->lock);
-	/* Who waits is first: his block comes before it in the file. */
-	done = advance(s, r, !s->waiting, &todo);
+	/* Who waits for room is first: his block may come before it in the
+	 * file. */
+	done = advance(s, r, !lacks_room(s), &todo);
 	err = r->err;
 	if (!done) {
 		ps->p->awaited |= wants_next(r);

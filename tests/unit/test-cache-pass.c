@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
@@ -303,6 +305,185 @@ static void test_any_order(struct cache *c)
 	}
 }
 
+/* ---- blocks that come when the test says so --------------------------------- */
+
+#define HELD_MAX 16
+#define HELD_WAIT_S 60
+
+struct held {
+	struct src s;
+	uint8_t *bytes;
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct src_read *asked[HELD_MAX];	/* lock */
+	unsigned n;				/* lock */
+};
+
+struct one {
+	struct src_read read;	/* must be first */
+	uint8_t byte;
+	sem_t came;
+};
+
+static int held_read(struct src *s, struct src_read *r)
+{
+	struct held *u = (struct held *)s;
+
+	pthread_mutex_lock(&u->lock);
+	t_check(u->n < HELD_MAX);
+	u->asked[u->n++] = r;
+	pthread_cond_signal(&u->more);
+	pthread_mutex_unlock(&u->lock);
+	return -EINPROGRESS;
+}
+
+static void held_free(struct src *s)
+{
+	struct held *u = (struct held *)s;
+
+	pthread_mutex_destroy(&u->lock);
+	pthread_cond_destroy(&u->more);
+	free(u->bytes);
+	free(u);
+}
+
+static const struct src_ops held_ops = {
+	.name = "held",
+	.read = held_read,
+	.free = held_free,
+};
+
+static struct held *held_new(uint64_t size, unsigned seed)
+{
+	struct held *u = calloc(1, sizeof(*u));
+
+	t_check(u);
+	src_init(&u->s, &held_ops, size);
+	u->bytes = upstream_bytes(size, seed);
+	t_int(pthread_mutex_init(&u->lock, NULL), 0);
+	t_int(pthread_cond_init(&u->more, NULL), 0);
+	return u;
+}
+
+/* Under the lock. */
+static struct src_read *take_asked(struct held *u, uint64_t block)
+{
+	struct src_read *r = NULL;
+
+	for (unsigned i = 0; i < u->n && !r; i++) {
+		if (u->asked[i]->off != block * MIB)
+			continue;
+		r = u->asked[i];
+		u->asked[i] = u->asked[--u->n];
+	}
+	return r;
+}
+
+/* Once it was asked for. */
+static void let_come(struct held *u, uint64_t block)
+{
+	struct timespec end;
+	struct src_read *r;
+	int err = 0;
+
+	t_int(clock_gettime(CLOCK_REALTIME, &end), 0);
+	end.tv_sec += HELD_WAIT_S;
+	pthread_mutex_lock(&u->lock);
+	while (!(r = take_asked(u, block)) && !err)
+		err = pthread_cond_timedwait(&u->more, &u->lock, &end);
+	pthread_mutex_unlock(&u->lock);
+	t_check(r);
+	memcpy(r->buf, u->bytes + r->off, r->len);
+	r->done(r, 0);
+}
+
+static void one_came(struct src_read *read, int err)
+{
+	t_int(err, 0);
+	t_int(sem_post(&((struct one *)(void *)read)->came), 0);
+}
+
+/* The first byte of that block; it is not here. */
+static void ask_one(struct src *s, uint64_t block, struct one *o)
+{
+	o->read = (struct src_read){ .off = block * MIB, .len = 1,
+		.buf = &o->byte, .done = one_came };
+	t_int(sem_init(&o->came, 0, 0), 0);
+	t_int(src_read(s, &o->read), -EINPROGRESS);
+}
+
+static void await_one(const struct held *u, struct one *o)
+{
+	while (sem_wait(&o->came) < 0)
+		;
+	t_int(o->byte, u->bytes[o->read.off]);
+	t_int(sem_destroy(&o->came), 0);
+}
+
+/* Who reads from the beginning asks again for what others were given before: it
+ * makes way for his next block, though another file's is on its way and takes
+ * the place of his first. */
+static void test_begun_again(struct cache *c)
+{
+	struct held *x = held_new(18 * MIB, 30), *y = held_new(5 * MIB, 31);
+	struct cache_name nx = t_name_of("begun", x->bytes, 18 * MIB,
+		OBJID_SHA256);
+	struct cache_name ny = t_name_of("slow", y->bytes, 5 * MIB,
+		OBJID_SHA256);
+	struct one a, first, second, slow;
+	struct src *sx, *sy;
+
+	t_int(cache_src_open(c, &nx, &x->s, &sx, NULL), 0);
+	t_int(cache_src_open(c, &ny, &y->s, &sy, NULL), 0);
+	src_hint(sy, 0, 1);
+	for (uint64_t i = 2; i < 17; i++) {
+		ask_one(sx, i, &a);
+		let_come(x, i);
+		await_one(x, &a);
+	}
+	ask_one(sx, 0, &first);
+	ask_one(sy, 1, &slow);
+	ask_one(sx, 1, &second);
+	let_come(x, 0);
+	await_one(x, &first);
+	let_come(x, 1);
+	await_one(x, &second);
+	let_come(y, 0);
+	let_come(y, 1);
+	await_one(y, &slow);
+	src_unref(sx);
+	src_unref(sy);
+	src_unref(&x->s);
+	src_unref(&y->s);
+}
+
+/* Who reads another file does not wait for one that stands still. */
+static void test_beside_stalled(struct cache *c)
+{
+	struct held *x = held_new(5 * MIB, 32), *y = held_new(5 * MIB, 33);
+	struct cache_name nx = t_name_of("moves", x->bytes, 5 * MIB,
+		OBJID_SHA256);
+	struct cache_name ny = t_name_of("stands", y->bytes, 5 * MIB,
+		OBJID_SHA256);
+	struct one a, stalled;
+	struct src *sx, *sy;
+
+	t_int(cache_src_open(c, &nx, &x->s, &sx, NULL), 0);
+	t_int(cache_src_open(c, &ny, &y->s, &sy, NULL), 0);
+	ask_one(sy, 0, &stalled);
+	for (uint64_t i = 0; i < 5; i++) {
+		ask_one(sx, i, &a);
+		let_come(x, i);
+		await_one(x, &a);
+	}
+	let_come(y, 0);
+	await_one(y, &stalled);
+	src_unref(sx);
+	src_unref(sy);
+	src_unref(&x->s);
+	src_unref(&y->s);
+}
+
 int main(void)
 {
 	uint8_t *bytes = upstream_bytes(SIZE, 1);
@@ -319,6 +500,8 @@ int main(void)
 	bytes[SIZE - 1] ^= 1;
 	test_wrong_end(c, up, &wrong);
 	test_any_order(c);
+	test_begun_again(c);
+	test_beside_stalled(c);
 	src_unref(up);
 	cache_close(c);
 	free(dir);
