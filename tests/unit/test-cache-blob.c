@@ -386,6 +386,71 @@ static void test_wrong_always(uint64_t size)
 	free(dir);
 }
 
+static uint64_t partials(struct cache *c)
+{
+	struct cache_totals t;
+
+	t_int(cache_totals(c, &t), 0);
+	return t.partials;
+}
+
+static struct src *read_some(struct cache *c, const struct cache_name *n,
+	struct upstream *u, int want)
+{
+	struct src *s = t_open_src(c, n, u);
+	uint8_t b[16];
+
+	t_int(src_read_wait(s, 0, b, sizeof(b)), want);
+	return s;
+}
+
+/* What a name has on the disk goes with its last reader when its size was wrong:
+ * unless a byte of it came, or another process has it open. */
+static void test_vain(void)
+{
+	char *dir = upstream_dir("vain");
+	const uint64_t size = 5 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 14);
+	struct cache_name n = t_name_of("vain", bytes, size, OBJID_SHA256);
+	struct cache *c = t_open_cache(dir, 0), *other = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct src *s, *theirs;
+
+	u->fail_err = -ETIMEDOUT;
+	atomic_store(&u->fail_times, 1000);
+	src_unref(read_some(c, &n, u, -ETIMEDOUT));
+	cache_close(c);
+	t_int(partials(other), 1);
+
+	theirs = read_some(other, &n, u, -ETIMEDOUT);
+	for (unsigned alone = 0; alone < 2; alone++) {
+		c = t_open_cache(dir, 0);
+		s = read_some(c, &n, u, -ETIMEDOUT);
+		if (alone) {
+			src_unref(theirs);
+			cache_close(other);
+			other = t_open_cache(dir, 0);
+		}
+		cache_name_vain(c, &n);
+		t_int(partials(other), 1);
+		src_unref(s);
+		cache_close(c);
+		t_int(partials(other), !alone);
+	}
+
+	atomic_store(&u->fail_times, 0);
+	c = t_open_cache(dir, 0);
+	s = read_some(c, &n, u, 0);
+	cache_name_vain(c, &n);
+	src_unref(s);
+	cache_close(c);
+	src_unref(read_some(other, &n, NULL, 0));
+	cache_close(other);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
 int main(void)
 {
 	test_whole(OBJID_SHA256, SRC_VERIFIED);
@@ -407,5 +472,6 @@ int main(void)
 	test_wrong_unseen();
 	test_wrong_always(5 * MIB);
 	test_wrong_always(MIB / 2);
+	test_vain();
 	return 0;
 }

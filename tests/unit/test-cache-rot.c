@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "cache/blob.h"
 #include "cache/store.h"
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
@@ -225,6 +226,43 @@ static void test_facts(void)
 	free(dir);
 }
 
+static int count(void *arg, const char *key, const void *value, size_t len,
+	int64_t age)
+{
+	(void) key;
+	(void) value;
+	(void) len;
+	(void) age;
+	++*(int *)arg;
+	return 0;
+}
+
+/* Nor is one that stands under another's key or kind. */
+static void test_facts_moved(void)
+{
+	char *dir = upstream_dir("facts-moved");
+	char *path = join(dir, "index.sqlite"), sql[100];
+	struct buf b = BUF_INIT(100);
+	struct cache *c = t_open_cache(dir, 0);
+	int n = 0;
+
+	t_int(cache_index_put(c, CACHE_KIND_FACT, "a", "one", 3), 0);
+	t_int(cache_index_put(c, CACHE_KIND_FACT, "b", "two", 3), 0);
+	(void) snprintf(sql, sizeof(sql), "UPDATE facts SET kind=%d WHERE "
+		"key='b'", CACHE_KIND_NEWS);
+	change(path, "UPDATE facts SET key='c' WHERE key='a'");
+	change(path, sql);
+	t_int(cache_index_get(c, CACHE_KIND_FACT, "c", &b, NULL), -ENOENT);
+	t_int(cache_index_get(c, CACHE_KIND_NEWS, "b", &b, NULL), -ENOENT);
+	t_int(cache_index_each(c, CACHE_KIND_FACT, "", count, &n), 0);
+	t_int(cache_index_each(c, CACHE_KIND_NEWS, "", count, &n), 0);
+	t_int(n, 0);
+	cache_close(c);
+	buf_done(&b);
+	free(path);
+	free(dir);
+}
+
 /* Somebody's directory in which there is no cache keeps what is in tmp/. */
 static void test_stranger(void)
 {
@@ -373,6 +411,21 @@ static char *partial_data(const char *dir)
 	return path;
 }
 
+/* Until that many chunks are hashed. */
+static void wait_hashed(struct src *s, uint64_t n)
+{
+	struct blob *b = ((struct cached_src *)s)->b;
+	uint64_t hashed = 0;
+
+	for (int i = 0; i < 30000 && hashed < n; i++) {
+		usleep(1000);
+		pthread_mutex_lock(&b->lock);
+		hashed = b->part->hashed;
+		pthread_mutex_unlock(&b->lock);
+	}
+	t_int(hashed, n);
+}
+
 static void check_used(struct cache *c)
 {
 	struct cache_totals t;
@@ -406,7 +459,8 @@ static void test_lost(uint64_t had)
 		s = t_open_src(c, &n, u);
 	}
 	t_expect(s, bytes, first, chunk);
-	usleep(20000);	/* it is hashed, where that has begun */
+	if (!had)
+		wait_hashed(s, n_chunks - 1);
 	path = partial_data(dir);
 	spoil(path, 5 * chunk);
 	t_int(cache_verify(other, NULL, NULL, &bad), 0);
@@ -430,16 +484,93 @@ static void test_lost(uint64_t had)
 	free(dir);
 }
 
+/* What was hashed and is found wrong by another program, which gets it anew, and
+ * wrong: it is hashed anew, too. */
+static void test_lost_hashed(void)
+{
+	const uint64_t chunk = 64 * 1024, size = 200 * chunk;
+	char *dir = upstream_dir("lost-hashed"), *path;
+	uint8_t *bytes = upstream_bytes(size, 6), got[2];
+	struct cache_name n = t_name_of("a", bytes, size, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct upstream *liar = upstream_new(bytes, size, 1);
+	struct cache *other = t_open_cache(dir, 0);
+	struct cache *c = t_open_cache(dir, 0);
+	struct src *s = t_open_src(c, &n, u), *theirs;
+	uint64_t bad = 0;
+
+	liar->wrong_at = 5 * chunk + 1;
+	liar->wrong_len = 1;
+	atomic_store(&liar->wrong_times, 1);
+	t_expect(s, bytes, 0, 198 * chunk);
+	wait_hashed(s, 198);
+	path = partial_data(dir);
+	spoil(path, 5 * chunk);
+	theirs = t_open_src(other, &n, liar);
+	t_int(src_read_wait(theirs, 5 * chunk, got, sizeof(got)), 0);
+	t_check(got[1] != bytes[5 * chunk + 1]);
+	src_unref(theirs);
+	cache_close(other);
+	t_expect(s, bytes, 198 * chunk, 2 * chunk);
+	t_wait_state(s, SRC_VERIFIED);
+	(void) t_wait_fd(s);
+	src_unref(s);
+	t_int(cache_verify(c, NULL, NULL, &bad), 0);
+	t_int(bad, 0);
+	cache_close(c);
+	upstream_free(u);
+	upstream_free(liar);
+	free(bytes);
+	free(path);
+	free(dir);
+}
+
+/* What is found wrong when all is an object already still counts: it is there. */
+static void test_lost_settled(void)
+{
+	const uint64_t chunk = 64 * 1024, size = 70 * chunk;
+	char *dir = upstream_dir("lost-settled"), *path, key[CACHE_KEY_HEX];
+	uint8_t *bytes = upstream_bytes(size, 7);
+	struct cache_name n = t_name_of("a", bytes, size, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct cache *other = t_open_cache(dir, 0);
+	struct cache *c = t_open_cache(dir, 0);
+	struct src *s = t_open_src(c, &n, u);
+	struct partial *p;
+
+	path = object_of(dir, &n);
+	t_expect(s, bytes, 0, 1);
+	t_int(cache_name_key(&n, key), 0);
+	t_int(cache_partial_open(other, key, "", size, chunk, false, false,
+		&p), 0);
+	t_expect(s, bytes, 0, size);
+	(void) t_wait_fd(s);
+	spoil(path, 5 * chunk);
+	t_check(!cache_partial_has(p, 5));
+	check_used(c);
+	cache_partial_close(p);
+	src_unref(s);
+	cache_close(c);
+	cache_close(other);
+	upstream_free(u);
+	free(bytes);
+	free(path);
+	free(dir);
+}
+
 int main(void)
 {
 	test_lost(70);
 	test_lost(0);
+	test_lost_hashed();
+	test_lost_settled();
 	test_put_anew();
 	test_made_anew();
 	test_recheck();
 	test_replaced();
 	test_recipe();
 	test_facts();
+	test_facts_moved();
 	test_stranger();
 	return 0;
 }

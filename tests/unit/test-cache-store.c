@@ -91,6 +91,9 @@ static void test_index(void)
 	clock_advance(-UINT64_C(199970000));
 	t_int(cache_index_get(d, CACHE_KIND_NEWS, "hf/a@1", &b, &age), 0);
 	t_check(age > 10L * 366 * 24 * 3600);
+	buf_clear(&b);
+	t_int(cache_index_each(d, CACHE_KIND_NEWS, "", count, &b), 0);
+	t_str((char *)b.data, "hf/a@1=late ");
 	t_int(cache_index_put(d, CACHE_KIND_LISTING, "hf/a@1", "new", 3), 0);
 	t_int(cache_index_del(d, CACHE_KIND_LISTING, "hf/a@2"), 0);
 	buf_clear(&b);
