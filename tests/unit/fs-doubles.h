@@ -54,6 +54,7 @@ struct double_hub {
 	unsigned opened, measured, puts;
 	int room;		/* of every put, 0 or -ENOSPC */
 	bool whole;		/* that hub lists nothing */
+	bool here;		/* the cache has every byte of every file */
 	unsigned grown;		/* bytes that late.bin has more than before */
 };
 extern struct double_hub double_hub;

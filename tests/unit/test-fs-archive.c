@@ -9,6 +9,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "fs/fs.h"
@@ -33,7 +34,13 @@ static const struct made members[] = {
 	{ "./empty", "", NULL, false },
 };
 
-static size_t make(bool zip, char *to, size_t room)
+/* What lies there later: of another length. */
+static const struct made others[] = {
+	{ "./model.safetensors", "of another one", NULL, true },
+};
+
+static size_t make_of(const struct made *v, size_t n, bool zip, char *to,
+	size_t room)
 {
 	struct archive *a = archive_write_new();
 	size_t used = 0;
@@ -45,8 +52,8 @@ static size_t make(bool zip, char *to, size_t room)
 		t_int(archive_write_set_format_pax_restricted(a), 0);
 	}
 	t_int(archive_write_open_memory(a, to, room, &used), 0);
-	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
-		const struct made *m = &members[i];
+	for (size_t i = 0; i < n; i++) {
+		const struct made *m = &v[i];
 		struct archive_entry *e = archive_entry_new();
 		size_t len = strlen(m->text);
 
@@ -67,6 +74,12 @@ static size_t make(bool zip, char *to, size_t room)
 	t_int(archive_write_close(a), 0);
 	archive_write_free(a);
 	return used;
+}
+
+static size_t make(bool zip, char *to, size_t room)
+{
+	return make_of(members, sizeof(members) / sizeof(members[0]), zip, to,
+		room);
 }
 
 static struct fs *open_fs(const char *more)
@@ -94,7 +107,7 @@ static void close_fs(struct fs *fs)
 	conf_free(conf);
 }
 
-static void shows(struct fs *fs, const char *path, const char *want)
+static void list(struct fs *fs, const char *path, struct buf *ret)
 {
 	struct buf b = BUF_INIT(10000);
 	struct fs_node *n = NULL;
@@ -113,7 +126,7 @@ static void shows(struct fs *fs, const char *path, const char *want)
 		struct fs_dirent e;
 
 		fs_dir_at(d, i, &e);
-		t_int(buf_printf(&b, "%s%s%s ", e.name, e.dir ? "/" : "",
+		t_int(buf_printf(ret, "%s%s%s ", e.name, e.dir ? "/" : "",
 			e.again ? "*" : ""), 0);
 		if (!fs_dir_node(d, i, &child, &a)) {
 			t_int(a.ino, e.ino);
@@ -123,6 +136,14 @@ static void shows(struct fs *fs, const char *path, const char *want)
 	}
 	fs_dir_free(d);
 	fs_node_unref(n);
+	buf_done(&b);
+}
+
+static void shows(struct fs *fs, const char *path, const char *want)
+{
+	struct buf b = BUF_INIT(10000);
+
+	list(fs, path, &b);
 	t_str((char *)b.data, want);
 	buf_done(&b);
 }
@@ -314,6 +335,75 @@ static void whole(void)
 	close_fs(fs);
 }
 
+static void opened(void *arg, int err, struct fs_handle *h)
+{
+	t_int(err, 0);
+	fs_close(h);
+	atomic_store((atomic_bool *)arg, true);
+}
+
+/* Its size has to be asked for. Nobody waits who opens what is here; but when it
+ * is doubted whether the archive is that one, the hub is asked first. */
+static void at_hand(void)
+{
+	struct fs *fs = open_fs(NULL);
+	struct fs_node *n = NULL;
+	atomic_bool now = false;
+
+	double_hub.here = true;
+	t_int(reads(fs, TOP "unknown/model.safetensors", members[0].text), 0);
+	t_int(double_hub.measured, 1);
+	t_int(fs_walk_wait(fs, TOP "unknown/model.safetensors", &n, NULL), 0);
+	fs_open(fs, n, opened, &now);
+	t_check(atomic_load(&now));
+	t_int(fs_refresh_wait(fs, "pytorch/torchserve"), 0);
+	t_int(double_hub.measured, 1);
+	atomic_store(&now, false);
+	double_hold();
+	fs_open(fs, n, opened, &now);
+	t_check(!atomic_load(&now));
+	double_release();
+	while (!atomic_load(&now))
+		usleep(1000);
+	t_int(reads(fs, TOP "unknown/model.safetensors", members[0].text), 0);
+	t_int(double_hub.measured, 2);
+	fs_node_unref(n);
+	close_fs(fs);
+}
+
+static bool lists_other(struct fs *fs)
+{
+	struct buf b = BUF_INIT(10000);
+	bool other;
+
+	list(fs, TOP "unknown", &b);
+	other = strcmp((char *)b.data, "model.safetensors pytorch/ ") != 0;
+	buf_done(&b);
+	return other;
+}
+
+/* Another archive lies there: what was in the one of before is forgotten. */
+static void another(void)
+{
+	static char bytes[1 << 16];
+	struct fs *fs = open_fs(NULL);
+	struct fs_attr a;
+
+	shows(fs, TOP "unknown", "empty model.safetensors pytorch/ sub/ ");
+	double_hub.zip = (struct double_bytes){ bytes,
+		make_of(others, 1, true, bytes, sizeof(bytes)) };
+	t_int(fs_refresh_wait(fs, "pytorch/torchserve"), 0);
+	t_int(double_stat(fs, TOP "unknown.mar", &a), 0);
+	t_int(double_hub.measured, 2);
+	t_int(a.size, double_hub.zip.len);
+	/* Once no thread has the snapshot of before any more. */
+	for (int i = 0; i < 1000 && lists_other(fs); i++)
+		usleep(10000);
+	shows(fs, TOP "unknown", "model.safetensors pytorch/ ");
+	t_int(reads(fs, TOP "unknown/model.safetensors", others[0].text), 0);
+	close_fs(fs);
+}
+
 int main(void)
 {
 	names();
@@ -323,5 +413,7 @@ int main(void)
 	no_room();
 	damaged();
 	whole();
+	at_hand();
+	another();
 	return 0;
 }
