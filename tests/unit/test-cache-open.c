@@ -1,0 +1,106 @@
+/* What opening a cache makes, clears away and counts. */
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "cache/store.h"
+#include "tests/unit/cache-upstream.h"
+#include "tests/unit/t.h"
+
+#define SIZE (5 * MIB)
+
+static void begins_with(struct cache *c, const char *rel, const char *text)
+{
+	struct buf b = BUF_INIT(1000);
+
+	t_int(cache_store_read(c, rel, &b), 0);
+	t_check(b.len >= strlen(text) && !memcmp(b.data, text, strlen(text)));
+	buf_done(&b);
+}
+
+/* A program that looks at the directory knows at once what it is. */
+static void test_signs(void)
+{
+	char *dir = upstream_dir("open-signs");
+	struct cache *c = t_open_cache(dir, 0);
+
+	begins_with(c, "VERSION", "omnihub-cache 1\n");
+	begins_with(c, "CACHEDIR.TAG",
+		"Signature: 8a477f597d28d172789f06886806bc55\n");
+	cache_close(c);
+	free(dir);
+}
+
+static unsigned names_in(struct cache *c, const char *rel)
+{
+	DIR *d = fdopendir(openat(c->dir, rel,
+		O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	unsigned n = 0;
+
+	t_check(d);
+	while (readdir(d))
+		n++;
+	(void) closedir(d);
+	return n - 2;
+}
+
+/* What cannot get its name leaves nothing behind. */
+static void test_publish(void)
+{
+	char *dir = upstream_dir("open-publish");
+	struct cache *c = t_open_cache(dir, 0);
+
+	t_int(cache_store_publish(c, "refs", "x", 1), -EISDIR);
+	t_int(names_in(c, "tmp"), 0);
+	cache_close(c);
+	free(dir);
+}
+
+/* Who is alone counts what there is, and what a killed program left of a file
+ * that has become an object goes. */
+static void test_counted(void)
+{
+	char *dir = upstream_dir("open-counted");
+	uint8_t *bytes = upstream_bytes(SIZE, 1);
+	struct cache_name n = t_name_of("a", bytes, SIZE, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, SIZE, 1);
+	struct cache *c = t_open_cache(dir, 0);
+	char key[CACHE_KEY_HEX], data[CACHE_REL_MAX];
+	struct src *s = t_open_src(c, &n, u);
+	struct cache_put *put;
+	struct objid id;
+
+	t_expect(s, bytes, 0, 1);
+	src_unref(s);
+	t_int(cache_put_begin(c, 1000, &put), 0);
+	t_int(cache_put_data(put, bytes, 1000), 0);
+	t_int(cache_put_end(put, &id), 0);
+	cache_close(c);
+	c = t_open_cache(dir, 0);
+	t_int(cache_used(c), 1000 + 65536);
+	t_int(names_in(c, "partial"), 1);
+	t_int(cache_name_key(&n, key), 0);
+	(void) snprintf(data, sizeof(data), "partial/%s/data", key);
+	t_int(unlinkat(c->dir, data, 0), 0);
+	cache_close(c);
+	c = t_open_cache(dir, 0);
+	t_int(cache_used(c), 1000);
+	t_int(names_in(c, "partial"), 0);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+int main(void)
+{
+	test_signs();
+	test_publish();
+	test_counted();
+	return 0;
+}
