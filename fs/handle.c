@@ -110,7 +110,7 @@ static bool other_source(struct fs_handle *h, unsigned now)
 	    fs_plan_recipe(h->plan, &recipe))
 		return false;
 	for (unsigned i = stage_recipe_sources(recipe); i-- && !r;) {
-		const struct listing_entry *e = listing_find(&s->own,
+		const struct listing_entry *e = stage_source_of(&s->own,
 			stage_recipe_source_path(recipe, i));
 
 		r = e && fs_measure_changed(s, e, made);

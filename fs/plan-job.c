@@ -336,18 +336,21 @@ static void run_made(struct pool_job *job)
 	finish(j, j->refused ? r : run_plugin(j));
 }
 
-/* Has every file that it is made of the size it was planned with? */
+/* Has every file that it is made of the size it was planned with, as far as the
+ * recipe tells it? */
 static bool sizes_hold(const struct fs_plan_job *j)
 {
 	unsigned n = stage_recipe_sources(j->recipe);
 
 	while (n--) {
-		const struct listing_entry *e = listing_find(&j->snap->own,
-			stage_recipe_source_path(j->recipe, n));
+		const char *path = stage_recipe_source_path(j->recipe, n);
+		const struct listing_entry *e = stage_source_of(&j->snap->own,
+			path);
 
-		if (e && (fs_measured(j->snap, e)->size !=
-				stage_recipe_source_size(j->recipe, n) ||
-			  fs_measure_due(j->snap, e)))
+		if (e && (fs_measure_due(j->snap, e) ||
+			  (!stage_made_is(path) &&
+			   fs_measured(j->snap, e)->size !=
+				stage_recipe_source_size(j->recipe, n))))
 			return false;
 	}
 	return true;

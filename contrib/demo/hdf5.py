@@ -5,9 +5,11 @@ Written after the HDF5 File Format Specification, version 0 of the superblock:
 old-style groups (symbol tables), contiguous data, version 1 object headers.
 """
 import struct
+import zlib
 
 UNDEFINED = (1 << 64) - 1
 LEAF_K, NODE_K = 32, 16     # half of what a symbol table node and a tree hold
+CHUNK_K = 32                # and a tree of chunks
 FLOAT32 = struct.pack("<B3BI2H4BI", 0x11, 0x20, 31, 0, 4, 0, 32, 23, 8, 0, 23,
                       127)
 
@@ -103,10 +105,32 @@ class File:
         return bytes(self.out)
 
 
-def keras_weights(layers, version=b"2.2.4"):
+class Chunked(File):
+    """The arrays are one chunk each, through deflate that deflates nothing:
+    the file is always as long."""
+
+    def array(self, shape, data):
+        data = zlib.compress(data, 0)
+        chunk = self.put(data)
+        ends = [struct.pack(f"<II{len(shape) + 1}Q", len(data), 0, *at, 0)
+                for at in ((0,) * len(shape), shape)]
+        tree = b"TREE" + struct.pack("<BBHQQ", 1, 0, 1, UNDEFINED,
+                                     UNDEFINED)
+        tree += ends[0] + struct.pack("<Q", chunk) + ends[1]
+        tree = self.put(tree.ljust(24 + 2 * CHUNK_K * 8 + len(ends[0]) *
+                                   (2 * CHUNK_K + 1), b"\0"))
+        return self.header([
+            message(0x01, dataspace(shape)), message(0x03, FLOAT32),
+            message(0x05, struct.pack("<BBBB", 2, 3, 2, 0)),
+            message(0x0B, struct.pack("<BB6xHHHHI4x", 1, 1, 1, 0, 0, 1, 0)),
+            message(0x08, struct.pack(f"<BBBQ{len(shape) + 1}I", 3, 2,
+                                      len(shape) + 1, tree, *shape, 4))])
+
+
+def keras_weights(layers, version=b"2.2.4", kind=File):
     """layers: [(layer, [(weight, shape, data)])], as save_weights() of Keras 2
     lays them out: a group a layer, in it weights by names with slashes."""
-    f = File()
+    f = kind()
     top = {}
     for layer, weights in layers:
         inner, full = {}, []

@@ -45,8 +45,9 @@ class Files:
                 f.write("model\turl\tdigest\n" + "\n".join(rows) + "\n")
 
 
-def mobilenet(seed):
-    """What keras calls mobilenet_1_0_224_tf.h5, always as long."""
+def mobilenet(seed, part=1, **how):
+    """What keras calls mobilenet_1_0_224_tf.h5, always as long; with a fourth
+    `part` of its channels mobilenet_2_5_224_tf.h5."""
     w, layers = Weights(seed), []
 
     def layer(name, *parts):
@@ -60,10 +61,11 @@ def mobilenet(seed):
             ("gamma", 1.0), ("beta", 0.0), ("moving_mean", 0.0),
             ("moving_variance", 1.0))))
 
-    layer("conv1", ("kernel", (3, 3, 3, 32), 0.0))
-    norm("conv1_bn", 32)
-    n = 32
-    for i, to in enumerate((64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)):
+    n = 32 // part
+    layer("conv1", ("kernel", (3, 3, 3, n), 0.0))
+    norm("conv1_bn", n)
+    for i, to in enumerate(c // part for c in (
+            64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)):
         layer(f"conv_dw_{i + 1}", ("depthwise_kernel", (3, 3, n, 1), 0.0))
         norm(f"conv_dw_{i + 1}_bn", n)
         layer(f"conv_pw_{i + 1}", ("kernel", (1, 1, n, to), 0.0))
@@ -71,7 +73,7 @@ def mobilenet(seed):
         n = to
     layer("conv_preds", ("kernel", (1, 1, n, 1000), 0.0),
           ("bias", (1000,), 0.0))
-    return hdf5.keras_weights(layers)
+    return hdf5.keras_weights(layers, **how)
 
 
 def sha8(data):
