@@ -28,6 +28,7 @@ struct making {
 	struct fs_plan *plan;	/* a reference */
 	struct src *src;	/* a reference */
 	unsigned epoch;		/* of src, before its first byte is read */
+	unsigned forgotten;	/* the plan's, when src was what it means */
 };
 
 void fs_plan_recall_whole(struct fs_plan *p, const char *word)
@@ -162,7 +163,7 @@ static void make(struct pool_job *job)
 	if (now)
 		r = copy(m, &id);
 	pthread_mutex_lock(&p->plans->lock);
-	if (!r)
+	if (!r && p->forgotten == m->forgotten)
 		p->whole = id;
 	p->making = false;
 	pthread_mutex_unlock(&p->plans->lock);
@@ -184,8 +185,10 @@ void fs_plan_was_read(struct fs_plan *p, struct src *src, unsigned epoch)
 	if (!m)
 		return;
 	pthread_mutex_lock(&p->plans->lock);
-	start = !p->making && p->state == FS_PLAN_OK;
+	/* What it was read from may be files that have become others. */
+	start = !p->making && p->state == FS_PLAN_OK && src == p->live;
 	p->making |= start;
+	m->forgotten = p->forgotten;
 	pthread_mutex_unlock(&p->plans->lock);
 	if (!start) {
 		free(m);

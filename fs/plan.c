@@ -164,6 +164,7 @@ static int forget_outcome(void *arg, const char *key, void *value)
 	(void) key;
 	p->state = FS_PLAN_UNKNOWN;
 	p->err = 0;
+	p->forgotten++;
 	fs_plan_recall_whole(p, "");
 	return 0;
 }

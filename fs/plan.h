@@ -82,6 +82,8 @@ struct fs_plan {
 					 * OBJID_NONE (plan-whole.c) */
 	bool was_read;			/* plans lock; whole, once */
 	bool making;			/* plans lock; a job looks or copies */
+	unsigned forgotten;		/* plans lock; how often what was found
+					 * out was not believed any more */
 };
 
 void fs_plans_init(struct fs_plans *p);	/* the fields above lock stay */

@@ -66,6 +66,26 @@ def decoded(store, two):
     m.stop()
 
 
+def materialized(store, two):
+    """Who has read all of it while it was another does not make the object
+    that it is read from."""
+    store.become("storage/" + H5, two[0])
+    m = store.mount("--set", "stage.materialize=always")
+    made = m.path(NET + ".onnx")
+    with open(made, "rb", buffering=0) as f:
+        first = f.read()
+        store.become("storage/" + H5, two[1])
+        refresh(m, "keras")
+        os.stat(m.path(NET + ".h5"))
+        equal(len(read(made, 100)), 100)
+    m.until_closed()
+    second = read(made)
+    check(second != first, "the old one")
+    lib.until(lambda: xattr(made, "materialized") == "yes", 20, "an object")
+    check(read(made) == second, "the old one as an object")
+    m.stop()
+
+
 def run(rig):
     store = Store(rig)
     store.files.add("keras", "MobileNet", H5, b"")
@@ -73,6 +93,8 @@ def run(rig):
     two = [mobilenet(seed, 4, kind=hdf5.Chunked) for seed in "ab"]
     equal(*map(len, two))
     decoded(store, two)
+    two = [mobilenet(seed, 4) for seed in "ab"]
+    materialized(store, two)
 
 
 lib.main(run, 75)
