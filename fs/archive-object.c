@@ -31,9 +31,12 @@ static int name_of(const struct fs_archive *a, const char *path,
 
 static char *fact_key(const struct fs_archive *a, const char *path)
 {
-	char *key;
+	char *own = fs_archive_key(a), *key;
 
-	return asprintf(&key, "%s!%s", a->key, path) < 0 ? NULL : key;
+	if (!own || asprintf(&key, "%s!%s", own, path) < 0)
+		key = NULL;
+	free(own);
+	return key;
 }
 
 /* What is known of the digest of a member. */
@@ -52,6 +55,8 @@ static int digest_of(const struct fs_archive *a, const struct stage_member *m,
 	if (key)
 		r = cache_index_get(a->snap->resolver->cache,
 			CACHE_KIND_ARCHIVE, key, &b, NULL);
+	if (!r && !fs_archive_holds(a))
+		r = -ENOENT;
 	if (!r)
 		r = objid_parse(OBJID_SHA256, (const char *)b.data, ret);
 	if (!r && ret->digits != 2 * OBJID_RAW_MAX)
@@ -67,7 +72,7 @@ void fs_archive_remember(const struct fs_archive *a, const char *path,
 	char hex[OBJID_HEX_MAX], *key = fact_key(a, path);
 
 	objid_hex(id, hex);
-	if (key)
+	if (key && fs_archive_holds(a))
 		(void) cache_index_put(a->snap->resolver->cache,
 			CACHE_KIND_ARCHIVE, key, hex, strlen(hex));
 	free(key);

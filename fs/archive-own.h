@@ -12,7 +12,10 @@ struct fs_archive {
 					 * counted, unless it is snap */
 	const struct listing_entry *e;	/* outer's */
 	char *path;
-	char *key;			/* what the index knows it by */
+	char *key;			/* what the index knows it by, and see
+					 * fs_archive_key() */
+	unsigned nth;			/* fs_measure_nth() of the file that it
+					 * is; constant once snap is listed */
 	struct stage_archive list;	/* constant once snap is listed */
 	char *top;	/* "DIR" that is left out of what is shown, or NULL;
 			 * constant then too */
@@ -31,8 +34,15 @@ void fs_archive_leave(struct fs_archive *a);
 /* The member behind what is shown as e; NULL: none. */
 const struct stage_member *fs_archive_find(const struct fs_archive *a,
 	const struct listing_entry *e);
+/* Is the file still that archive? */
+bool fs_archive_holds(const struct fs_archive *a);
+/* What the index knows the file's bytes by, whichever they are now. Who finds or
+ * keeps something under it then asks whether it holds: so it does for as long.
+ * The caller frees; NULL: no memory. */
+char *fs_archive_key(const struct fs_archive *a);
 /* The archive itself, as any file of its repository. far: what is missing is
- * fetched, and its size asked for, if that is not known: waits, then. */
+ * fetched, and its size asked for, if that is not known: waits, then. -EIO: the
+ * file is another one by now. */
 int fs_archive_bytes(const struct fs_archive *a, bool far, bool wait,
 	struct src **ret, struct error *why);
 /* Were the bytes it was read from right all the while? */

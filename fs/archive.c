@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/path.h"
+#include "fs/measure.h"
 #include "fs/stack.h"
 
 #define RECORD_MAX (256 << 20)	/* bytes of an index entry */
@@ -71,7 +72,7 @@ static char *key_of(const struct fs_snap *s, const char *path,
 }
 
 struct fs_archive *fs_archive_new(struct fs_snap *s, struct fs_snap *outer,
-	const struct listing_entry *e)
+	const struct listing_entry *e, unsigned nth)
 {
 	struct fs_archive *a = calloc(1, sizeof(*a));
 
@@ -80,6 +81,7 @@ struct fs_archive *fs_archive_new(struct fs_snap *s, struct fs_snap *outer,
 	a->snap = s;
 	a->outer = outer;
 	a->e = e;
+	a->nth = nth;
 	a->path = strdup(e->path);
 	a->key = key_of(s, e->path, &e->id);
 	if (a->path && a->key) {
@@ -184,15 +186,41 @@ const struct stage_member *fs_archive_find(const struct fs_archive *a,
 
 /* ---- the archive's bytes ----------------------------------------------------------- */
 
+bool fs_archive_holds(const struct fs_archive *a)
+{
+	return fs_measure_nth(a->outer, a->e) == a->nth;
+}
+
+char *fs_archive_key(const struct fs_archive *a)
+{
+	const struct listing_entry *e = fs_measured(a->outer, a->e);
+	char hex[OBJID_HEX_MAX], *key;
+	int n;
+
+	if (a->e->size != LISTING_SIZE_UNKNOWN)
+		return strdup(a->key);
+	objid_hex(&e->id, hex);
+	n = asprintf(&key, "%s//%" PRIu64 " %s", a->key, e->size, hex);
+	return n < 0 ? NULL : key;
+}
+
 int fs_archive_bytes(const struct fs_archive *a, bool far, bool wait,
 	struct src **ret, struct error *why)
 {
 	const struct fs_resolver *r = a->snap->resolver;
 	const struct fs_stack k = { .cache = r->cache,
 		.offline = r->offline || !far };
+	struct src *src;
+	int err = wait ? fs_stack_file_wait(&k, a->outer, a->e, &src, why) :
+		fs_stack_file(&k, a->outer, a->e, &src, why);
 
-	return wait ? fs_stack_file_wait(&k, a->outer, a->e, ret, why) :
-		fs_stack_file(&k, a->outer, a->e, ret, why);
+	if (!err && !fs_archive_holds(a)) {
+		src_unref(src);
+		err = error_set(why, -EIO, "it has become another file");
+	}
+	if (!err)
+		*ret = src;
+	return err;
 }
 
 int fs_archive_check(const struct src *s, unsigned epoch, struct error *why)
@@ -240,9 +268,13 @@ int fs_archive_recall(struct fs_archive *a, struct listing *ret)
 {
 	struct buf b = BUF_INIT(RECORD_MAX);
 	struct stage_archive got = { 0 };
-	int r = cache_index_get(a->snap->resolver->cache, CACHE_KIND_ARCHIVE,
-		a->key, &b, NULL);
+	char *key = fs_archive_key(a);
+	int r = key ? cache_index_get(a->snap->resolver->cache,
+		CACHE_KIND_ARCHIVE, key, &b, NULL) : -ENOMEM;
 
+	free(key);
+	if (!r && !fs_archive_holds(a))
+		r = -ENOENT;
 	if (!r && stage_archive_from_json((const char *)b.data, b.len, &got,
 			NULL))
 		r = -ENOENT;
@@ -253,12 +285,13 @@ int fs_archive_recall(struct fs_archive *a, struct listing *ret)
 static void remember_list(const struct fs_archive *a,
 	const struct stage_archive *list)
 {
-	char *json = stage_archive_to_json(list);
+	char *json = stage_archive_to_json(list), *key = fs_archive_key(a);
 
-	if (json)
+	if (json && key && fs_archive_holds(a))
 		(void) cache_index_put(a->snap->resolver->cache,
-			CACHE_KIND_ARCHIVE, a->key, json, strlen(json));
+			CACHE_KIND_ARCHIVE, key, json, strlen(json));
 	free(json);
+	free(key);
 }
 
 int fs_archive_list(struct fs_archive *a, struct listing *ret,
@@ -266,8 +299,13 @@ int fs_archive_list(struct fs_archive *a, struct listing *ret,
 {
 	struct fs_archive_putting k = { .a = a };
 	struct stage_archive got = { 0 };
-	int r = fs_archive_pass(a, &k, &got, why);
+	const struct listing_entry *e;
+	int r = fs_measure_wait(a->outer, a->e, &e, why);
 
+	if (!r) {
+		a->nth = fs_measure_nth(a->outer, a->e);
+		r = fs_archive_pass(a, &k, &got, why);
+	}
 	if (r) {
 		(void) error_wrap(why, "%s", a->path);
 		return r;

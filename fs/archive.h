@@ -32,6 +32,7 @@
 
 struct fs;
 struct fs_archive;
+struct fs_attr;
 struct fs_node;
 struct fs_snap;
 
@@ -52,6 +53,13 @@ void fs_archives_expire(struct cache *c);
  * is its path in s. -ENOENT: there is none, or the hub's are not shown. */
 int fs_archive_child(struct fs *fs, struct fs_node *dir, struct fs_snap *s,
 	const char *name, const char *inner, struct fs_node **ret);
+/* May what n shows, an FS_ARCHIVE, be another archive by now? */
+bool fs_archive_doubted(const struct fs_node *n);
+/* As fs_attr_answer() of n, which is taken over; or of the directory that shows
+ * what is in the archive by now. */
+void fs_archive_answer(struct fs *fs, struct fs_node *n,
+	void (*cb)(void *arg, int err, struct fs_node *n,
+		const struct fs_attr *attr), void *arg);
 /* Bytes of `name`, a file of s, that name such a directory; 0: no archive, or
  * not shown. */
 size_t fs_archive_shown(const struct fs_snap *s, const char *name);
@@ -64,8 +72,9 @@ int fs_archive_flat(const struct stage_archive *a, char **ret_top,
 
 /* ---- the snapshot of an inside (snap.c) ---------------------------------------- */
 
-/* What is in the file `e` of `outer`, with outer's name and time. A reference
- * to a snapshot that fs_snap_list() lists; NULL: no memory. */
+/* What is in the file `e` of `outer`, with outer's name and time; when that has
+ * become another file it is another snapshot. A reference to one that
+ * fs_snap_list() lists; NULL: no memory. */
 struct fs_snap *fs_archive_snap(struct fs_snap *outer,
 	const struct listing_entry *e);
 
@@ -73,9 +82,9 @@ struct fs_snap *fs_archive_snap(struct fs_snap *outer,
 
 /* Of s, which will own it and is not counted: what is in the file e of `outer`,
  * which may be s itself and is counted else. Under the resolver lock, unless
- * it is s. NULL: no memory. */
+ * it is s. nth: fs_measure_nth(). NULL: no memory. */
 struct fs_archive *fs_archive_new(struct fs_snap *s, struct fs_snap *outer,
-	const struct listing_entry *e);
+	const struct listing_entry *e, unsigned nth);
 void fs_archive_free(struct fs_archive *a);
 /* For who shows it; constant. */
 const char *fs_archive_path(const struct fs_archive *a);

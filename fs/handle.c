@@ -113,7 +113,7 @@ static bool other_source(struct fs_handle *h, unsigned now)
 		const struct listing_entry *e = stage_source_of(&s->own,
 			stage_recipe_source_path(recipe, i));
 
-		r = e && fs_measure_changed(s, e, made);
+		r = e && fs_measure_nth(s, e) > made;
 	}
 	if (!r)
 		atomic_store(&h->made, now);

@@ -84,6 +84,15 @@ int fs_child_now(struct fs *fs, struct fs_node *dir, struct fs_snap *snap,
 	return -ENOTDIR;
 }
 
+/* n is taken over. */
+static void answer(struct fs *fs, struct fs_node *n, fs_node_cb *cb, void *arg)
+{
+	if (n->kind == FS_ARCHIVE)
+		fs_archive_answer(fs, n, cb, arg);
+	else
+		fs_attr_answer(fs, n, cb, arg);
+}
+
 /* ---- children the hub has to say ------------------------------------------------- */
 
 void fs_looking_done(struct fs_looking *k, int err, struct fs_node *n)
@@ -91,7 +100,7 @@ void fs_looking_done(struct fs_looking *k, int err, struct fs_node *n)
 	if (err)
 		k->cb(k->arg, fs_errno(err), NULL, NULL);
 	else
-		fs_attr_answer(k->fs, n, k->cb, k->arg);
+		answer(k->fs, n, k->cb, k->arg);
 	fs_node_unref(k->dir);
 	free(k->repo);
 	free(k->inner);
@@ -125,7 +134,7 @@ void fs_lookup(struct fs *fs, struct fs_node *dir, const char *name,
 	}
 	r = fs_child_now(fs, dir, dir->snap, name, &n);
 	if (!r) {
-		fs_attr_answer(fs, n, cb, arg);
+		answer(fs, n, cb, arg);
 		return;
 	}
 	k = r == -EAGAIN ? calloc(1, sizeof(*k)) : NULL;

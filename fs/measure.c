@@ -229,15 +229,26 @@ bool fs_measure_due(struct fs_snap *s, const struct listing_entry *e)
 	return r;
 }
 
-bool fs_measure_changed(struct fs_snap *s, const struct listing_entry *e,
-	unsigned since)
+bool fs_measure_doubted(struct fs_snap *s, const struct listing_entry *e)
 {
 	const struct fact *f;
 	bool r;
 
 	pthread_mutex_lock(&s->resolver->lock);
 	f = map_get(&s->facts, e->path);
-	r = f && f->nth > since;
+	r = f && f->measured && due(s, f);
+	pthread_mutex_unlock(&s->resolver->lock);
+	return r;
+}
+
+unsigned fs_measure_nth(struct fs_snap *s, const struct listing_entry *e)
+{
+	const struct fact *f;
+	unsigned r;
+
+	pthread_mutex_lock(&s->resolver->lock);
+	f = map_get(&s->facts, e->path);
+	r = f ? f->nth : 0;
 	pthread_mutex_unlock(&s->resolver->lock);
 	return r;
 }

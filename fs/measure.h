@@ -31,9 +31,11 @@ void fs_measure(struct fs_snap *s, const struct listing_entry *e,
 int fs_measure_wait(struct fs_snap *s, const struct listing_entry *e,
 	const struct listing_entry **ret, struct error *why);
 
-/* Has it become another file since the resolver's `changed` was that? */
-bool fs_measure_changed(struct fs_snap *s, const struct listing_entry *e,
-	unsigned since);
+/* Which file it is: the resolver's `changed` when it became another; 0: it has
+ * been that one as long as we know it. */
+unsigned fs_measure_nth(struct fs_snap *s, const struct listing_entry *e);
+/* Was it measured, and is it to be asked for again? */
+bool fs_measure_doubted(struct fs_snap *s, const struct listing_entry *e);
 
 /* The bytes of a file of that snapshot contradict what is said of it, `size`
  * among that (fetch_on_contradicted): if it is what was measured, the hub is

@@ -529,7 +529,8 @@ int fs_dir_node(const struct fs_dir *d, size_t i, struct fs_node **ret,
 		r = fs_child_now(d->fs, d->node, d->snap, d->v[i].name, &n);
 	if (r)
 		return r;
-	r = fs_attr_now(d->fs, n, ret_attr);
+	r = n->kind == FS_ARCHIVE && fs_archive_doubted(n) ? -EAGAIN :
+		fs_attr_now(d->fs, n, ret_attr);
 	if (r)
 		fs_node_unref(n);
 	else

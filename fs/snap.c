@@ -119,7 +119,7 @@ struct fs_snap *fs_snap_get(struct fs_resolver *r, const struct fs_hub *hub,
 
 /* Under the lock: that of what is in an archive. */
 static struct fs_snap *inside_new(struct fs_snap *outer,
-	const struct listing_entry *e, const char *key)
+	const struct listing_entry *e, unsigned nth, const char *key)
 {
 	struct fetch_snapshot f = { .repo = outer->repo,
 		.revision = outer->revision, .mtime = outer->mtime };
@@ -128,7 +128,7 @@ static struct fs_snap *inside_new(struct fs_snap *outer,
 	if (!s)
 		return NULL;
 	s->scope = s->key;
-	s->archive = fs_archive_new(s, outer, e);
+	s->archive = fs_archive_new(s, outer, e, nth);
 	if (s->archive)
 		return s;
 	map_del(&outer->resolver->snaps, key);
@@ -140,17 +140,20 @@ struct fs_snap *fs_archive_snap(struct fs_snap *outer,
 	const struct listing_entry *e)
 {
 	struct fs_resolver *r = outer->resolver;
+	unsigned nth = fs_measure_nth(outer, e);
 	struct fs_snap *s;
-	char *key;
+	char *key, number[16] = "";
 
-	if (asprintf(&key, "%s/%s", outer->key, e->path) < 0)
+	if (nth)
+		(void) snprintf(number, sizeof(number), "//%u", nth);
+	if (asprintf(&key, "%s/%s%s", outer->key, e->path, number) < 0)
 		return NULL;
 	pthread_mutex_lock(&r->lock);
 	s = map_get(&r->snaps, key);
 	if (s)
 		s->refs++;
 	else
-		s = inside_new(outer, e, key);
+		s = inside_new(outer, e, nth, key);
 	pthread_mutex_unlock(&r->lock);
 	free(key);
 	return s;
@@ -305,7 +308,7 @@ static int take_whole(struct loading *l)
 {
 	struct fs_snap *s = l->snap;
 
-	s->archive = fs_archive_new(s, s, &s->whole);
+	s->archive = fs_archive_new(s, s, &s->whole, 0);
 	if (!s->archive)
 		return -ENOMEM;
 	load_archive(l);

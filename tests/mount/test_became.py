@@ -1,7 +1,9 @@
 """Hubs without revisions: a file has become another, while what is in it, or is
 made of it, is open. Whoever reads has bytes of one version or an error."""
 import errno
+import io
 import os
+import zipfile
 
 import lib
 from lib import MIB, check, equal, raises, read, xattr
@@ -86,10 +88,83 @@ def materialized(store, two):
     m.stop()
 
 
+STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+MAR = "mar_files/moving.mar"
+
+
+def packed(members):
+    """A zip of {name: (data, how)}."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        for name, (data, how) in members.items():
+            z.writestr(name, data, how)
+    return out.getvalue()
+
+
+def listing(m, top):
+    """{path: bytes}"""
+    return {os.path.relpath(os.path.join(at, n), top):
+            read(os.path.join(at, n))
+            for at, _, names in os.walk(top) for n in names}
+
+
+def inside(store, at):
+    """What is in an archive is another directory when that is another
+    archive; files of before are whole or fail."""
+    big = [lib.noise(f"big{n}", 6 * MIB) for n in range(2)]
+    small = [b"%d\n" % n * 2000 for n in range(3)]
+    lists = [{"big": (big[0], STORED), "small": (small[0], DEFLATED),
+              "old/gone": (b"gone", STORED), "was": (b"w" * 99, DEFLATED)},
+             {"more": (big[1], STORED), "big": (big[1], STORED),
+              "small": (small[1], DEFLATED)},
+             {"small": (small[2], DEFLATED), "last": (b"", STORED)}]
+    first = packed(lists[0])
+    lists[2]["last"] = b"l" * (len(first) - len(packed(lists[2]))), STORED
+    want = [{k: d for k, (d, _) in one.items()} for one in lists]
+    store.become("torchserve/" + MAR, first)
+    m = store.mount()
+    top, place = m.path(at[:-4]), "pytorch/torchserve"
+    equal(sorted(os.listdir(top)), ["big", "old", "small", "was"])
+    was = os.path.join(top, "was")
+    with open(os.path.join(top, "big"), "rb", buffering=0) as f, \
+            open(os.path.join(top, "small"), "rb", buffering=0) as g:
+        equal(os.pread(f.fileno(), 100, 0), big[0][:100])
+        here = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+        store.become("torchserve/" + MAR, packed(lists[1]))
+        refresh(m, place)
+        equal(sorted(os.listdir(top)), ["big", "more", "small"])
+        check(listing(m, top) == want[1], "the second")
+        with raises(errno.EIO):
+            os.pread(f.fileno(), 100, 4 * MIB)
+        equal(g.read(), small[0], "an object of its own")
+        # Who stands in the old one is not given what is in the new one.
+        with raises(errno.EIO):
+            os.open("was", os.O_RDONLY, dir_fd=here)
+        with raises(errno.EIO):
+            os.open("big", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        check(listing(m, top) == want[1], "the second again")
+    with raises(errno.ENOENT):
+        os.stat(was)
+    m.until_closed()
+    m.stop()
+    m = store.mount(cache=m.cache)
+    top = m.path(at[:-4])
+    check(listing(m, top) == want[1], "by the next mount")
+    # As long as the first, whose list must not come back.
+    store.rig.run(lib.OMNIHUB, "cache", "gc", "--cache", m.cache, "1K")
+    store.become("torchserve/" + MAR, packed(lists[2]))
+    refresh(m, place)
+    check(listing(m, top) == want[2], "the third")
+    m.stop()
+
+
 def run(rig):
     store = Store(rig)
     store.files.add("keras", "MobileNet", H5, b"")
+    mar = store.files.add("torchserve", "-", MAR, b"")
     store.start()
+    inside(store, mar)
     two = [mobilenet(seed, 4, kind=hdf5.Chunked) for seed in "ab"]
     equal(*map(len, two))
     decoded(store, two)
