@@ -2,6 +2,7 @@
 
 #include "fs/handle.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,7 +55,7 @@ struct fs_handle *fs_handle_new(struct fs *fs, struct fs_node *n,
 	h->src = src;
 	h->plan = plan ? fs_plan_ref(plan) : NULL;
 	h->epoch = src_epoch(src);
-	atomic_init(&h->made, plan ? fs_plan_made_at(plan, src) : 0);
+	atomic_init(&h->made, plan ? fs_plan_made_at(plan, src) : UINT_MAX);
 	watch_parts(h);
 	pthread_mutex_init(&h->lock, NULL);
 	atomic_fetch_add(counter_of(h), 1);
@@ -101,12 +102,15 @@ static bool other_digest(const struct fs_handle *h)
 /* Is a file that it is made of another by now? Its own size need not tell. */
 static bool other_source(struct fs_handle *h, unsigned now)
 {
-	struct fs_snap *s = h->node->snap;
+	const struct fs_node *n = h->node;
+	struct fs_snap *s = n->snap;
 	struct stage_recipe *recipe = NULL;
 	unsigned made = atomic_load(&h->made);
 	bool r = false;
 
-	if (h->node->kind != FS_STAGED || made == now ||
+	if (n->kind == FS_FILE)
+		return fs_measure_nth(s, n->entry) > made;
+	if (n->kind != FS_STAGED || made == now ||
 	    fs_plan_recipe(h->plan, &recipe))
 		return false;
 	for (unsigned i = stage_recipe_sources(recipe); i-- && !r;) {
@@ -121,9 +125,9 @@ static bool other_source(struct fs_handle *h, unsigned now)
 	return r;
 }
 
-/* Is it another file by now? The kernel has one size and one set of pages for
- * both, however often they are open. */
-static bool outlived(struct fs_handle *h)
+/* The kernel has one size and one set of pages for both, however often they are
+ * open. */
+bool fs_handle_outlived(struct fs_handle *h)
 {
 	unsigned now = atomic_load(&h->fs->resolver.changed);
 	struct fs_attr a;
@@ -140,12 +144,43 @@ static bool outlived(struct fs_handle *h)
 	return false;
 }
 
+void fs_handle_resumed(struct fs_handle *h)
+{
+	atomic_store(&h->made, 0);
+}
+
+/* Any part of it. */
+static bool made_of(struct fs_node *n, const char *path)
+{
+	struct stage_recipe *recipe = NULL;
+	bool r = false;
+
+	if (fs_plan_recipe(n->plan, &recipe))
+		return true;
+	for (unsigned i = stage_recipe_sources(recipe); i-- && !r;) {
+		const struct listing_entry *e = stage_source_of(&n->snap->own,
+			stage_recipe_source_path(recipe, i));
+
+		r = e && !strcmp(e->path, path);
+	}
+	stage_recipe_unref(recipe);
+	return r;
+}
+
+bool fs_node_of_file(struct fs_node *n, const char *path)
+{
+	if (atomic_load(&n->snap->listed) && n->snap->archive)
+		return !strcmp(fs_archive_path(n->snap->archive), path);
+	return n->kind == FS_STAGED ? made_of(n, path) :
+		!strcmp(n->entry->path, path);
+}
+
 int fs_handle_look(struct fs_handle *h, uint64_t off, size_t len,
 	uint64_t *ret_off, uint64_t *ret_len)
 {
 	struct fs_ra_hint hint = { 0, 0 };
 
-	if (src_epoch(h->src) != h->epoch || outlived(h))
+	if (src_epoch(h->src) != h->epoch || fs_handle_outlived(h))
 		return -EIO;
 	pthread_mutex_lock(&h->lock);
 	note_parts(h, off, len);
@@ -181,7 +216,7 @@ void fs_handle_failed(struct fs_handle *h, int err)
 	else if (src_epoch(h->src) != h->epoch)
 		text = "bytes read before contradict the digest; "
 			"opened again, it has the right ones";
-	else if (outlived(h))
+	else if (fs_handle_outlived(h))
 		text = "the hub has another file there by now; opened again, "
 			"it is that one";
 	if (text && snap && snap->locked) {

@@ -406,6 +406,19 @@ void fs_handover_sure(struct fs_handover *h, uint64_t ino)
 	pthread_mutex_unlock(&h->lock);
 }
 
+void fs_handover_another(struct fs_handover *h, uint64_t ino)
+{
+	struct seat *s;
+
+	pthread_mutex_lock(&h->lock);
+	s = find(h, ino);
+	if (s) {
+		s->s.sure = false;
+		s->s.doubt |= s->s.opens != 0;
+	}
+	pthread_mutex_unlock(&h->lock);
+}
+
 size_t fs_handover_doubt(struct fs_handover *h, uint64_t **ret)
 {
 	size_t n = 0;

@@ -109,7 +109,7 @@ static void be_seated(struct ll *ll, struct fs_node *n)
 	n->shell.opens = seat.opens;
 	n->shell.backing = seat.backing;
 	n->shell.drop = !seat.sure;
-	n->shell.epochs = fs_epochs(ll->fs);
+	n->shell.epochs = 0;	/* nobody has told the kernel yet */
 	atomic_store(&n->shell.sure, seat.sure);
 	atomic_store(&n->shell.paged, true);
 }
@@ -149,6 +149,8 @@ static bool is_sure(struct ll *ll, struct ll_file *f)
 
 	if (atomic_load(&shell->sure))
 		return true;
+	if (fs_handle_outlived(f->handle))
+		return false;
 	src_stat(fs_handle_src(f->handle), &st);
 	/* A file the hub tells no digest of has nothing to be compared with. */
 	if (st.state == SRC_VERIFIED || (st.state == SRC_CACHED &&
@@ -343,6 +345,7 @@ static void opened_again(void *arg, int err, struct fs_handle *h)
 		f->direct = a->node->kind == FS_CTL;
 		/* It goes on failing: see fs_handle_touch(). */
 		h->epoch -= seat.doubt;
+		fs_handle_resumed(h);
 		pthread_mutex_lock(&a->ll->open_lock);
 		be_seated(a->ll, f->node);
 		pthread_mutex_unlock(&a->ll->open_lock);
@@ -484,6 +487,20 @@ static void drop_unseen(struct ll *ll)
 	for (size_t i = 0; ll->resume && i < n; i++)
 		(void) fuse_lowlevel_notify_inval_inode(ll->se, ino[i], 0, 0);
 	free(ino);
+}
+
+/* The next server shall know it, too. */
+void ll_file_another(struct ll *ll, fuse_ino_t ino, const char *path)
+{
+	struct fs_node *n = fs_inode_find(ll->inodes, ino);
+
+	if (!n)
+		return;
+	if (fs_node_of_file(n, path)) {
+		atomic_store(&n->shell.sure, false);
+		fs_handover_another(ll->handover, ino);
+	}
+	fs_node_unref(n);
 }
 
 void ll_files_drop(struct ll *ll)

@@ -161,10 +161,13 @@ static void wrong(void *arg)
 }
 
 /* Attributes only: that waits for no page, whoever reads one. */
-static void resized(void *arg, const uint64_t *ino, size_t n)
+static void resized(void *arg, const uint64_t *ino, size_t n,
+	const char *another)
 {
 	struct ll *ll = arg;
 
+	for (size_t i = 0; i < n && another; i++)
+		ll_file_another(ll, ino[i], another);
 	pthread_mutex_lock(&ll->notify_lock);
 	for (size_t i = 0; i < n && !ll->stopping; i++)
 		(void) fuse_lowlevel_notify_inval_inode(ll->se, ino[i], -1, 0);

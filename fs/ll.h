@@ -167,6 +167,8 @@ void ll_file_again(struct ll *ll, struct fs_node *n, ll_file_cb *cb, void *arg);
 void ll_file_drop(struct ll_file *f);	/* nobody needs it */
 /* Every open from now on of a file the kernel may hold pages of drops them. */
 void ll_files_drop(struct ll *ll);
+/* That file of ino's repository is about to be another one. */
+void ll_file_another(struct ll *ll, fuse_ino_t ino, const char *path);
 
 /* ---- ll-attr.c -------------------------------------------------------------- */
 

@@ -234,6 +234,7 @@ bool fs_measure_doubted(struct fs_snap *s, const struct listing_entry *e)
 	const struct fact *f;
 	bool r;
 
+	(void) fs_measured(s, e);
 	pthread_mutex_lock(&s->resolver->lock);
 	f = map_get(&s->facts, e->path);
 	r = f && f->measured && due(s, f);
@@ -266,7 +267,8 @@ static void make_way(struct asking *k)
 	is_other = !k->err && other(k->fact, &k->got);
 	pthread_mutex_unlock(&r->lock);
 	if (is_other && r->forget_sizes)
-		r->forget_sizes(r->forget_arg, k->snap, true);
+		r->forget_sizes(r->forget_arg, k->snap,
+			k->fact->entry.path);
 }
 
 static void settle(struct asking *k)
@@ -336,14 +338,27 @@ static int foreign(struct asking *k)
 		&k->got.size) == 1 ? 0 : -ENOENT;
 }
 
+/* What another one is told from is what the index has, not what the hub says
+ * first here. */
+static void take_known(struct asking *k)
+{
+	pthread_mutex_lock(&k->snap->resolver->lock);
+	if (!k->fact->measured)
+		found(k->fact, &k->got);
+	pthread_mutex_unlock(&k->snap->resolver->lock);
+}
+
 /* Another process may have asked since we looked. */
 static void look(struct pool_job *job)
 {
 	struct asking *k = (struct asking *)job;
 	struct fs_snap *s = k->snap;
 	const struct listing_entry *e = &k->fact->entry;
+	bool known = !recall(s, e->path, &k->got);
 
-	if (!k->again && !recall(s, e->path, &k->got)) {
+	if (known)
+		take_known(k);
+	if (!k->again && known) {
 		settle(k);
 	} else if (s->resolver->offline && !foreign(k)) {
 		take_answer(job);
@@ -471,7 +486,7 @@ void fs_measure_contradicted(struct fs_resolver *r, const struct fs_hub *hub,
 	name = fs_stack_name(d->snap, &d->fact->entry);
 	cache_name_vain(r->cache, &name);
 	if (r->forget_sizes)
-		r->forget_sizes(r->forget_arg, d->snap, false);
+		r->forget_sizes(r->forget_arg, d->snap, NULL);
 	pool_add(r->work, &d->job);
 }
 

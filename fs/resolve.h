@@ -113,7 +113,8 @@ struct fs_resolver {
 	 * file has become another (measure.h). */
 	atomic_uint contradicted, changed;
 	/* Constant; NULL: nobody keeps attributes. Any thread. */
-	void (*forget_sizes)(void *arg, const struct fs_snap *s, bool made);
+	void (*forget_sizes)(void *arg, const struct fs_snap *s,
+		const char *made_of);
 	void *forget_arg;
 };
 

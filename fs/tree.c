@@ -48,22 +48,23 @@ static void epoch_changed(void *arg, const struct src *s)
 	free(job);
 }
 
-/* Of any file of the snapshot: what is made of several is among them. made: nor
- * is what was made of the bytes of before. */
-static void forget_sizes(void *arg, const struct fs_snap *s, bool made)
+/* Of any file of the snapshot: what is made of several is among them. made_of:
+ * nor is what was made of that file's bytes of before. */
+static void forget_sizes(void *arg, const struct fs_snap *s,
+	const char *made_of)
 {
 	struct fs *fs = arg;
 	uint64_t *ino;
 	size_t n;
 
-	if (made) {
+	if (made_of) {
 		fs_archives_expire(fs->cache);
 		fs_plans_expire(&fs->plans);
 	}
 	if (!fs->on_resized)
 		return;
 	n = fs_inodes_of(&fs->inodes, s, &ino);
-	fs->on_resized(fs->on_wrong_arg, ino, n);
+	fs->on_resized(fs->on_wrong_arg, ino, n, made_of);
 	free(ino);
 }
 

@@ -59,8 +59,10 @@ struct fs {
 	void (*on_wrong)(void *arg);
 	void *on_wrong_arg;
 	/* The same of sizes: of these files the kernel may know old ones. Called
-	 * before anybody is told a new one; must not wait. */
-	void (*on_resized)(void *arg, const uint64_t *ino, size_t n);
+	 * before anybody is told a new one; must not wait. another: the file of
+	 * their repository that becomes another one; NULL: none does yet. */
+	void (*on_resized)(void *arg, const uint64_t *ino, size_t n,
+		const char *another);
 };
 
 /* ---- hubs.c ----------------------------------------------------------------- */

@@ -149,13 +149,45 @@ def inside(store, at):
     m.until_closed()
     m.stop()
     m = store.mount(cache=m.cache)
-    top = m.path(at[:-4])
-    check(listing(m, top) == want[1], "by the next mount")
+    check(listing(m, m.path(at[:-4])) == want[1], "by the next mount")
+    m.stop()
     # As long as the first, whose list must not come back.
     store.rig.run(lib.OMNIHUB, "cache", "gc", "--cache", m.cache, "1K")
     store.become("torchserve/" + MAR, packed(lists[2]))
+    m = store.mount(cache=m.cache)
+    top = m.path(at[:-4])
     refresh(m, place)
     check(listing(m, top) == want[2], "the third")
+    m.stop()
+
+
+def killed(store, two, opened, before):
+    """The server dies before or after it knew both versions: its successor
+    keeps no pages of the first, and who has it open does not go on in the
+    second. It is learnt by what is made of it."""
+    store.become("storage/" + H5, two[0])
+    m = store.mount("--set", "mount.passthrough=no")
+    at = m.path(NET + ".h5")
+    check(read(at) == two[0], "the first")
+    lib.until(lambda: xattr(at, "state") == "verified")
+    with open(at, "rb", buffering=0) as f:
+        equal(os.pread(f.fileno(), 100, 0), two[0][:100])
+        if opened:
+            os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        else:
+            f.close()
+            m.until_closed()
+        if before:
+            m.kill_server()
+        store.become("storage/" + H5, two[1])
+        refresh(m, "keras")
+        equal(len(read(m.path(NET + ".onnx"), 100)), 100)
+        if not before:
+            m.kill_server()
+        if opened:
+            with raises(errno.EIO):
+                os.pread(f.fileno(), 100, MIB)
+        check(read(at) == two[1], "pages of the first", opened, before)
     m.stop()
 
 
@@ -170,6 +202,9 @@ def run(rig):
     decoded(store, two)
     two = [mobilenet(seed, 4) for seed in "ab"]
     materialized(store, two)
+    for opened in (False, True):
+        for before in (False, True):
+            killed(store, two, opened, before)
 
 
 lib.main(run, 75)
