@@ -18,6 +18,7 @@
 
 #define MAGIC UINT64_C(0x3130545241504855)	/* "UHPART01" */
 #define PARTIAL_VERSION 1
+#define PIECE 16384UL		/* bytes on the stack */
 
 _Static_assert(sizeof(struct partial_head) <= PARTIAL_HEAD, "head");
 
@@ -253,11 +254,29 @@ int cache_partial_open(struct cache *c, const char *key, const char *name,
 	return r;
 }
 
-uint64_t cache_partial_hash(const void *data, size_t len)
+/* By pread() and not of the mapping: what the disk cannot read would end the
+ * process there, and is a wrong chunk here. 0 then. */
+static uint64_t hash_of(const struct partial *p, uint64_t i)
 {
-	uint64_t h = XXH3_64bits(data, len);
+	uint64_t at = i * p->chunk, end = at + cache_partial_len(p, i);
+	XXH3_state_t *h = XXH3_createState();
+	uint8_t piece[PIECE];
+	uint64_t got = 0;
 
-	return h ? h : 1;
+	if (!h || XXH3_64bits_reset(h) == XXH_ERROR)
+		return 0;
+	while (at < end) {
+		size_t n = end - at < PIECE ? (size_t)(end - at) : PIECE;
+
+		if (io_pread(p->data, piece, n, at))
+			break;
+		(void) XXH3_64bits_update(h, piece, n);
+		at += n;
+	}
+	if (at == end)
+		got = XXH3_64bits_digest(h);
+	(void) XXH3_freeState(h);
+	return at == end && !got ? 1 : got;
 }
 
 /* We have found chunk i wrong. What is an object by now counts as a whole. */
@@ -281,8 +300,9 @@ bool cache_partial_has(struct partial *p, uint64_t i)
 		return false;
 	if (cache_bitmap_get(p->checked, i))
 		return true;
-	if (cache_partial_hash(p->mem + i * p->chunk,
-			(size_t)cache_partial_len(p, i)) == want) {
+	if (p->data < 0)	/* settled or discarded: nothing to say here */
+		return false;
+	if (hash_of(p, i) == want) {
 		cache_bitmap_set(p->checked, i);
 		return true;
 	}

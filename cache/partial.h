@@ -96,7 +96,6 @@ void cache_partial_publish(struct partial *p, uint64_t i, uint64_t hash);
 /* Bytes of chunks that overlap [off, off+len), cut to it. */
 uint64_t cache_partial_present(const struct partial *p, uint64_t off,
 	uint64_t len);
-uint64_t cache_partial_hash(const void *data, size_t len);
 
 /* Look without opening: the bytes present; -ENOENT. */
 int cache_partial_peek(struct cache *c, const char *key, uint64_t size,

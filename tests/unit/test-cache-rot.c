@@ -574,8 +574,41 @@ static void test_lost_settled(void)
 	free(dir);
 }
 
+/* A file that is cut while it is mapped (as good as a disk that cannot read it)
+ * costs the chunks that are gone, not the program. */
+static void test_cut(void)
+{
+	const uint64_t chunk = 64 * 1024, size = 200 * chunk;
+	char *dir = upstream_dir("cut"), *path;
+	uint8_t *bytes = upstream_bytes(size, 6);
+	struct cache_name n = t_name_of("a", bytes, size, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct cache *c = t_open_cache(dir, 0);
+	struct src *s = t_open_src(c, &n, u);
+	uint64_t sent;
+
+	t_expect(s, bytes, 0, 10 * chunk);
+	src_unref(s);
+	cache_close(c);
+	path = partial_data(dir);
+	sent = atomic_load(&u->sent);
+	c = t_open_cache(dir, 0);
+	s = t_open_src(c, &n, u);
+	t_int(truncate(path, (off_t)(2 * chunk)), 0);
+	t_expect(s, bytes, 0, 10 * chunk);
+	t_check(atomic_load(&u->sent) >= sent + 8 * chunk);
+	check_used(c);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(path);
+	free(dir);
+}
+
 int main(void)
 {
+	test_cut();
 	test_lost(70);
 	test_lost(0);
 	test_lost_hashed();
