@@ -42,6 +42,7 @@ struct asked_name {
  * thread, and the old one for when it does not come. */
 struct answer {
 	struct pool_job job;
+	struct fs_resolver *resolver;
 	struct asked_name *name;
 	unsigned refs;			/* resolver lock; answer and clock */
 	bool settled;			/* resolver lock */
@@ -298,9 +299,10 @@ static void settle(struct asked_name *n, int err, struct fs_snap *snap,
 	fs_snap_unref(old);
 }
 
+/* Its name may have gone since it was settled. */
 static void answer_put(struct answer *a)
 {
-	struct fs_resolver *r = a->name->resolver;
+	struct fs_resolver *r = a->resolver;
 	bool last;
 
 	pthread_mutex_lock(&r->lock);
@@ -318,7 +320,7 @@ static void out_of_patience(void *arg)
 {
 	struct answer *a = arg;
 	struct asked_name *n = a->name;
-	struct fs_resolver *r = n->resolver;
+	struct fs_resolver *r = a->resolver;
 	struct fs_waiter *list = NULL;
 	struct fs_snap *before = NULL;
 
@@ -500,6 +502,7 @@ static bool ask_lock(struct asked_name *n)
 static void ask_hub(struct asked_name *n, struct fs_snap *old)
 {
 	struct fs_resolver *r = n->resolver;
+	struct fetch_hub *hub = n->hub->fetch;
 	struct answer *a = calloc(1, sizeof(*a));
 	uint64_t patience;
 	bool waits;
@@ -510,6 +513,7 @@ static void ask_hub(struct asked_name *n, struct fs_snap *old)
 		return;
 	}
 	a->job.run = take_answer;
+	a->resolver = r;
 	a->name = n;
 	a->old = old;
 	pthread_mutex_lock(&r->lock);
@@ -517,9 +521,8 @@ static void ask_hub(struct asked_name *n, struct fs_snap *old)
 	patience = n->failing ? 0 : FS_PATIENCE_MS;
 	a->refs = waits ? 2 : 1;
 	pthread_mutex_unlock(&r->lock);
-	fetch_resolve(n->hub->fetch, n->repo, n->rev, got_answer, a);
-	if (waits && fetch_hub_after(n->hub->fetch, patience, out_of_patience,
-			a))
+	fetch_resolve(hub, n->repo, n->rev, got_answer, a);
+	if (waits && fetch_hub_after(hub, patience, out_of_patience, a))
 		answer_put(a);
 }
 
