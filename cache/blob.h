@@ -24,6 +24,7 @@
 
 #define BLOB_HINTS 32	/* ranges remembered; more push out the oldest */
 #define BLOB_SETBACKS 8	/* the same */
+#define BLOB_LOOSE 8	/* chunks of which a part may be given */
 
 enum blob_state {
 	BLOB_FILLING, BLOB_CHECKING, BLOB_THERE, BLOB_WHOLE, BLOB_FAILED,
@@ -49,6 +50,14 @@ struct blob_setback {
 	int err;
 };
 
+/* The beginning of a chunk that somebody was given a part of, and whose pull
+ * failed: no map remembers it. */
+struct blob_loose {
+	uint64_t off;
+	size_t len;
+	uint64_t hash;	/* XXH3 */
+};
+
 struct blob {
 	struct cache *c;
 	char key[CACHE_KEY_HEX];
@@ -62,6 +71,7 @@ struct blob {
 	atomic_bool vain;		/* its size is wrong */
 	_Atomic uint64_t touched;	/* see cache_blob_touched() */
 	_Atomic int state;		/* enum blob_state; written under lock */
+	atomic_uint n_brief;		/* waiters that want no bytes lent */
 
 	pthread_mutex_t lock;		/* for all below */
 	bool loaded;
@@ -83,6 +93,9 @@ struct blob {
 	uint64_t *doubt;
 	uint64_t doubt_n;
 	uint32_t doubt_chunk;
+	struct blob_loose loose[BLOB_LOOSE];
+	unsigned n_loose;
+	unsigned n_early;		/* chunks under way, given in part */
 
 	struct foreign_file *there;	/* CHECKING, THERE; a reference */
 	struct foreign_at next_there;	/* where to look for another */

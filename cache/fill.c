@@ -268,6 +268,8 @@ static void wait_for(struct blob *b, struct fill_waiter *w)
 		at = &(*at)->next;
 	w->next = NULL;
 	*at = w;
+	if (!w->r->max_lent)
+		atomic_fetch_add(&b->n_brief, 1);
 }
 
 static int try_read(struct blob *b, struct src *up, struct src_read *r,
@@ -343,8 +345,10 @@ static void finish(struct blob *b, struct fill_waiter **at, int err,
 	struct fill_waiter *w = *at;
 
 	*at = w->next;
+	if (!w->r->max_lent)
+		atomic_fetch_sub(&b->n_brief, 1);
 	w->err = err;
-	if (!err)
+	if (!err && !w->copied)
 		w->gift = gift_of(b, w->r);
 	w->next = todo->done;
 	todo->done = w;
@@ -365,6 +369,56 @@ void cache_fill_kick(struct blob *b, struct fill_todo *todo)
 		if (err)
 			note(b, err);
 		finish(b, at, err, todo);
+	}
+}
+
+/* A part of the chunk is written, the end of what came is still held. */
+static void copy_out(const struct fill_pull *f, struct src_read *r)
+{
+	size_t at = (size_t)(r->off - f->at * f->part->chunk), n = 0;
+	uint32_t written = f->fill - f->held;
+
+	if (at < written) {
+		n = written - at < r->len ? written - at : r->len;
+		memcpy(r->buf, f->part->mem + r->off, n);
+		cache_blob_touched(f->b, f->part->mem, n);
+	}
+	if (n < r->len)
+		memcpy((uint8_t *)r->buf + n, f->piece + (at + n - written),
+			r->len - n);
+}
+
+/*
+ * The chunk does not count as handed: what comes last of it is given out of the
+ * whole chunk only, so nobody reads to the end of wrong bytes this way either.
+ * What was given of a pull that fails is remembered (settle.c), and there is room
+ * for so much of that.
+ */
+void cache_fill_early(struct blob *b, struct fill_pull *f,
+	struct fill_todo *todo)
+{
+	uint64_t from = f->at * f->part->chunk;
+	struct fill_waiter **at = &b->waiters;
+
+	if (f->part != b->part || holds(b) ||
+	    atomic_load(&b->state) != BLOB_FILLING ||
+	    (!f->given && b->n_early + b->n_loose >= BLOB_LOOSE))
+		return;
+	while (*at) {
+		struct src_read *r = (*at)->r;
+
+		if (r->off < from || r->off + r->len > from + f->fill ||
+		    r->max_lent > 0) {
+			at = &(*at)->next;
+			continue;
+		}
+		if (!f->given)
+			b->n_early++;
+		f->given = true;
+		cache_bitmap_set(f->part->found, f->at);
+		copy_out(f, r);
+		(*at)->copied = true;
+		finish(b, at, 0, todo);
 	}
 }
 
@@ -390,7 +444,7 @@ void cache_fill_run(struct blob *b, struct fill_todo *todo)
 		int err = w->err;
 
 		todo->done = w->next;
-		if (!err)
+		if (!err && !w->copied)
 			err = take(b, w->r, &w->gift);
 		if (err == -ESTALE) {
 			pthread_mutex_lock(&b->lock);

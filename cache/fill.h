@@ -32,8 +32,11 @@ struct fill_waiter {
 	struct src_read *r;
 	struct src *up;			/* borrowed: the reader keeps its src */
 	struct fill_gift gift;		/* when err is 0 */
+	bool copied;			/* r->buf is filled already: no gift */
 	int err;
 };
+
+struct fill_pull;
 
 struct fill_todo {
 	struct fill_waiter *done;
@@ -49,6 +52,10 @@ void cache_fill_forget(struct blob *b);
 
 /* With b->lock held: look at every waiter again. */
 void cache_fill_kick(struct blob *b, struct fill_todo *todo);
+/* With b->lock held: answer who waits for no more than has come of the chunk
+ * that `f` is receiving. By copying: who wants bytes lent waits for its end. */
+void cache_fill_early(struct blob *b, struct fill_pull *f,
+	struct fill_todo *todo);
 /* With b->lock held: fail the waiters that overlap chunks [first, end). */
 void cache_fill_fail(struct blob *b, uint64_t first, uint64_t end, int err,
 	struct fill_todo *todo);
@@ -73,6 +80,7 @@ struct fill_pull {
 	uint32_t fill;			/* bytes of it */
 	uint8_t *piece;			/* PIECE_LEN bytes, or NULL */
 	uint32_t held;			/* of fill, in piece: not written yet */
+	bool given;			/* … a part of it: counts in n_early */
 	struct XXH3_state_s *hash;
 	bool hint;			/* counts in blob.hint_pulls */
 };
@@ -88,6 +96,9 @@ int cache_pull_start(struct blob *b, struct src *up, uint64_t *at,
 
 /* With b->lock held. Hash on, and give the verdict when all is here. */
 void cache_settle_more(struct blob *b);
+/* `f` will not bring the rest of a chunk that was given in part: what came is
+ * compared when the bytes are known to be right. */
+void cache_settle_loose(struct blob *b, struct fill_pull *f);
 /* See whether another process has settled or discarded b->part. */
 void cache_settle_look(struct blob *b);
 

@@ -61,7 +61,8 @@ struct partial {	/* all fields: the blob's lock, if not constant */
 	uint64_t *checked;		/* compared with their XXH3 here */
 	uint64_t *handed;		/* bytes of it were handed out */
 	uint64_t *found;		/* was there when we came: an earlier
-					 * owner may have handed it out */
+					 * owner may have handed it out; or we
+					 * did with a part, before its end */
 	/* The whole-object digests, as far as the front is here (settle.c). */
 	struct digest *sha256, *own;	/* own: of the name's algorithm */
 	uint64_t hashed;		/* chunks */

@@ -5,8 +5,8 @@
  *
  * What comes in small pieces (libcurl's are 16 KiB) is gathered first: a file
  * system takes a write of 128 KiB, and later the faults of who maps it, at about
- * half of what eight small ones cost. Nobody sees bytes of a chunk before its
- * end, so nothing waits for them.
+ * half of what eight small ones cost. Who waits for no more than what has come of
+ * a chunk gets it out of there.
  *
  * data() and done() run on whatever thread the upstream has for it.
  */
@@ -117,6 +117,8 @@ static void publish(struct fill_pull *f)
 	atomic_fetch_add(&b->c->pulled_bytes, f->fill);
 	f->at++;
 	f->fill = 0;
+	b->n_early -= f->given;
+	f->given = false;
 	if (p == b->part) {
 		/* Why the first attempt was thrown away stays to be read. */
 		if (!p->head->distrust)
@@ -176,8 +178,21 @@ static int take_in(struct fill_pull *f, const uint8_t *at, size_t len,
 	if (f->held < PIECE_LEN && (!last || n < len))
 		return 0;
 	r = write_out(f, f->piece, f->held);
-	f->held = 0;
+	if (!r)
+		f->held = 0;
 	return r;
+}
+
+static void answer_early(struct fill_pull *f)
+{
+	struct fill_todo todo = { NULL, NULL };
+
+	if (!atomic_load(&f->b->n_brief))
+		return;
+	pthread_mutex_lock(&f->b->lock);
+	cache_fill_early(f->b, f, &todo);
+	pthread_mutex_unlock(&f->b->lock);
+	cache_fill_run(f->b, &todo);
 }
 
 static int on_data(struct src_pull *sp, const void *buf, size_t len)
@@ -200,6 +215,8 @@ static int on_data(struct src_pull *sp, const void *buf, size_t len)
 		len -= n;
 		if (n == want)
 			publish(f);
+		else
+			answer_early(f);
 	}
 	return 0;
 }
@@ -212,11 +229,11 @@ static void on_done(struct src_pull *sp, int err, const struct error *why)
 	struct partial *p = f->part;
 	uint64_t end = f->first + f->n;
 
-	cache_piece_give(b->c, f->piece);
-	f->piece = NULL;
 	if (!err && f->at < end)
 		err = -EPROTO;
 	pthread_mutex_lock(&b->lock);
+	if (f->given)
+		cache_settle_loose(b, f);
 	if (f->hint) {
 		b->hint_pulls--;
 		atomic_fetch_sub(&b->c->hint_pulls, 1);
@@ -239,6 +256,8 @@ static void on_done(struct src_pull *sp, int err, const struct error *why)
 	if (atomic_load(&b->state) != BLOB_FILLING)
 		cache_fill_kick(b, &todo);
 	pthread_mutex_unlock(&b->lock);
+	cache_piece_give(b->c, f->piece);
+	f->piece = NULL;
 	cache_fill_run(b, &todo);
 	f->job.run = give_back;
 	pool_add(b->c->pool, &f->job);

@@ -7,7 +7,9 @@
  *           set: everything is fetched once more and nothing of it given out
  *           before its verdict. What had been given out of the first attempt
  *           is remembered by its XXH3 (blob.doubt); if the second attempt is
- *           right and some of that differs, the epoch changes.
+ *           right and some of that differs, the epoch changes. So is what was
+ *           given of a chunk before its end when the end never came, whatever
+ *           brings the chunk then (blob.loose).
  *   wrong again   the blob is FAILED.
  *
  * Between processes the holder of PARTIAL_LOCK_VERDICT decides; it tells the
@@ -20,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -58,11 +61,31 @@ static int remember(struct blob *b, const struct partial *p)
 	return 0;
 }
 
+void cache_settle_loose(struct blob *b, struct fill_pull *f)
+{
+	struct blob_loose *l = &b->loose[b->n_loose++];
+
+	l->off = f->at * f->part->chunk;
+	l->len = f->fill;
+	if (f->held == f->fill)
+		(void) XXH3_64bits_reset(f->hash);
+	(void) XXH3_64bits_update(f->hash, f->piece, f->held);
+	l->hash = XXH3_64bits_digest(f->hash);
+	b->n_early--;
+}
+
+static bool loose_differs(const struct blob_loose *l, const struct partial *p)
+{
+	return !p || XXH3_64bits(p->mem + l->off, l->len) != l->hash;
+}
+
 /* The bytes are right now (p), or never will be (NULL). */
 static void settle_doubt(struct blob *b, const struct partial *p)
 {
 	bool differ = false;
 
+	while (b->n_loose)
+		differ |= loose_differs(&b->loose[--b->n_loose], p);
 	for (uint64_t i = 0; i < b->doubt_n && b->doubt && !differ; i++)
 		differ = b->doubt[i] && (!p || p->chunk != b->doubt_chunk ||
 			atomic_load(&p->entry[i]) != b->doubt[i]);

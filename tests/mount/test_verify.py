@@ -50,6 +50,7 @@ def right_bytes(rig, hub, data, how):
     if how == "complete":
         first.join(30)
         check(first.got == data[:4096], "the beginning", first.got)
+        lib.until(lambda: state(path)[1] > 0, 30, "the end of a chunk")
     else:
         # Sent and kept, but not handed out.
         whole = threading.Thread(target=lambda: lib.read(path), daemon=True)

@@ -27,7 +27,8 @@ static void stream(struct upstream *u, struct src_pull *p)
 	while (!err && at < end) {
 		size_t n = end - at < u->piece ? (size_t)(end - at) : u->piece;
 
-		while (atomic_load(&u->stalled))
+		while (atomic_load(&u->stalled) || (atomic_load(&u->gate) &&
+		       at + n > atomic_load(&u->gate)))
 			usleep(1000);
 		if (u->delay_us)
 			usleep(u->delay_us);

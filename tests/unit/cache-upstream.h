@@ -28,6 +28,8 @@ struct upstream {
 	uint64_t wrong_len;		/* (and those after it) */
 	atomic_int wrong_times;		/* … in so many pulls that have it */
 	atomic_bool stalled;		/* nothing moves while it is set */
+	atomic_uint_fast64_t gate;	/* nothing behind this byte goes out; 0:
+					 * there is none */
 	atomic_uint_fast64_t sent;	/* bytes, all pulls */
 	atomic_uint pulls;
 

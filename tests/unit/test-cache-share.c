@@ -145,7 +145,7 @@ static void test_stall(void)
 	struct src_stat st;
 	pthread_t t;
 
-	t_expect(s, bytes, 0, 100);
+	t_expect(s, bytes, 0, 65536);
 	atomic_store(&u->stalled, true);
 	t_check(!pthread_create(&t, NULL, read_everything, &r));
 	while (!atomic_load(&u->pulls))
