@@ -168,7 +168,7 @@ static struct asked_name *name_new(struct fs_resolver *r,
 struct fs_snap *fs_resolve_known(struct fs_resolver *r,
 	const struct fs_hub *hub, const char *repo, const char *rev)
 {
-	char *key = fs_name_key(hub->name, repo, rev);
+	cleanup_free char *key = fs_name_key(hub->name, repo, rev);
 	struct asked_name *n;
 	struct fs_snap *s = NULL;
 
@@ -181,7 +181,6 @@ struct fs_snap *fs_resolve_known(struct fs_resolver *r,
 		s->refs++;
 	}
 	pthread_mutex_unlock(&r->lock);
-	free(key);
 	return s;
 }
 
@@ -407,14 +406,13 @@ char *fs_shown_path(const struct fs_hub *hub, const char *repo,
 static void note_error(const struct asked_name *n, int err,
 	const struct error *why)
 {
-	char *path = fs_shown_path(n->hub, n->repo, n->rev);
+	cleanup_free char *path = fs_shown_path(n->hub, n->repo, n->rev);
 
 	if (path && err)
 		fs_errors_add(n->resolver->errors, path, fs_errno(err),
 			why->text);
 	else if (path)
 		fs_errors_clear(n->resolver->errors, path);
-	free(path);
 }
 
 static void take_answer(struct pool_job *job)
@@ -578,7 +576,7 @@ static int join(struct asked_name *n, fs_snap_cb *cb, void *arg,
 void fs_resolve(struct fs_resolver *r, const struct fs_hub *hub,
 	const char *repo, const char *rev, fs_snap_cb *cb, void *arg)
 {
-	char *key = fs_name_key(hub->name, repo, rev);
+	cleanup_free char *key = fs_name_key(hub->name, repo, rev);
 	struct asked_name *n = NULL;
 	struct fs_snap *snap = NULL;
 	bool ask_now = false, first = false;
@@ -595,7 +593,6 @@ void fs_resolve(struct fs_resolver *r, const struct fs_hub *hub,
 			err = join(n, cb, arg, &ask_now, &snap);
 		pthread_mutex_unlock(&r->lock);
 	}
-	free(key);
 	if (err != -EINPROGRESS)
 		cb(arg, err, snap);
 	else if (ask_now)

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -255,4 +257,36 @@ int t_wait_fd(struct src *s)
 	}
 	t_check(fd >= 0);
 	return fd;
+}
+
+char *t_join(const char *dir, const char *rest)
+{
+	char *s;
+
+	t_check(asprintf(&s, "%s/%s", dir, rest) > 0);
+	return s;
+}
+
+char *t_object_path(const char *dir, const struct cache_name *n)
+{
+	char hex[OBJID_HEX_MAX], *s;
+
+	objid_hex(&n->id, hex);
+	t_check(asprintf(&s, "%s/objects/sha256/%.2s/%s", dir, hex,
+		hex + 2) > 0);
+	return s;
+}
+
+void t_spoil(const char *path, uint64_t at)
+{
+	uint8_t byte;
+	int fd;
+
+	t_int(chmod(path, 0644), 0);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	t_check(fd >= 0);
+	t_int(io_pread(fd, &byte, 1, at), 0);
+	byte ^= 1;
+	t_int(io_pwrite(fd, &byte, 1, at), 0);
+	(void) close(fd);
 }

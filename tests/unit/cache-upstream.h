@@ -64,4 +64,11 @@ void t_expect(struct src *s, const uint8_t *bytes, uint64_t off, size_t len);
 void t_wait_state(struct src *s, enum src_state want);
 int t_wait_fd(struct src *s);
 
+/* Paths; the caller frees. */
+char *t_join(const char *dir, const char *rest);
+/* Of the object with the digest of n, which is SHA-256, in the cache `dir`. */
+char *t_object_path(const char *dir, const struct cache_name *n);
+/* Another byte than before stands at `at`. */
+void t_spoil(const char *path, uint64_t at);
+
 #endif

@@ -10,14 +10,6 @@
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
 
-static char *join(const char *dir, const char *rest)
-{
-	char *s;
-
-	t_check(asprintf(&s, "%s/%s", dir, rest) > 0);
-	return s;
-}
-
 /* The note of a revision of t_name_of()'s repository. */
 static char *ref_of(const char *refs, unsigned i)
 {
@@ -77,8 +69,8 @@ static void note_one(const char *dir, const char *path)
 /* A note that could not be written is written at the next use. */
 static void test_note_again(void)
 {
-	char *dir = upstream_dir("note-again"), *refs = join(dir, "refs");
-	char *path = ref_of(refs, 0), *away = join(dir, "away");
+	char *dir = upstream_dir("note-again"), *refs = t_join(dir, "refs");
+	char *path = ref_of(refs, 0), *away = t_join(dir, "away");
 
 	note_one(dir, "a");
 	t_int(lines_of(refs, 0), 1);
@@ -109,7 +101,7 @@ static void check_right(const char *dir)
  * of its own, and nothing is called damaged. */
 static void test_half_note(void)
 {
-	char *dir = upstream_dir("half-note"), *refs = join(dir, "refs");
+	char *dir = upstream_dir("half-note"), *refs = t_join(dir, "refs");
 	char *path = ref_of(refs, 0);
 	struct stat st;
 	off_t first;
@@ -163,7 +155,7 @@ static void *note_all(void *arg)
  * called damaged, and none is lost. */
 static void test_notes(void)
 {
-	char *dir = upstream_dir("notes"), *refs = join(dir, "refs");
+	char *dir = upstream_dir("notes"), *refs = t_join(dir, "refs");
 	struct cache *c = t_open_cache(dir, 0);
 	atomic_uint busy = 2;
 	struct noter p[2];

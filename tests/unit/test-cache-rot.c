@@ -1,7 +1,6 @@
 /* What the disk, or somebody, has changed while nobody looked. */
 #include "config.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -10,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "cache/blob.h"
 #include "cache/store.h"
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
@@ -21,38 +19,6 @@
 	"00112233445566778899aabbccddee00"
 #define KEY_A "00" REST_A
 #define KEY_B "00" REST_B
-
-static char *join(const char *dir, const char *rest)
-{
-	char *s;
-
-	t_check(asprintf(&s, "%s/%s", dir, rest) > 0);
-	return s;
-}
-
-static char *object_of(const char *dir, const struct cache_name *n)
-{
-	char hex[OBJID_HEX_MAX], *s;
-
-	objid_hex(&n->id, hex);
-	t_check(asprintf(&s, "%s/objects/sha256/%.2s/%s", dir, hex,
-		hex + 2) > 0);
-	return s;
-}
-
-static void spoil(const char *path, uint64_t at)
-{
-	uint8_t byte;
-	int fd;
-
-	t_int(chmod(path, 0644), 0);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	t_check(fd >= 0);
-	t_int(io_pread(fd, &byte, 1, at), 0);
-	byte ^= 1;
-	t_int(io_pwrite(fd, &byte, 1, at), 0);
-	(void) close(fd);
-}
 
 /* Until nobody has it open: a thread may have its blob longer than its last
  * reader, and who opens it again would share that. */
@@ -94,7 +60,7 @@ static void test_recheck(void)
 	src_unref(s);
 	cache_close(c);
 	t_int(atomic_load(&u->sent), size);
-	path = object_of(dir, &n);
+	path = t_object_path(dir, &n);
 	for (int i = 0; i < 2; i++) {
 		c = open_strict(dir);
 		/* Once before anything was read, once after it was. */
@@ -106,7 +72,7 @@ static void test_recheck(void)
 			let_go(path);
 			usleep(20000);	/* its change time moves on */
 		}
-		spoil(path, 3 * MIB);
+		t_spoil(path, 3 * MIB);
 		s = t_open_src(c, &n, u);
 		t_expect(s, bytes, 0, size);
 		t_wait_state(s, SRC_VERIFIED);
@@ -116,7 +82,7 @@ static void test_recheck(void)
 		cache_close(c);
 	}
 	/* Offline there is nothing instead. */
-	spoil(path, 7);
+	t_spoil(path, 7);
 	c = open_strict(dir);
 	t_int(cache_whole_open(c, &n, &s), -ENOENT);
 	t_int(access(path, F_OK), -1);
@@ -140,7 +106,7 @@ static void test_replaced(void)
 	struct cache *c = t_open_cache(dir, 3 * MIB);
 	struct src *s;
 
-	path = object_of(dir, &n);
+	path = t_object_path(dir, &n);
 	/* Five times what would fit three times. */
 	for (int i = 0; i < 5; i++) {
 		s = t_open_src(c, &n, u);
@@ -167,8 +133,8 @@ static void test_replaced(void)
 static void test_recipe(void)
 {
 	char *dir = upstream_dir("rotten-recipe");
-	char *a = join(dir, "recipes/00/" REST_A);
-	char *b = join(dir, "recipes/00/" REST_B);
+	char *a = t_join(dir, "recipes/00/" REST_A);
+	char *b = t_join(dir, "recipes/00/" REST_B);
 	struct buf got = BUF_INIT(100);
 	struct cache *c = t_open_cache(dir, 0);
 
@@ -213,7 +179,7 @@ static void change(const char *path, const char *sql)
  * pins. */
 static void test_facts(void)
 {
-	char *dir = upstream_dir("facts"), *path = join(dir, "index.sqlite");
+	char *dir = upstream_dir("facts"), *path = t_join(dir, "index.sqlite");
 	struct buf b = BUF_INIT(100);
 	struct cache *c = t_open_cache(dir, 0);
 	uint64_t bad = 9;
@@ -257,7 +223,7 @@ static int count(void *arg, const char *key, const void *value, size_t len,
 static void test_facts_moved(void)
 {
 	char *dir = upstream_dir("facts-moved");
-	char *path = join(dir, "index.sqlite"), sql[100];
+	char *path = t_join(dir, "index.sqlite"), sql[100];
 	struct buf b = BUF_INIT(100);
 	struct cache *c = t_open_cache(dir, 0);
 	int n = 0;
@@ -282,7 +248,7 @@ static void test_facts_moved(void)
 /* Somebody's directory in which there is no cache keeps what is in tmp/. */
 static void test_stranger(void)
 {
-	char *dir = upstream_dir("stranger"), *mine = join(dir, "tmp/mine");
+	char *dir = upstream_dir("stranger"), *mine = t_join(dir, "tmp/mine");
 	const struct cache_conf conf = { .dir = dir };
 	struct error why = { 0 };
 	struct cache *c;
@@ -333,9 +299,9 @@ static void *look_on(void *arg)
  * at the damage. */
 static void test_put_anew(void)
 {
-	char *dir = upstream_dir("anew"), *path = join(dir, "recipes/00/" REST_A);
-	char *link = join(dir, "links/00/" REST_A);
-	char *bad = join(dir, "bad"), *pipe = join(dir, "pipe");
+	char *dir = upstream_dir("anew"), *path = t_join(dir, "recipes/00/" REST_A);
+	char *link = t_join(dir, "links/00/" REST_A);
+	char *bad = t_join(dir, "bad"), *pipe = t_join(dir, "pipe");
 	struct looker l = { .c = t_open_cache(dir, 0) };
 	struct cache *c = t_open_cache(dir, 0);
 	struct buf got = BUF_INIT(100);
@@ -389,7 +355,7 @@ static void test_made_anew(void)
 	struct objid id;
 	pthread_t t;
 
-	path = object_of(dir, &n);
+	path = t_object_path(dir, &n);
 	t_check(!pthread_create(&t, NULL, look_on, &l));
 	for (unsigned i = 0; i < 15; i++) {
 		t_int(cache_put_begin(c, size, &put), 0);
@@ -408,211 +374,8 @@ static void test_made_anew(void)
 	free(dir);
 }
 
-/* The only partial of a cache. */
-static char *partial_data(const char *dir)
-{
-	char *all = join(dir, "partial"), *path = NULL;
-	DIR *d = opendir(all);
-	struct dirent *e;
-
-	t_check(d);
-	while ((e = readdir(d))) {
-		if (strlen(e->d_name) == 64)
-			t_check(asprintf(&path, "%s/%s/data", all,
-				e->d_name) > 0);
-	}
-	(void) closedir(d);
-	free(all);
-	t_check(path);
-	return path;
-}
-
-/* Until that many chunks are hashed. */
-static void wait_hashed(struct src *s, uint64_t n)
-{
-	struct blob *b = ((struct cached_src *)s)->b;
-	uint64_t hashed = 0;
-
-	for (int i = 0; i < 30000 && hashed < n; i++) {
-		usleep(1000);
-		pthread_mutex_lock(&b->lock);
-		hashed = b->part->hashed;
-		pthread_mutex_unlock(&b->lock);
-	}
-	t_int(hashed, n);
-}
-
-static void check_used(struct cache *c)
-{
-	struct cache_totals t;
-
-	t_int(cache_totals(c, &t), 0);
-	t_int(cache_used(c), t.object_bytes + t.partial_bytes +
-		t.recipe_bytes);
-}
-
-/* What verify takes away of a file that another program is filling is fetched
- * again: nobody waits forever, and no object is made without it. `had`: so many
- * chunks were there before that program came, and are not hashed before all
- * are there; 0: they are, as they come. */
-static void test_lost(uint64_t had)
-{
-	const uint64_t chunk = 64 * 1024, n_chunks = 200;
-	char *dir = upstream_dir("lost"), *path;
-	const uint64_t size = n_chunks * chunk - 5;
-	const uint64_t first = (had ? had : n_chunks - 2) * chunk;
-	uint8_t *bytes = upstream_bytes(size, 5);
-	struct cache_name n = t_name_of("a", bytes, size, OBJID_SHA256);
-	struct upstream *u = upstream_new(bytes, size, 1);
-	struct cache *other = t_open_cache(dir, 0);
-	struct cache *c = t_open_cache(dir, 0);
-	struct src *s = t_open_src(had ? other : c, &n, u);
-	uint64_t bad = 0;
-
-	t_expect(s, bytes, 0, first);
-	if (had) {
-		src_unref(s);
-		s = t_open_src(c, &n, u);
-	}
-	t_expect(s, bytes, first, chunk);
-	if (!had)
-		wait_hashed(s, n_chunks - 1);
-	path = partial_data(dir);
-	spoil(path, 5 * chunk);
-	t_int(cache_verify(other, NULL, NULL, &bad), 0);
-	t_int(bad, 1);
-	(void) alarm(60);
-	t_expect(s, bytes, 6 * chunk, size - 6 * chunk);
-	t_expect(s, bytes, 0, size);
-	(void) t_wait_fd(s);
-	(void) alarm(0);
-	t_expect(s, bytes, 0, size);
-	t_int(atomic_load(&u->sent), size + chunk);
-	t_int(cache_verify(other, NULL, NULL, &bad), 0);
-	t_int(bad, 0);
-	check_used(c);
-	src_unref(s);
-	cache_close(c);
-	cache_close(other);
-	upstream_free(u);
-	free(bytes);
-	free(path);
-	free(dir);
-}
-
-/* What was hashed and is found wrong by another program, which gets it anew, and
- * wrong: it is hashed anew, too. */
-static void test_lost_hashed(void)
-{
-	const uint64_t chunk = 64 * 1024, size = 200 * chunk;
-	char *dir = upstream_dir("lost-hashed"), *path;
-	uint8_t *bytes = upstream_bytes(size, 6), got[2];
-	struct cache_name n = t_name_of("a", bytes, size, OBJID_SHA256);
-	struct upstream *u = upstream_new(bytes, size, 1);
-	struct upstream *liar = upstream_new(bytes, size, 1);
-	struct cache *other = t_open_cache(dir, 0);
-	struct cache *c = t_open_cache(dir, 0);
-	struct src *s = t_open_src(c, &n, u), *theirs;
-	uint64_t bad = 0;
-
-	liar->wrong_at = 5 * chunk + 1;
-	liar->wrong_len = 1;
-	atomic_store(&liar->wrong_times, 1);
-	t_expect(s, bytes, 0, 198 * chunk);
-	wait_hashed(s, 198);
-	path = partial_data(dir);
-	spoil(path, 5 * chunk);
-	theirs = t_open_src(other, &n, liar);
-	t_int(src_read_wait(theirs, 5 * chunk, got, sizeof(got)), 0);
-	t_check(got[1] != bytes[5 * chunk + 1]);
-	src_unref(theirs);
-	cache_close(other);
-	t_expect(s, bytes, 198 * chunk, 2 * chunk);
-	t_wait_state(s, SRC_VERIFIED);
-	(void) t_wait_fd(s);
-	src_unref(s);
-	t_int(cache_verify(c, NULL, NULL, &bad), 0);
-	t_int(bad, 0);
-	cache_close(c);
-	upstream_free(u);
-	upstream_free(liar);
-	free(bytes);
-	free(path);
-	free(dir);
-}
-
-/* What is found wrong when all is an object already still counts: it is there. */
-static void test_lost_settled(void)
-{
-	const uint64_t chunk = 64 * 1024, size = 70 * chunk;
-	char *dir = upstream_dir("lost-settled"), *path, key[CACHE_KEY_HEX];
-	uint8_t *bytes = upstream_bytes(size, 7);
-	struct cache_name n = t_name_of("a", bytes, size, OBJID_SHA256);
-	struct upstream *u = upstream_new(bytes, size, 1);
-	struct cache *other = t_open_cache(dir, 0);
-	struct cache *c = t_open_cache(dir, 0);
-	struct src *s = t_open_src(c, &n, u);
-	struct partial *p;
-
-	path = object_of(dir, &n);
-	t_expect(s, bytes, 0, 1);
-	t_int(cache_name_key(&n, key), 0);
-	t_int(cache_partial_open(other, key, "", size, chunk, false, false,
-		&p), 0);
-	t_expect(s, bytes, 0, size);
-	(void) t_wait_fd(s);
-	spoil(path, 5 * chunk);
-	t_check(!cache_partial_has(p, 5));
-	check_used(c);
-	cache_partial_close(p);
-	src_unref(s);
-	cache_close(c);
-	cache_close(other);
-	upstream_free(u);
-	free(bytes);
-	free(path);
-	free(dir);
-}
-
-/* A file that is cut while it is mapped (as good as a disk that cannot read it)
- * costs the chunks that are gone, not the program. */
-static void test_cut(void)
-{
-	const uint64_t chunk = 64 * 1024, size = 200 * chunk;
-	char *dir = upstream_dir("cut"), *path;
-	uint8_t *bytes = upstream_bytes(size, 6);
-	struct cache_name n = t_name_of("a", bytes, size, OBJID_SHA256);
-	struct upstream *u = upstream_new(bytes, size, 1);
-	struct cache *c = t_open_cache(dir, 0);
-	struct src *s = t_open_src(c, &n, u);
-	uint64_t sent;
-
-	t_expect(s, bytes, 0, 10 * chunk);
-	src_unref(s);
-	cache_close(c);
-	path = partial_data(dir);
-	sent = atomic_load(&u->sent);
-	c = t_open_cache(dir, 0);
-	s = t_open_src(c, &n, u);
-	t_int(truncate(path, (off_t)(2 * chunk)), 0);
-	t_expect(s, bytes, 0, 10 * chunk);
-	t_check(atomic_load(&u->sent) >= sent + 8 * chunk);
-	check_used(c);
-	src_unref(s);
-	cache_close(c);
-	upstream_free(u);
-	free(bytes);
-	free(path);
-	free(dir);
-}
-
 int main(void)
 {
-	test_cut();
-	test_lost(70);
-	test_lost(0);
-	test_lost_hashed();
-	test_lost_settled();
 	test_put_anew();
 	test_made_anew();
 	test_recheck();

@@ -13,18 +13,10 @@
 
 #define SIZE (6 * MIB)	/* more than is held back until its verdict */
 
-static char *join(const char *dir, const char *rest)
-{
-	char *s;
-
-	t_check(asprintf(&s, "%s/%s", dir, rest) > 0);
-	return s;
-}
-
 /* Names below `rest`; the last of them into ret_path, if there is one. */
 static unsigned names(const char *dir, const char *rest, char **ret_path)
 {
-	char *path = join(dir, rest);
+	char *path = t_join(dir, rest);
 	DIR *d = opendir(path);
 	struct dirent *e;
 	unsigned n = 0;
@@ -35,7 +27,7 @@ static unsigned names(const char *dir, const char *rest, char **ret_path)
 			continue;
 		if (ret_path) {
 			free(*ret_path);
-			*ret_path = join(path, e->d_name);
+			*ret_path = t_join(path, e->d_name);
 		}
 		n++;
 	}
@@ -58,7 +50,7 @@ static char *spare(const char *dir)
 
 	for (;;) {
 		if (names(dir, "tmp", &path) == 1) {
-			map = join(path, "map");
+			map = t_join(path, "map");
 			if (inode(map)) {
 				free(map);
 				return path;
@@ -90,8 +82,8 @@ static uint64_t data_of_partial(const char *dir)
 	uint64_t ino;
 
 	t_int(names(dir, "partial", &path), 1);
-	data = join(path, "data");
-	map = join(path, "map");
+	data = t_join(path, "data");
+	map = t_join(path, "map");
 	ino = inode(data);
 	t_check(inode(map) != 0);
 	free(map);
@@ -110,7 +102,7 @@ static void test_used(void)
 	t_int(names(dir, "tmp", NULL), 0);
 	cache_prepare(c);
 	at = spare(dir);
-	data = join(at, "data");
+	data = t_join(at, "data");
 	ino = inode(data);
 	read_one(c, 1);
 	t_int(inode(data), 0);
@@ -137,7 +129,7 @@ static void test_swept(const char *what)
 
 	cache_prepare(c);
 	at = spare(dir);
-	gone = join(at, what);
+	gone = t_join(at, what);
 	t_int(io_remove_tree(AT_FDCWD, *what ? gone : at), 0);
 	read_one(c, 2);
 	t_check(data_of_partial(dir) != 0);

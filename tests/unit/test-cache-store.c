@@ -15,17 +15,9 @@
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
 
-static char *join(const char *dir, const char *rest)
-{
-	char *s;
-
-	t_check(asprintf(&s, "%s/%s", dir, rest) > 0);
-	return s;
-}
-
 static void test_version(void)
 {
-	char *dir = upstream_dir("version"), *tmp = join(dir, "tmp/1-2-3");
+	char *dir = upstream_dir("version"), *tmp = t_join(dir, "tmp/1-2-3");
 	const struct cache_conf conf = { .dir = dir, .connections = 1 };
 	struct error why = { 0 };
 	struct cache *c;
@@ -37,7 +29,7 @@ static void test_version(void)
 	t_int(access(tmp, F_OK), -1);
 	cache_close(c);
 	free(tmp);
-	tmp = join(dir, "VERSION");
+	tmp = t_join(dir, "VERSION");
 	t_int(io_publish(AT_FDCWD, tmp, "omnihub-cache 99\n", 17, 0600), 0);
 	t_int(cache_open(&conf, &c, &why), -ENOTSUP);
 	t_check(strstr(why.text, "99") && strstr(why.text, dir));
@@ -58,7 +50,7 @@ static int count(void *arg, const char *key, const void *value, size_t len,
 
 static void test_index(void)
 {
-	char *dir = upstream_dir("index"), *path = join(dir, "index.sqlite");
+	char *dir = upstream_dir("index"), *path = t_join(dir, "index.sqlite");
 	struct buf b = BUF_INIT(1000), tiny = BUF_INIT(2);
 	struct cache *c = t_open_cache(dir, 0), *d = t_open_cache(dir, 0);
 	int64_t age = -1;
@@ -326,7 +318,7 @@ static void test_pin_meanwhile(void)
 
 static void test_pin(enum objid_alg alg)
 {
-	char *dir = upstream_dir("pin"), *index = join(dir, "index.sqlite");
+	char *dir = upstream_dir("pin"), *index = t_join(dir, "index.sqlite");
 	struct cache *c = t_open_cache(dir, 0);
 	struct file f = make_file("a", 24, MIB), g = make_file("b", 25, MIB);
 	struct cache_totals t;
@@ -435,7 +427,7 @@ static void test_verify(void)
 	t_int(n[0], 3);
 	objid_hex(&f.n.id, hex);
 	t_check(asprintf(&rel, "objects/sha256/%.2s/%s", hex, hex + 2) > 0);
-	path = join(dir, rel);
+	path = t_join(dir, rel);
 	t_int(chmod(path, 0644), 0);
 	fd = open(path, O_RDWR);
 	t_int(io_pwrite(fd, "X", 1, 77777), 0);
@@ -485,7 +477,7 @@ static void test_same_bytes(void)
  * question to the index waits. */
 static void test_index_busy(void)
 {
-	char *dir = upstream_dir("busy"), *index = join(dir, "index.sqlite");
+	char *dir = upstream_dir("busy"), *index = t_join(dir, "index.sqlite");
 	struct cache *c = t_open_cache(dir, 0);
 	struct file f = make_file("a/b", 7, MIB);
 	struct buf none = BUF_INIT(16);
@@ -525,7 +517,7 @@ static void test_odd_object(void)
 	objid_hex(&f.n.id, hex);
 	(void) snprintf(rel, sizeof(rel), "objects/sha256/%.2s/%s", hex,
 		hex + 2);
-	path = join(dir, rel);
+	path = t_join(dir, rel);
 	t_int(unlink(path), 0);
 	t_int(mkfifo(path, 0444), 0);
 	c = t_open_cache(dir, 0);
