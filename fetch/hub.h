@@ -71,7 +71,8 @@ struct fetch_hub_ops {
 		const char *revision, const char *path, unsigned nth,
 		struct buf *ret);
 	/* MAY. Engine thread. Ask where else the file lies, once all addresses
-	 * of url(), if any, have failed. cb may come before it returns. */
+	 * of url(), if any, have failed. cb may come before it returns; f is
+	 * good until cb returns. */
 	void (*locate)(struct fetch_hub *h, const struct fetch_file *f,
 		fetch_locate_cb *cb, void *arg);
 	/* MAY. As fetch_recall(). */

@@ -22,6 +22,7 @@ struct measure {
 	struct fetch_hub *hub;
 	char *repo, *revision, *path;
 	struct objid id;		/* the listing's */
+	struct fetch_file asked;	/* the same for locate(), without size */
 	fetch_measure_cb *cb;
 	void *arg;
 	struct fetch_task task;
@@ -229,11 +230,10 @@ static void on_located(void *arg, int err, const struct error *why,
 
 static void locate(struct measure *m)
 {
-	const struct fetch_file f = { .repo = m->repo,
-		.revision = m->revision, .path = m->path, .id = m->id };
-
 	m->located = true;
-	m->hub->ops->locate(m->hub, &f, on_located, m);
+	m->asked = (struct fetch_file){ .repo = m->repo,
+		.revision = m->revision, .path = m->path, .id = m->id };
+	m->hub->ops->locate(m->hub, &m->asked, on_located, m);
 }
 
 static void ask_next(struct measure *m)
