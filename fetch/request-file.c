@@ -72,6 +72,11 @@ static int reply(struct fetch_request *r, unsigned status, uint64_t size)
 	n = snprintf(line, sizeof(line), "Content-Length: %" PRIu64,
 		r->end - r->at);
 	err = fetch_reply_line(&r->reply, line, (size_t)n);
+	if (!err && status == 416) {
+		n = snprintf(line, sizeof(line), "Content-Range: bytes */%"
+			PRIu64, size);
+		return fetch_reply_line(&r->reply, line, (size_t)n);
+	}
 	if (err || status != 206)
 		return err;
 	n = snprintf(line, sizeof(line), "Content-Range: bytes %" PRIu64

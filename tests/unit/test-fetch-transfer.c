@@ -7,9 +7,11 @@
 #include "fetch/fetch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <time.h>
 
+#include "base/io.h"
 #include "tests/unit/fetch-wrong.h"
 #include "tests/unit/t.h"
 
@@ -525,6 +527,34 @@ static void stalled_ones_lend_their_slots(void)
 	src_unref(bad);
 }
 
+/* A file on disk that became shorter, read behind its new end. */
+static void a_mirror_is_shorter(void)
+{
+	static const char below[] = "o/m/resolve/" COMMIT;
+	char dir[] = "/tmp/t-transfer-XXXXXX", path[256], root[64], byte;
+	unsigned before = atomic_load(&contradicted);
+	struct fetch_hub *h;
+	struct src_stat st;
+	struct fetch *f;
+	struct src *s;
+
+	t_check(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/%s", dir, below);
+	t_int(io_mkdirs(AT_FDCWD, path), 0);
+	snprintf(path, sizeof(path), "%s/%s/behind-the-end", dir, below);
+	t_int(io_publish(AT_FDCWD, path, "short", 5, 0644), 0);
+	snprintf(root, sizeof(root), "file://%s", dir);
+	f = engine(root, "2", &h, NULL);
+	s = file(h, "behind-the-end");
+	t_int(src_read_wait(s, SIZE - 1, &byte, 1), -EIO);
+	src_stat(s, &st);
+	t_check(strstr(st.last.text, "hub had said"));
+	t_int(atomic_load(&contradicted), before + 1);
+	src_unref(s);
+	fetch_free(f);
+	t_int(io_remove_tree(AT_FDCWD, dir), 0);
+}
+
 int main(void)
 {
 	unsetenv("http_proxy");
@@ -544,6 +574,7 @@ int main(void)
 	nobody_there();
 	offline();
 	stalled_ones_lend_their_slots();
+	a_mirror_is_shorter();
 	server_free(wrong.hub);
 	server_free(wrong.cdn);
 	return 0;
