@@ -71,6 +71,8 @@ int fs_child_in_snap(struct fs *fs, struct fs_node *dir,
 	return r;
 }
 
+static void ask_names(struct fs_looking *k, struct fs_snap *snap);
+
 /* The names of the directory were asked for. */
 static void names_told(void *arg, int err, struct fs_snap *snap)
 {
@@ -78,22 +80,30 @@ static void names_told(void *arg, int err, struct fs_snap *snap)
 	struct fs_node *n = NULL;
 	int r = fs_child_in_snap(k->fs, k->dir, snap, k->inner, k->name, &n);
 
+	if (r == -EAGAIN && !err && ++k->tries < FS_NAMES_TRIES)
+		ask_names(k, snap);
+	else
+		fs_looking_done(k, r == -EAGAIN ? (err ? err : -EIO) : r, n);
 	fs_snap_unref(snap);
-	fs_looking_done(k, r == -EAGAIN ? (err ? err : -EIO) : r, n);
+}
+
+static void ask_names(struct fs_looking *k, struct fs_snap *snap)
+{
+	char *path = fs_node_path(k->dir);
+
+	if (path && k->inner)
+		fs_names_want_one(&k->fs->plans, snap, k->inner, k->name, path,
+			names_told, k);
+	else
+		fs_looking_done(k, -ENOMEM, NULL);
+	free(path);
 }
 
 void fs_ask_names(struct fs_looking *k, struct fs_snap *snap,
 	const char *inner)
 {
-	char *path = fs_node_path(k->dir);
-
 	k->inner = strdup(inner);
-	if (path && k->inner)
-		fs_names_want_one(&k->fs->plans, snap, inner, k->name, path,
-			names_told, k);
-	else
-		fs_looking_done(k, -ENOMEM, NULL);
-	free(path);
+	ask_names(k, snap);
 }
 
 static void repo_listed(void *arg, int err, struct fs_snap *snap)

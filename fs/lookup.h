@@ -15,6 +15,7 @@ struct fs_looking {
 	struct fs_name word;	/* of a repository's component */
 	char *repo;		/* and what the hub calls it; or NULL */
 	char *inner;		/* of dir, whose names are asked for; or NULL */
+	unsigned tries;		/* of asking for them */
 	char name[PATH_NAME_MAX + 1];
 };
 

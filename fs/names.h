@@ -24,8 +24,10 @@ int fs_names_known(struct fs_plans *p, struct fs_snap *s, const char *dir,
 int fs_names_find(struct fs_plans *p, struct fs_snap *s, const char *dir,
 	const char *path, const struct listing_entry **ret);
 
-/* Then fs_names_known() has an answer. snap is a new reference, for failures
- * too. */
+/* Then fs_names_known() has an answer, unless bytes turned out wrong meanwhile:
+ * who is still told -EAGAIN asks again, so often in all. snap is a new
+ * reference, for failures too. */
+#define FS_NAMES_TRIES 3
 typedef void fs_names_cb(void *arg, int err, struct fs_snap *snap);
 /* `path`: of the directory in the mount, for the list of errors. */
 void fs_names_want(struct fs_plans *p, struct fs_snap *s, const char *dir,

@@ -38,6 +38,7 @@ struct reading {
 	fs_dir_cb *cb;
 	void *arg;
 	int err;		/* SERIES: why its newest is not shown */
+	unsigned tries;		/* of asking for names */
 };
 
 void fs_dir_free(struct fs_dir *d)
@@ -343,33 +344,42 @@ static void owner_listed(void *arg, int err, struct fs_owner *o)
 	done(k, err);
 }
 
+static void ask_names(struct reading *k);
+
 static void names_told(void *arg, int err, struct fs_snap *snap)
 {
 	struct reading *k = arg;
 	int r = show_snap(k->dir);
 
 	fs_snap_unref(snap);
-	done(k, r == -EAGAIN ? (err ? err : -EIO) : r);
+	if (r == -EAGAIN && !err && ++k->tries < FS_NAMES_TRIES)
+		ask_names(k);
+	else
+		done(k, r == -EAGAIN ? (err ? err : -EIO) : r);
 }
 
-/* What is in dir->snap, or ask. */
-static void show_or_ask(struct reading *k)
+static void ask_names(struct reading *k)
 {
 	struct fs_dir *d = k->dir;
-	int r = show_snap(d);
-	char *path;
+	char *path = fs_node_path(d->node);
 
-	if (r != -EAGAIN) {
-		done(k, r);
-		return;
-	}
-	path = fs_node_path(d->node);
 	if (path)
 		fs_names_want(&d->fs->plans, d->snap, inner_of(d), path,
 			names_told, k);
 	else
 		done(k, -ENOMEM);
 	free(path);
+}
+
+/* What is in dir->snap, or ask. */
+static void show_or_ask(struct reading *k)
+{
+	int r = show_snap(k->dir);
+
+	if (r == -EAGAIN)
+		ask_names(k);
+	else
+		done(k, r);
 }
 
 static void repo_listed(void *arg, int err, struct fs_snap *snap)
@@ -440,7 +450,7 @@ static struct reading *reading_new(struct fs *fs, struct fs_node *node,
 	}
 	d->fs = fs;
 	d->node = fs_node_ref(node);
-	*k = (struct reading){ d, cb, arg, 0 };
+	*k = (struct reading){ .dir = d, .cb = cb, .arg = arg };
 	return k;
 }
 

@@ -522,6 +522,10 @@ int stage_names(struct stage *s, const struct stage_input *in,
 	(void) dir;
 	double_wait();
 	__atomic_add_fetch(&double_hub.named, 1, __ATOMIC_RELAXED);
+	if (double_hub.spoils) {
+		double_hub.spoils--;
+		atomic_fetch_add(&epoch, 1);
+	}
 	if (double_hub.names_err)
 		return double_fail(why, double_hub.names_err);
 	(void) listing_add(ret, "pytorch/model.safetensors", LISTING_FILE,

@@ -39,6 +39,8 @@ struct double_hub {
 	unsigned plans;				/* stage_plan calls */
 	unsigned named;				/* stage_names calls */
 	int names_err;				/* what they fail with */
+	unsigned spoils;			/* during so many of them some
+						 * bytes turn out wrong */
 	const char *main;			/* commit the branch is at */
 	uint32_t at_hand_ms;			/* of every snapshot */
 	int err;				/* answer of every question */

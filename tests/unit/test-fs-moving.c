@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "fs/fs.h"
+#include "fs/names.h"
 #include "fs/node.h"
 #include "tests/unit/fs-doubles.h"
 #include "tests/unit/t.h"
@@ -191,6 +192,20 @@ static void names_asked(void)
 	double_epoch(1);
 	t_check(shows(fs, dir, "model.safetensors part.onnx", true));
 	t_int(double_hub.named, 3);
+
+	/* Something was, while they were asked for: once more, not for ever. */
+	double_epoch(2);
+	double_hub.spoils = 1;
+	t_check(shows(fs, dir, "model.safetensors part.onnx", true));
+	t_int(double_hub.named, 5);
+	double_epoch(10);
+	double_hub.spoils = 1;
+	t_int(double_stat(fs, HF "org/asks/pytorch/part.onnx", &a), 0);
+	t_int(double_hub.named, 7);
+	double_epoch(20);
+	double_hub.spoils = 100;
+	t_int(double_stat(fs, HF "org/asks/pytorch/part.onnx", &a), -EIO);
+	t_int(double_hub.named, 7 + FS_NAMES_TRIES);
 	double_epoch(0);
 	double_fs_free(fs);
 }
