@@ -12,6 +12,7 @@
 #include "base/path.h"
 #include "fs/lock.h"
 #include "fs/resolve.h"
+#include "fs/sweep.h"
 
 #define NAMES_JSON_MAX (64 << 20)	/* bytes */
 
@@ -25,6 +26,7 @@ struct asked_owner {
 	int err;			/* resolver lock; 0 when owner is right */
 	uint64_t until;			/* resolver lock; clock_ms; believe it */
 	bool expired;			/* resolver lock; not from the disk */
+	uint64_t used;			/* resolver lock; clock_ms */
 };
 
 struct asking {
@@ -72,6 +74,24 @@ void fs_owners_done(struct fs_resolver *r)
 	map_done(&r->owners);
 }
 
+static bool is_old(const void *value, uint64_t before)
+{
+	const struct asked_owner *a = value;
+
+	return !a->asking && !a->expired && a->used < before;
+}
+
+static void sweep(struct fs_resolver *r)
+{
+	struct fs_swept old;
+
+	pthread_mutex_lock(&r->lock);
+	fs_sweep(&r->owners, &r->owners_swept, is_old, &old);
+	pthread_mutex_unlock(&r->lock);
+	for (size_t i = 0; i < old.n; i++)
+		owner_free(old.v[i]);
+}
+
 /* Under the lock. */
 static struct asked_owner *owner_get(struct fs_resolver *r,
 	const struct fs_hub *hub, const char *name)
@@ -108,6 +128,8 @@ bool fs_owner_has(struct fs_resolver *r, const struct fs_hub *hub,
 		pthread_mutex_lock(&r->lock);
 		a = map_get(&r->owners, key);
 		has = a && a->owner && listing_find(&a->owner->repos, full);
+		if (has)
+			a->used = clock_ms();
 		pthread_mutex_unlock(&r->lock);
 	}
 	free(key);
@@ -279,7 +301,8 @@ static void ask(struct pool_job *job)
 static int join(struct asked_owner *a, fs_owner_cb *cb, void *arg,
 	bool *ask_now, struct fs_owner **ret)
 {
-	if (!a->asking && (a->owner || a->err) && clock_ms() < a->until) {
+	a->used = clock_ms();
+	if (!a->asking && (a->owner || a->err) && a->used < a->until) {
 		*ret = a->owner;
 		if (a->owner)
 			a->owner->refs++;
@@ -301,6 +324,7 @@ void fs_owner_list(struct fs_resolver *r, const struct fs_hub *hub,
 	bool ask_now = false;
 	int err = -ENOMEM;
 
+	sweep(r);
 	if (k) {
 		pthread_mutex_lock(&r->lock);
 		a = owner_get(r, hub, owner);

@@ -17,9 +17,7 @@
 #include "base/log.h"
 #include "fs/lock.h"
 #include "fs/name.h"
-
-#define SWEEP_MS 60000
-#define KEEP_MS 600000
+#include "fs/sweep.h"
 
 struct asked_name {
 	struct fs_resolver *resolver;
@@ -77,7 +75,7 @@ void fs_resolver_init(struct fs_resolver *r)
 	memset(&r->names, 0, sizeof r->names);
 	memset(&r->snaps, 0, sizeof r->snaps);
 	memset(&r->owners, 0, sizeof r->owners);
-	r->swept = clock_ms();
+	r->swept = r->owners_swept = clock_ms();
 }
 
 static void name_free(struct asked_name *n)
@@ -108,40 +106,22 @@ void fs_resolver_done(struct fs_resolver *r)
 
 /* ---- old names go ------------------------------------------------------------ */
 
-struct sweep {
-	uint64_t before;
-	struct asked_name *old[64];
-	size_t n;
-};
-
-static int collect_old(void *arg, const char *key, void *value)
+static bool is_old(const void *value, uint64_t before)
 {
-	struct sweep *s = arg;
-	struct asked_name *n = value;
+	const struct asked_name *n = value;
 
-	(void) key;
-	if (!n->asking && n->used < s->before)
-		s->old[s->n++] = n;
-	return s->n == sizeof(s->old) / sizeof(s->old[0]);
+	return !n->asking && n->used < before;
 }
 
-/* What nobody asked for lately leaves memory; the index still has it. */
 static void sweep(struct fs_resolver *r)
 {
-	uint64_t now = clock_ms();
-	struct sweep s = { .n = 0 };
+	struct fs_swept old;
 
 	pthread_mutex_lock(&r->lock);
-	if (now - r->swept > SWEEP_MS && now > KEEP_MS) {
-		r->swept = now;
-		s.before = now - KEEP_MS;
-		map_each(&r->names, collect_old, &s);
-		for (size_t i = 0; i < s.n; i++)
-			map_del(&r->names, s.old[i]->key);
-	}
+	fs_sweep(&r->names, &r->swept, is_old, &old);
 	pthread_mutex_unlock(&r->lock);
-	for (size_t i = 0; i < s.n; i++)
-		name_free(s.old[i]);
+	for (size_t i = 0; i < old.n; i++)
+		name_free(old.v[i]);
 }
 
 /* ---- entries ----------------------------------------------------------------- */

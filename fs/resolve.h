@@ -107,7 +107,7 @@ struct fs_resolver {
 	struct map names;	/* lock; "hub/repo@rev" → struct asked_name */
 	struct map snaps;	/* lock; "hub/repo@commit" → fs_snap, no count */
 	struct map owners;	/* lock; "hub/owner" → struct asked_owner */
-	uint64_t swept;		/* lock; clock_ms */
+	uint64_t swept, owners_swept;	/* lock; clock_ms */
 
 	/* How often bytes contradicted what was measured, and how often a
 	 * file has become another (measure.h). */

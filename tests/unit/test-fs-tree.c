@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "fs/fs.h"
+#include "fs/tree.h"
 #include "tests/unit/fs-doubles.h"
 #include "tests/unit/t.h"
 
@@ -369,6 +370,34 @@ static void owners(void)
 	double_fs_free(fs);
 }
 
+/* Who is not listed any more leaves memory. */
+static void owners_are_forgotten(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct fs_node *n = NULL;
+	struct fs_dir *d = NULL;
+	char path[64];
+
+	for (int i = 0; i < 20; i++) {
+		snprintf(path, sizeof(path), HF "nobody%d", i);
+		t_int(fs_walk_wait(fs, path, &n, NULL), 0);
+		t_int(fs_readdir_wait(fs, n, &d), -ENOENT);
+		fs_node_unref(n);
+	}
+	t_int(fs->resolver.owners.n, 20);
+	clock_advance(601000);
+	t_int(fs_walk_wait(fs, HF "org", &n, NULL), 0);
+	t_int(fs_readdir_wait(fs, n, &d), 0);
+	fs_dir_free(d);
+	t_int(fs->resolver.owners.n, 1);
+	clock_advance(300000);
+	t_int(fs_readdir_wait(fs, n, &d), 0);
+	fs_dir_free(d);
+	t_int(fs->resolver.owners.n, 1);
+	fs_node_unref(n);
+	double_fs_free(fs);
+}
+
 int main(void)
 {
 	names();
@@ -378,5 +407,6 @@ int main(void)
 	versions();
 	version_listings();
 	owners();
+	owners_are_forgotten();
 	return 0;
 }
