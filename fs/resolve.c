@@ -110,7 +110,8 @@ static bool is_old(const void *value, uint64_t before)
 {
 	const struct asked_name *n = value;
 
-	return !n->asking && n->used < before;
+	/* who is to ask the hub must not find the disk's answer instead */
+	return !n->asking && !n->doubted && n->used < before;
 }
 
 static void sweep(struct fs_resolver *r)
