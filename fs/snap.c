@@ -320,6 +320,7 @@ static void take_listing(struct pool_job *job)
 	struct loading *l = (struct loading *)job;
 	struct fs_resolver *r = l->snap->resolver;
 	char *json;
+	int err;
 
 	if (l->err && l->snap->locked && fs_unreachable(l->err) &&
 		!copy_locked(l->snap->locked, &l->got)) {
@@ -329,9 +330,10 @@ static void take_listing(struct pool_job *job)
 	if (l->err == -ENODATA) {
 		(void) cache_index_put(r->cache, CACHE_KIND_LISTING,
 			l->snap->key, WHOLE, strlen(WHOLE));
-		l->err = take_whole(l);
-		if (!l->err)
-			return;
+		err = take_whole(l);
+		if (!err)
+			return;		/* and l is not ours any more */
+		l->err = err;
 	}
 	if (l->err) {
 		note_error(l);
