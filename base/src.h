@@ -25,6 +25,15 @@
 
 struct src;
 
+/* What tells the versions of a whole apart that has no digest: in the upper half
+ * the place that the bytes came from, in the lower half what it has, the same
+ * numbers for every src over it. 0: nothing tells, or a digest does. What two
+ * places say of their versions cannot be compared. */
+static inline bool src_same_version(uint64_t a, uint64_t b)
+{
+	return a == b || !a || !b || a >> 32 != b >> 32;
+}
+
 /* One read. The caller owns it and keeps it still until done() or until
  * src_read() returned something other than -EINPROGRESS. */
 struct src_read {
@@ -38,6 +47,8 @@ struct src_read {
 	struct iovec *lent;
 	int max_lent;	/* 0: only buf will do */
 	int n_lent;
+	/* Set by a src that knows it before done(): see src_same_version(). */
+	uint64_t version;
 	/* Called once, on any thread, never from inside src_read(); r may be
 	 * freed by it. err: 0 or negative errno. Must not block. */
 	void (*done)(struct src_read *r, int err);
@@ -49,6 +60,9 @@ struct src_pull {
 	uint64_t len;	/* bytes, > 0 */
 	bool again;	/* what came before was wrong: from elsewhere, if the
 			 * src knows several places */
+	/* Set by the src before each data(): of which version of the whole the
+	 * bytes are; see src_same_version(). */
+	uint64_t version;
 	/* Called zero or more times, in order, one at a time, on one thread at
 	 * a time. Not 0: the pull ends with that error. Must not block on
 	 * anything but the local disk. */

@@ -95,7 +95,8 @@ struct blob {
 	uint32_t doubt_chunk;
 	struct blob_loose loose[BLOB_LOOSE];
 	unsigned n_loose;
-	unsigned n_early;		/* chunks under way, given in part */
+	unsigned n_early;		/* chunks under way, given in part … */
+	bool early_gone;		/* … and thrown away with the rest */
 
 	struct foreign_file *there;	/* CHECKING, THERE; a reference */
 	struct foreign_at next_there;	/* where to look for another */

@@ -81,6 +81,7 @@ struct fill_pull {
 	uint8_t *piece;			/* PIECE_LEN bytes, or NULL */
 	uint32_t held;			/* of fill, in piece: not written yet */
 	bool given;			/* … a part of it: counts in n_early */
+	uint64_t version;		/* p.version when fill was 0 */
 	struct XXH3_state_s *hash;
 	bool hint;			/* counts in blob.hint_pulls */
 };
@@ -99,6 +100,8 @@ void cache_settle_more(struct blob *b);
 /* `f` will not bring the rest of a chunk that was given in part: what came is
  * compared when the bytes are known to be right. */
 void cache_settle_loose(struct blob *b, struct fill_pull *f);
+/* With b->lock held. The hub has another version than b->part is of. */
+void cache_settle_other(struct blob *b);
 /* See whether another process has settled or discarded b->part. */
 void cache_settle_look(struct blob *b);
 

@@ -45,6 +45,13 @@ void cache_partial_close_fd(struct partial *p)
 	p->data = -1;
 }
 
+void cache_partial_retire(struct partial *p)
+{
+	p->over = true;
+	if (!p->n_busy)
+		cache_partial_close_fd(p);
+}
+
 void cache_partial_close(struct partial *p)
 {
 	if (!p)

@@ -18,11 +18,13 @@
 
 #define PARTIAL_HEAD 4096	/* bytes before the first hash */
 #define PARTIAL_NAME_MAX 3072
+#define PARTIAL_PLACES 8
 
 enum partial_state {
 	PARTIAL_FILLING,
 	PARTIAL_SETTLED,	/* verified, and data is an object now */
-	PARTIAL_DISCARDED,	/* contradicted its digest */
+	PARTIAL_DISCARDED,	/* contradicted its digest, or was of another
+				 * version than the hub has now */
 };
 
 struct partial_head {		/* in the byte order of the machine */
@@ -35,6 +37,8 @@ struct partial_head {		/* in the byte order of the machine */
 	uint8_t settled[32];		/* SHA-256, before state says so */
 	char name[PARTIAL_NAME_MAX];	/* what it is, for people */
 	_Atomic uint32_t lost;		/* chunks found wrong, ever */
+	_Atomic uint64_t at_hub[PARTIAL_PLACES];	/* src_pull.version of
+					 * the chunks of each place; 0: free */
 };
 
 /* Which process fetches chunk i holds byte PARTIAL_LOCK_CHUNK + i of data, who
@@ -57,6 +61,7 @@ struct partial {	/* all fields: the blob's lock, if not constant */
 	uint64_t first_absent;		/* no chunk before it is absent, … */
 	uint32_t lost;			/* … when head->lost was this */
 	uint64_t n_busy;
+	bool over;			/* data goes with the last busy one */
 	uint64_t *busy;			/* chunks this process fetches */
 	uint64_t *checked;		/* compared with their XXH3 here */
 	uint64_t *handed;		/* bytes of it were handed out */
@@ -81,6 +86,8 @@ int cache_partial_open_locked(struct cache *c, const char *key,
 void cache_partial_close(struct partial *p);
 /* The descriptor only: the mappings stay. */
 void cache_partial_close_fd(struct partial *p);
+/* The same, once no pull writes to it. */
+void cache_partial_retire(struct partial *p);
 
 static inline uint64_t cache_partial_len(const struct partial *p, uint64_t i)
 {

@@ -36,6 +36,8 @@ static void unclaim(struct partial *p, uint64_t first, uint64_t n)
 	p->n_busy -= n;
 	if (p->data >= 0)
 		cache_lock_drop(p->data, PARTIAL_LOCK_CHUNK + first, n);
+	if (p->over)
+		cache_partial_retire(p);
 }
 
 /* How many chunks from `at` on we could claim: absent and not busy. */
@@ -99,7 +101,46 @@ static void learn_digest(struct blob *b, struct partial *p,
 	p->rehash = p->sha256 != NULL;
 }
 
-static void publish(struct fill_pull *f)
+/* Is the chunk of the version that the partial is of? The first chunk of a place
+ * decides, of all processes. */
+static bool same_version(const struct fill_pull *f)
+{
+	uint64_t told = f->p.version;
+
+	if (f->b->id.alg != OBJID_NONE || !told)
+		return true;
+	if (!src_same_version(f->version, told))
+		return false;
+	for (unsigned i = 0; i < PARTIAL_PLACES; i++) {
+		uint64_t of = 0;
+
+		if (atomic_compare_exchange_strong(&f->part->head->at_hub[i],
+			    &of, told) || of == told)
+			return true;
+		if (!src_same_version(of, told))
+			return false;
+	}
+	return true;
+}
+
+/* With b->lock held. May the chunk be published? */
+static bool fits(struct fill_pull *f)
+{
+	struct blob *b = f->b;
+	struct partial *p = f->part;
+
+	if (p == b->part && atomic_load(&b->state) == BLOB_FILLING)
+		cache_settle_look(b);
+	if (p != b->part || atomic_load(&p->head->state) != PARTIAL_FILLING)
+		return false;
+	if (same_version(f))
+		return true;
+	cache_settle_other(b);
+	return false;
+}
+
+/* -ESTALE: what comes is of no use any more. */
+static int publish(struct fill_pull *f)
 {
 	struct fill_todo todo = { NULL, NULL };
 	struct src_stat st = { .state = SRC_REMOTE };
@@ -111,6 +152,10 @@ static void publish(struct fill_pull *f)
 		src_stat(f->up, &st);
 	pthread_mutex_lock(&b->lock);
 	learn_digest(b, p, &st.id);
+	if (!fits(f)) {
+		pthread_mutex_unlock(&b->lock);
+		return -ESTALE;
+	}
 	cache_land(b->c, cache_partial_len(p, f->at));
 	cache_partial_publish(p, f->at, h ? h : 1);
 	unclaim(p, f->at, 1);
@@ -119,13 +164,11 @@ static void publish(struct fill_pull *f)
 	f->fill = 0;
 	b->n_early -= f->given;
 	f->given = false;
-	if (p == b->part) {
-		/* Why the first attempt was thrown away stays to be read. */
-		if (!p->head->distrust)
-			b->last.code = 0;
-		if (b->waiters)
-			cache_fill_kick(b, &todo);
-	}
+	/* Why the first attempt was thrown away stays to be read. */
+	if (!p->head->distrust)
+		b->last.code = 0;
+	if (b->waiters)
+		cache_fill_kick(b, &todo);
 	pthread_mutex_unlock(&b->lock);
 	cache_fill_run(b, &todo);
 	/* Who waits is answered before other threads get something to do. */
@@ -134,6 +177,7 @@ static void publish(struct fill_pull *f)
 		cache_settle_more(b);
 	pthread_mutex_unlock(&b->lock);
 	cache_later_go(b->c);
+	return 0;
 }
 
 /* The next n bytes of the chunk. */
@@ -183,16 +227,22 @@ static int take_in(struct fill_pull *f, const uint8_t *at, size_t len,
 	return r;
 }
 
-static void answer_early(struct fill_pull *f)
+/* As publish(). */
+static int answer_early(struct fill_pull *f)
 {
 	struct fill_todo todo = { NULL, NULL };
+	int r = 0;
 
 	if (!atomic_load(&f->b->n_brief))
-		return;
+		return 0;
 	pthread_mutex_lock(&f->b->lock);
-	cache_fill_early(f->b, f, &todo);
+	if (fits(f))
+		cache_fill_early(f->b, f, &todo);
+	else
+		r = -ESTALE;
 	pthread_mutex_unlock(&f->b->lock);
 	cache_fill_run(f->b, &todo);
+	return r;
 }
 
 static int on_data(struct src_pull *sp, const void *buf, size_t len)
@@ -206,6 +256,8 @@ static int on_data(struct src_pull *sp, const void *buf, size_t len)
 
 		if (f->at >= f->first + f->n)
 			return -EPROTO;
+		if (!f->fill)
+			f->version = sp->version;
 		want = (size_t)(cache_partial_len(f->part, f->at) - f->fill);
 		n = len < want ? len : want;
 		r = take_in(f, at, n, n == want, &n);
@@ -213,12 +265,25 @@ static int on_data(struct src_pull *sp, const void *buf, size_t len)
 			return r;
 		at += n;
 		len -= n;
-		if (n == want)
-			publish(f);
-		else
-			answer_early(f);
+		r = n == want ? publish(f) : answer_early(f);
+		if (r)
+			return r;
 	}
 	return 0;
+}
+
+/* With b->lock held: chunks before `end` did not come. */
+static void lost(struct fill_pull *f, uint64_t end, int err,
+	const struct error *why, struct fill_todo *todo)
+{
+	struct blob *b = f->b;
+
+	(void) error_set(&b->last, err, "%s", error_text(why, err));
+	if (err != -ECANCELED)
+		cache_fill_setback(b, f->at, end, err);
+	b->n_hints = 0;
+	b->want_all = false;
+	cache_fill_fail(b, f->at, end, err, todo);
 }
 
 static void on_done(struct src_pull *sp, int err, const struct error *why)
@@ -242,19 +307,13 @@ static void on_done(struct src_pull *sp, int err, const struct error *why)
 		unclaim(p, f->at, end - f->at);
 		cache_land(b->c, bytes_of(p, f->at, end - f->at));
 		cache_release(b->c, bytes_of(p, f->at, end - f->at));
-		(void) error_set(&b->last, err, "%s",
-			error_text(why, err));
-		if (err != -ECANCELED)
-			cache_fill_setback(b, f->at, end, err);
-		b->n_hints = 0;
-		b->want_all = false;
 		if (p == b->part && atomic_load(&b->state) == BLOB_FILLING)
-			cache_fill_fail(b, f->at, end, err, &todo);
-	} else if (p == b->part) {
-		(void) cache_fill_pump(b, &todo);
+			lost(f, end, err, why, &todo);
 	}
-	if (atomic_load(&b->state) != BLOB_FILLING)
+	if (p != b->part || atomic_load(&b->state) != BLOB_FILLING)
 		cache_fill_kick(b, &todo);
+	if (f->at == end || p != b->part)
+		(void) cache_fill_pump(b, &todo);
 	pthread_mutex_unlock(&b->lock);
 	cache_piece_give(b->c, f->piece);
 	f->piece = NULL;

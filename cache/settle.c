@@ -12,6 +12,9 @@
  *           brings the chunk then (blob.loose).
  *   wrong again   the blob is FAILED.
  *
+ * A file without a digest that has become another at the hub while it was here
+ * in part (fill_pull.version) is thrown away likewise, before it is complete.
+ *
  * Between processes the holder of PARTIAL_LOCK_VERDICT decides; it tells the
  * others through partial_head.state, which they look at before each read.
  */
@@ -82,8 +85,9 @@ static bool loose_differs(const struct blob_loose *l, const struct partial *p)
 /* The bytes are right now (p), or never will be (NULL). */
 static void settle_doubt(struct blob *b, const struct partial *p)
 {
-	bool differ = false;
+	bool differ = b->early_gone;
 
+	b->early_gone = false;
 	while (b->n_loose)
 		differ |= loose_differs(&b->loose[--b->n_loose], p);
 	for (uint64_t i = 0; i < b->doubt_n && b->doubt && !differ; i++)
@@ -112,6 +116,7 @@ static void next_attempt(struct blob *b, struct partial *fresh, int err)
 {
 	struct partial *p = b->part;
 
+	b->early_gone |= b->n_early != 0;
 	if (!err)
 		err = remember(b, p);
 	if (err) {
@@ -119,7 +124,7 @@ static void next_attempt(struct blob *b, struct partial *fresh, int err)
 		fail(b, err);
 		return;
 	}
-	cache_partial_close_fd(p);
+	cache_partial_retire(p);
 	fresh->older = p;
 	b->part = fresh;
 }
@@ -142,7 +147,7 @@ void cache_settle_look(struct blob *b)
 	case PARTIAL_DISCARDED:
 		if (p->head->distrust) {
 			(void) error_set(&b->last, -EIO, "%s: the bytes "
-				"contradicted their digest twice", b->what);
+				"were wrong twice", b->what);
 			(void) remember(b, p);
 			fail(b, -EIO);
 			break;
@@ -237,25 +242,26 @@ static void run_keep(struct pool_job *job)
 
 /* ---- wrong -------------------------------------------------------------------- */
 
-static void throw_away(struct blob *b, const struct objid *got)
+static const char *and_then(const struct blob *b)
 {
-	char want_hex[OBJID_HEX_MAX], got_hex[OBJID_HEX_MAX];
+	return b->part->head->distrust ? "; twice" : "; fetched once more";
+}
+
+/* b->last says why. */
+static void throw_away(struct blob *b)
+{
 	struct partial *p = b->part, *fresh = NULL;
 	char rel[CACHE_REL_MAX], data[CACHE_REL_MAX];
 	bool again = !p->head->distrust;
 	int r = 0;
 
-	objid_hex(&b->id, want_hex);
-	objid_hex(got, got_hex);
-	(void) error_set(&b->last, -EIO, "%s: the hub's bytes have %s %s, not "
-		"%s%s", b->what, objid_alg_name(b->id.alg), got_hex, want_hex,
-		again ? "; fetched once more" : "; twice");
 	(void) snprintf(rel, sizeof(rel), "partial/%s", b->key);
 	(void) snprintf(data, sizeof(data), "partial/%s/data", b->key);
 	cache_store_enter(b->c);
 	atomic_store(&p->head->state, PARTIAL_DISCARDED);
 	if (cache_store_is(b->c, data, p->data))
-		(void) cache_store_discard(b->c, rel, p->size);
+		(void) cache_store_discard(b->c, rel,
+			cache_partial_present(p, 0, p->size));
 	if (again)
 		r = cache_partial_open_locked(b->c, b->key, b->what, b->size,
 			p->chunk, true, true, &fresh);
@@ -265,9 +271,30 @@ static void throw_away(struct blob *b, const struct objid *got)
 		b->want_all = b->srcs && b->up;
 	} else {
 		(void) remember(b, p);
-		cache_partial_close_fd(p);
+		cache_partial_retire(p);
 		fail(b, -EIO);
 	}
+}
+
+static void contradicted(struct blob *b, const struct objid *got)
+{
+	char want_hex[OBJID_HEX_MAX], got_hex[OBJID_HEX_MAX];
+
+	objid_hex(&b->id, want_hex);
+	objid_hex(got, got_hex);
+	(void) error_set(&b->last, -EIO, "%s: the hub's bytes have %s %s, not "
+		"%s%s", b->what, objid_alg_name(b->id.alg), got_hex, want_hex,
+		and_then(b));
+	throw_away(b);
+}
+
+void cache_settle_other(struct blob *b)
+{
+	if (atomic_load(&b->state) != BLOB_FILLING)
+		return;
+	(void) error_set(&b->last, -EIO, "%s: the file has become another "
+		"while it was read%s", b->what, and_then(b));
+	throw_away(b);
 }
 
 /* ---- the job -------------------------------------------------------------------- */
@@ -330,7 +357,7 @@ static bool decide(struct blob *b, struct partial *p, struct objid *sha256)
 	drop_digests(p);
 	if (b->id.alg != OBJID_NONE && !objid_match(&b->id, &own)) {
 		atomic_fetch_add(&b->c->mismatches, 1);
-		throw_away(b, &own);
+		contradicted(b, &own);
 		return false;
 	}
 	if (b->id.alg != OBJID_NONE)
@@ -361,6 +388,8 @@ static enum turn take_turn(struct blob *b, struct partial *p,
 	if (make_digests(b, p))
 		return TURN_NOMEM;
 	hash_on(b, p);
+	if (b->part != p || atomic_load(&b->state) != BLOB_FILLING)
+		return TURN_DECIDED;
 	whole = cache_partial_complete(p);
 	if (p->rehash)
 		return TURN_AGAIN;

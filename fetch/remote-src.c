@@ -13,10 +13,12 @@
  */
 #include "config.h"
 
+#include <curl/curl.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -66,6 +68,7 @@ struct remote_job {
 	unsigned sick;			/* the first that may recover */
 	bool any_sick, patient;
 	bool contradicts;		/* some place has another file */
+	bool became;			/* … than it had: so may all others */
 	bool fresh;			/* located for this very try */
 	struct fetch_located located;	/* its own copy, while it is asked */
 	struct fetch_auth auth;		/* of it */
@@ -113,6 +116,31 @@ static int learn(struct remote_src *s, const struct fetch_reply *r,
 	return err;
 }
 
+/* A date tells versions apart when it is older than the reply (RFC 9110,
+ * 8.8.2.2): another change within its second is possible till then, and some say
+ * the present time. */
+static const char *strong_date(const struct fetch_reply *r)
+{
+	const char *v = fetch_reply_get(r, HEADER_LAST_MODIFIED);
+	const char *now = fetch_reply_get(r, HEADER_DATE);
+
+	return v && now && curl_getdate(v, NULL) < curl_getdate(now, NULL) ?
+		v : NULL;
+}
+
+/* For who keeps the bytes longer than this source lasts. */
+static void tell_version(struct remote_job *j, const struct fetch_reply *r)
+{
+	uint64_t *ret = j->pull ? &j->pull->version : &j->read->version;
+	const char *url = j->from->at[j->nth].url, *v;
+
+	v = fetch_reply_get(r, HEADER_ETAG);
+	if (!v || !strncmp(v, "W/", 2))
+		v = strong_date(r);
+	*ret = !v ? 0 : (url ? XXH3_64bits(url, strlen(url)) : 1) << 32 |
+		(uint32_t)XXH3_64bits(v, strlen(v));
+}
+
 /* Where no digest will tell, parts of two versions are told apart by their
  * entity tags; those of two places need not agree. */
 static int same_version(struct remote_job *j, const struct fetch_reply *r,
@@ -122,12 +150,16 @@ static int same_version(struct remote_job *j, const struct fetch_reply *r,
 	struct address *a = &j->from->at[j->nth];
 
 	if (j->from->file.id.alg != OBJID_NONE ||
-	    j->from->learnt.alg != OBJID_NONE || r->status >= 300 || !etag ||
-	    !strncmp(etag, "W/", 2))
+	    j->from->learnt.alg != OBJID_NONE || r->status >= 300)
 		return 0;
-	if (a->etag)
-		return strcmp(a->etag, etag) ? error_set(why, -EIO, "the file "
-			"has become another while it was read") : 0;
+	tell_version(j, r);
+	if (!etag || !strncmp(etag, "W/", 2))
+		return 0;
+	if (a->etag) {
+		j->became = strcmp(a->etag, etag) != 0;
+		return j->became ? error_set(why, -EIO, "the file has become "
+			"another while it was read") : 0;
+	}
 	a->etag = strdup(etag);
 	return a->etag ? 0 : -ENOMEM;
 }
@@ -272,7 +304,7 @@ static void on_done(struct fetch_transfer *t, int err,
 	j->contradicts |= err && t->contradicts;
 	if (!err)
 		s->best = j->nth;
-	if (!err || ours) {
+	if (!err || ours || j->became) {
 		end(j, err, why);
 		return;
 	}

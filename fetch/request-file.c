@@ -59,8 +59,9 @@ static unsigned status_of(int err)
 	}
 }
 
-/* Status and headers for [at, end) of a file of `size`; the reply begins. */
-static int reply(struct fetch_request *r, unsigned status, uint64_t size)
+/* Status and headers for [at, end) of a file; the reply begins. */
+static int reply(struct fetch_request *r, unsigned status,
+	const struct stat *st)
 {
 	char line[128];
 	int n, err;
@@ -73,14 +74,20 @@ static int reply(struct fetch_request *r, unsigned status, uint64_t size)
 		r->end - r->at);
 	err = fetch_reply_line(&r->reply, line, (size_t)n);
 	if (!err && status == 416) {
-		n = snprintf(line, sizeof(line), "Content-Range: bytes */%"
-			PRIu64, size);
+		n = snprintf(line, sizeof(line), "Content-Range: bytes */%jd",
+			(intmax_t)st->st_size);
 		return fetch_reply_line(&r->reply, line, (size_t)n);
+	}
+	if (!err && status < 300) {
+		n = snprintf(line, sizeof(line), "ETag: \"%jx-%lx-%jx\"",
+			(uintmax_t)st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+			(uintmax_t)st->st_size);
+		err = fetch_reply_line(&r->reply, line, (size_t)n);
 	}
 	if (err || status != 206)
 		return err;
 	n = snprintf(line, sizeof(line), "Content-Range: bytes %" PRIu64
-		"-%" PRIu64 "/%" PRIu64, r->at, r->end - 1, size);
+		"-%" PRIu64 "/%jd", r->at, r->end - 1, (intmax_t)st->st_size);
 	return fetch_reply_line(&r->reply, line, (size_t)n);
 }
 
@@ -113,7 +120,7 @@ int fetch_request_file_open(struct fetch_request *r)
 		r->end = r->range->end < (uint64_t)st.st_size ?
 			r->range->end : (uint64_t)st.st_size;
 	}
-	err = reply(r, status, (uint64_t)st.st_size);
+	err = reply(r, status, &st);
 	if (err) {
 		fail(r, err);
 		return err;

@@ -90,6 +90,7 @@ def materialized(store, two):
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 MAR = "mar_files/moving.mar"
+PART = "mar_files/part.mar"
 
 
 def packed(members):
@@ -161,6 +162,33 @@ def inside(store, at):
     m.stop()
 
 
+def partly(store, at):
+    """Of a file without a digest a part is in the cache when it becomes another
+    of the same length, and it is opened again by another mount: it is not made
+    of two."""
+    two = [lib.noise(f"part{n}", 12 * MIB) for n in range(2)]
+    store.become("torchserve/" + PART, two[0])
+    m = store.mount()
+    with open(m.path(at), "rb", buffering=0) as f:
+        for off in (0, 5 * MIB, 2 * MIB):
+            equal(os.pread(f.fileno(), 100, off), two[0][off:off + 100])
+    m.stop()
+    store.become("torchserve/" + PART, two[1])
+    m = store.mount(cache=m.cache)
+    here = int(xattr(m.path(at), "cached_bytes"))
+    check(0 < here < 12 * MIB, here, "bytes of the first are here")
+    try:
+        got = read(m.path(at))
+    except OSError as e:
+        equal(e.errno, errno.EIO)
+        got = read(m.path(at))
+    check(got == two[1], "bytes of two versions")
+    lib.until(lambda: xattr(m.path(at), "state") == "cached")
+    m.until_closed()
+    check(read(m.path(at)) == two[1], "the object")
+    m.stop()
+
+
 def killed(store, two, opened, before):
     """The server dies before or after it knew both versions: its successor
     keeps no pages of the first, and who has it open does not go on in the
@@ -195,7 +223,9 @@ def run(rig):
     store = Store(rig)
     store.files.add("keras", "MobileNet", H5, b"")
     mar = store.files.add("torchserve", "-", MAR, b"")
+    part = store.files.add("torchserve", "-", PART, b"")
     store.start()
+    partly(store, part)
     inside(store, mar)
     two = [mobilenet(seed, 4, kind=hdf5.Chunked) for seed in "ab"]
     equal(*map(len, two))

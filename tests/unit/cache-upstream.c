@@ -45,6 +45,7 @@ static void stream(struct upstream *u, struct src_pull *p)
 			    at + i < u->wrong_at + u->wrong_len)
 				copy[i] ^= 0x55;
 		}
+		p->version = u->version;
 		atomic_fetch_add(&u->sent, n);
 		err = p->data(p, copy, n);
 		at += n;
@@ -257,6 +258,29 @@ int t_wait_fd(struct src *s)
 	}
 	t_check(fd >= 0);
 	return fd;
+}
+
+static void asked_done(struct src_read *r, int err)
+{
+	atomic_store(&((struct t_asked *)r)->over, 1 - err);
+}
+
+struct t_asked *t_ask(struct src *s, uint64_t off, size_t len)
+{
+	struct t_asked *a = calloc(1, sizeof(*a));
+
+	t_check(a && len <= sizeof(a->buf));
+	a->r = (struct src_read){ .off = off, .len = len, .buf = a->buf,
+		.done = asked_done };
+	t_int(src_read(s, &a->r), -EINPROGRESS);
+	return a;
+}
+
+int t_over(struct t_asked *a)
+{
+	for (int i = 0; i < 30000 && !atomic_load(&a->over); i++)
+		usleep(1000);
+	return atomic_load(&a->over);
 }
 
 char *t_join(const char *dir, const char *rest)

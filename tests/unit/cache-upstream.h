@@ -27,6 +27,7 @@ struct upstream {
 	uint64_t wrong_at;		/* this byte is flipped … */
 	uint64_t wrong_len;		/* (and those after it) */
 	atomic_int wrong_times;		/* … in so many pulls that have it */
+	uint64_t version;		/* of the bytes; 0: not told */
 	atomic_bool stalled;		/* nothing moves while it is set */
 	atomic_uint_fast64_t gate;	/* nothing behind this byte goes out; 0:
 					 * there is none */
@@ -63,6 +64,18 @@ struct src *t_open_src(struct cache *c, const struct cache_name *n,
 void t_expect(struct src *s, const uint8_t *bytes, uint64_t off, size_t len);
 void t_wait_state(struct src *s, enum src_state want);
 int t_wait_fd(struct src *s);
+
+/* A read that has to wait. */
+struct t_asked {
+	struct src_read r;	/* must be first */
+	atomic_int over;	/* 1 - err */
+	uint8_t buf[128 * 1024];
+};
+
+/* The caller frees what is over. */
+struct t_asked *t_ask(struct src *s, uint64_t off, size_t len);
+/* Waits for its end; 1 - err. */
+int t_over(struct t_asked *a);
 
 /* Paths; the caller frees. */
 char *t_join(const char *dir, const char *rest);

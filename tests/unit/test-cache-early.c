@@ -16,12 +16,6 @@
 #define SIZE (5 * MIB)
 #define CHUNK 65536UL
 
-struct asked {
-	struct src_read r;	/* must be first */
-	atomic_int over;	/* 1 - err */
-	uint8_t buf[2 * CHUNK];
-};
-
 struct rig {
 	char *dir;
 	uint8_t *bytes;
@@ -30,11 +24,6 @@ struct rig {
 	struct cache_name n;
 	struct src *s;
 };
-
-static void asked_done(struct src_read *r, int err)
-{
-	atomic_store(&((struct asked *)r)->over, 1 - err);
-}
 
 static struct rig set_up(const char *name, uint64_t size, uint32_t chunk,
 	bool before_read)
@@ -60,34 +49,21 @@ static void tear_down(struct rig *g)
 	free(g->dir);
 }
 
-static struct asked *ask(struct rig *g, uint64_t off, size_t len)
+static struct t_asked *ask(struct rig *g, uint64_t off, size_t len)
 {
-	struct asked *a = calloc(1, sizeof(*a));
-
-	t_check(a && len <= sizeof(a->buf));
-	a->r = (struct src_read){ .off = off, .len = len, .buf = a->buf,
-		.done = asked_done };
-	t_int(src_read(g->s, &a->r), -EINPROGRESS);
-	return a;
-}
-
-static int wait_over(struct asked *a)
-{
-	for (int i = 0; i < 30000 && !atomic_load(&a->over); i++)
-		usleep(1000);
-	return atomic_load(&a->over);
+	return t_ask(g->s, off, len);
 }
 
 /* It ends well, with these bytes. */
-static void expect(struct asked *a, const uint8_t *bytes)
+static void expect(struct t_asked *a, const uint8_t *bytes)
 {
-	t_int(wait_over(a), 1);
+	t_int(t_over(a), 1);
 	t_check(!memcmp(a->buf, bytes + a->r.off, a->r.len));
 	free(a);
 }
 
 /* What the gate lets through has come and been looked at, and `a` still waits. */
-static void expect_waits(struct rig *g, struct asked *a, uint64_t sent)
+static void expect_waits(struct rig *g, struct t_asked *a, uint64_t sent)
 {
 	for (int i = 0; i < 30000 && atomic_load(&g->u->sent) < sent; i++)
 		usleep(1000);
@@ -101,7 +77,7 @@ static void expect_waits(struct rig *g, struct asked *a, uint64_t sent)
 static void test_some(uint32_t chunk, uint64_t from, uint64_t gate)
 {
 	struct rig g = set_up("some", SIZE, chunk, false);
-	struct asked *a, *b, *end, *across, *lent;
+	struct t_asked *a, *b, *end, *across, *lent;
 	struct src_stat st;
 	struct iovec piece;
 
@@ -114,7 +90,7 @@ static void test_some(uint32_t chunk, uint64_t from, uint64_t gate)
 	lent = calloc(1, sizeof(*lent));
 	t_check(lent);
 	lent->r = (struct src_read){ .off = from, .len = 100, .buf = lent->buf,
-		.lent = &piece, .max_lent = 1, .done = asked_done };
+		.lent = &piece, .max_lent = 1, .done = a->r.done };
 	t_int(src_read(g.s, &lent->r), -EINPROGRESS);
 	atomic_store(&g.u->stalled, false);
 	expect(a, g.bytes);
@@ -128,7 +104,7 @@ static void test_some(uint32_t chunk, uint64_t from, uint64_t gate)
 	atomic_store(&g.u->gate, 0);
 	expect(end, g.bytes);
 	expect(across, g.bytes);
-	t_int(wait_over(lent), 1);
+	t_int(t_over(lent), 1);
 	t_int(lent->r.n_lent, 1);
 	t_check(!memcmp(piece.iov_base, g.bytes + from, 100));
 	free(lent);
@@ -143,7 +119,7 @@ static void test_some(uint32_t chunk, uint64_t from, uint64_t gate)
 static void test_held(uint64_t size, bool before_read)
 {
 	struct rig g = set_up("held", size, CHUNK, before_read);
-	struct asked *a;
+	struct t_asked *a;
 
 	atomic_store(&g.u->gate, 20000);
 	a = ask(&g, 0, 100);
@@ -162,7 +138,7 @@ static void test_held(uint64_t size, bool before_read)
 static void test_fails(uint32_t chunk, uint64_t at, bool wrong)
 {
 	struct rig g = set_up("fails", SIZE, chunk, false);
-	struct asked *a, *b;
+	struct t_asked *a, *b;
 	struct src *again;
 
 	atomic_store(&g.u->stalled, true);
@@ -175,8 +151,8 @@ static void test_fails(uint32_t chunk, uint64_t at, bool wrong)
 	a = ask(&g, 0, 4096);
 	b = ask(&g, at, 100);
 	atomic_store(&g.u->stalled, false);
-	t_int(wait_over(b), 1 + ETIMEDOUT);
-	t_int(wait_over(a), 1);
+	t_int(t_over(b), 1 + ETIMEDOUT);
+	t_int(t_over(a), 1);
 	t_int(a->buf[10] ^ g.bytes[10], wrong ? 0x55 : 0);
 	free(a);
 	free(b);
@@ -198,7 +174,7 @@ static void test_fails_often(void)
 
 	g.u->fail_err = -ETIMEDOUT;
 	for (uint64_t i = 0; i < 20; i++) {
-		struct asked *a, *b;
+		struct t_asked *a, *b;
 
 		atomic_store(&g.u->stalled, true);
 		g.u->fail_at = i * CHUNK + 30000;
@@ -206,8 +182,8 @@ static void test_fails_often(void)
 		a = ask(&g, i * CHUNK, 4096);
 		b = ask(&g, i * CHUNK + 40000, 4096);
 		atomic_store(&g.u->stalled, false);
-		t_int(wait_over(b), 1 + ETIMEDOUT);
-		given += wait_over(a) == 1;
+		t_int(t_over(b), 1 + ETIMEDOUT);
+		given += t_over(a) == 1;
 		free(a);
 		free(b);
 	}
@@ -225,7 +201,7 @@ static void test_many(void)
 	struct rig g = set_up("many", SIZE, CHUNK, false);
 
 	for (uint64_t i = 0; i < 20; i++) {
-		struct asked *a, *b;
+		struct t_asked *a, *b;
 
 		atomic_store(&g.u->gate, i * CHUNK + 20000);
 		a = ask(&g, i * CHUNK, 4096);
@@ -243,14 +219,14 @@ static void test_many(void)
 static void test_wrong(void)
 {
 	struct rig g = set_up("wrong", SIZE, CHUNK, false);
-	struct asked *a;
+	struct t_asked *a;
 
 	g.u->wrong_at = 10;
 	g.u->wrong_len = 1;
 	atomic_store(&g.u->wrong_times, 1);
 	atomic_store(&g.u->gate, 20000);
 	a = ask(&g, 0, 100);
-	t_int(wait_over(a), 1);
+	t_int(t_over(a), 1);
 	t_check(a->buf[10] != g.bytes[10]);
 	free(a);
 	atomic_store(&g.u->gate, 0);
@@ -265,7 +241,7 @@ static void test_last(void)
 {
 	struct rig g = set_up("last", SIZE, CHUNK, false);
 	uint64_t last = SIZE - CHUNK;
-	struct asked *a, *all;
+	struct t_asked *a, *all;
 
 	t_expect(g.s, g.bytes, 0, last);
 	g.u->wrong_at = SIZE - 1;
