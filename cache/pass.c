@@ -205,11 +205,6 @@ uint64_t cache_pass_len(const struct passing *p, uint64_t i)
 	return p->size - off < PASS_BLOCK ? p->size - off : PASS_BLOCK;
 }
 
-static bool comes_nearer(struct pass *s, const struct passing *p)
-{
-	return p->awaited || cache_pass_find(s, p, p->hashed / PASS_BLOCK);
-}
-
 /* What lies ahead of the digest stays while the digest comes nearer; but the
  * block it waits for, the `next` of its own file, finds a place among those
  * that will be asked for once more. */
@@ -220,7 +215,7 @@ static bool stays(struct pass *s, const struct block *b,
 
 	return b->state == FILLING || b->hashing || (b->state == FULL &&
 		(p != next || b->given) && p->id.alg != OBJID_NONE &&
-		b->i * PASS_BLOCK >= p->hashed && comes_nearer(s, p));
+		b->i * PASS_BLOCK >= p->hashed && cache_pass_nearer(s, p));
 }
 
 /* The one to take, least recently read; NULL: all stay. */
@@ -254,27 +249,18 @@ static struct block *forsaken(struct pass *s, const struct passing *p)
 	return b;
 }
 
-/* The first block is wanted: unless the digest is on its way to the end for
- * somebody else, it follows this reader, who asks for what others were given. */
-static void begin_again(struct pass *s, struct passing *p)
-{
-	if (p->hashed != p->size && comes_nearer(s, p))
-		return;
-	cache_pass_hashed(s, p, 0);
-	p->right = false;
-	for (size_t k = 0; k < PASS_BLOCKS; k++)
-		if (s->block[k].p == p)
-			s->block[k].given = false;
-}
-
-/* To be filled by the caller. NULL: all are busy, or no memory. */
+/* To be filled by the caller. NULL: all are busy, or no memory, or what he gets is
+ * not what the file is now. */
 static struct block *take_block(struct pass *s, struct pass_src *src,
 	uint64_t i, struct todo *todo)
 {
 	const struct passing *next = i == src->p->hashed / PASS_BLOCK ?
 		src->p : NULL;
-	struct block *b = oldest(s, next);
+	struct block *b;
 
+	if (src->epoch != atomic_load(&src->p->epoch))
+		return NULL;
+	b = oldest(s, next);
 	if (!b && next)
 		b = forsaken(s, next);
 	if (b && !b->mem)
@@ -282,11 +268,12 @@ static struct block *take_block(struct pass *s, struct pass_src *src,
 	if (!b || !b->mem)
 		return NULL;
 	if (!i)
-		begin_again(s, src->p);
+		cache_pass_begin(s, src->p);
 	b->p = src->p;
 	b->p->refs++;
 	b->up = src_ref(src->up);
 	b->i = i;
+	b->epoch = src->epoch;
 	b->state = FILLING;
 	b->given = false;
 	b->used = ++s->clock;
@@ -300,7 +287,7 @@ static bool may_end(struct pass *s, const struct passing *p, uint64_t i)
 	if ((i + 1) * PASS_BLOCK < p->size || p->id.alg == OBJID_NONE ||
 	    p->hashed == p->size)
 		return true;
-	return !comes_nearer(s, p);
+	return !cache_pass_nearer(s, p);
 }
 
 /* Copies what is here, and where it may take blocks has them filled. 1: done;
@@ -428,7 +415,7 @@ static void filled(struct pool_job *job)
 	pthread_mutex_lock(&p->hash_lock);
 	pthread_mutex_lock(&s->lock);
 	b->up = NULL;
-	b->state = failed.err ? EMPTY : FULL;
+	b->state = !failed.err && cache_pass_fits(s, b) ? FULL : EMPTY;
 	if (failed.err)
 		(void) error_set(&p->last, failed.err, "%s: %s", p->what,
 			strerror(-failed.err));

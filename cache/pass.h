@@ -4,7 +4,8 @@
  *
  * Who reads such a file from its beginning to its end has its digest compared:
  * the last block is given out only when it is right. Bytes that are read in
- * another order come as the hub sends them, compared with nothing.
+ * another order come as the hub sends them, compared with nothing. Where the hub
+ * tells no digest but versions, who has read of one has EIO once another comes.
  */
 #ifndef CACHE_PASS_H
 #define CACHE_PASS_H

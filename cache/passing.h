@@ -18,6 +18,8 @@ struct passing {
 	char *what;
 	uint64_t size;			/* bytes */
 	struct objid id;
+	uint64_t at_hub;		/* pass.lock: src_read.version, as the
+					 * first place told it; 0: not told */
 	unsigned refs;			/* pass.lock: srcs, busy blocks */
 	atomic_uint epoch;
 	bool wrong, right;		/* pass.lock; the last verdict */
@@ -38,6 +40,7 @@ struct block {
 	struct passing *p;		/* counted while FILLING or hashed */
 	struct src *up;			/* a reference, while FILLING */
 	uint64_t i;			/* number in its file */
+	unsigned epoch;			/* of who asked for it */
 	enum block_state state;
 	bool hashing;			/* stays */
 	bool given;			/* who reads along with the digest
@@ -64,6 +67,16 @@ uint64_t cache_pass_len(const struct passing *p, uint64_t i);
 
 /* Under the lock: so much of p is hashed, and what is awaited by that. */
 void cache_pass_hashed(struct pass *s, struct passing *p, uint64_t hashed);
+
+/* Under the lock: will the digest go on, or does the block it waits for come? */
+bool cache_pass_nearer(struct pass *s, const struct passing *p);
+/* Under the lock. The first block is wanted: unless the digest is on its way to
+ * the end for somebody else, it follows this reader, who asks for what others
+ * were given. */
+void cache_pass_begin(struct pass *s, struct passing *p);
+/* Under the lock. Is what came into b of the file as it is? One that has become
+ * another has a new epoch, and its blocks are empty. */
+bool cache_pass_fits(struct pass *s, struct block *b);
 
 /* With p->hash_lock: hash what is here and follows, and give the verdict at the
  * end. */

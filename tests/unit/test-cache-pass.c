@@ -313,6 +313,7 @@ static void test_any_order(struct cache *c)
 struct held {
 	struct src s;
 	uint8_t *bytes;
+	uint64_t version;		/* of bytes; 0: not told */
 	pthread_mutex_t lock;
 	pthread_cond_t more;
 	struct src_read *asked[HELD_MAX];	/* lock */
@@ -322,6 +323,7 @@ struct held {
 struct one {
 	struct src_read read;	/* must be first */
 	uint8_t byte;
+	int err;
 	sem_t came;
 };
 
@@ -394,13 +396,16 @@ static void let_come(struct held *u, uint64_t block)
 	pthread_mutex_unlock(&u->lock);
 	t_check(r);
 	memcpy(r->buf, u->bytes + r->off, r->len);
+	r->version = u->version;
 	r->done(r, 0);
 }
 
 static void one_came(struct src_read *read, int err)
 {
-	t_int(err, 0);
-	t_int(sem_post(&((struct one *)(void *)read)->came), 0);
+	struct one *o = (struct one *)(void *)read;
+
+	o->err = err;
+	t_int(sem_post(&o->came), 0);
 }
 
 /* The first byte of that block; it is not here. */
@@ -412,12 +417,18 @@ static void ask_one(struct src *s, uint64_t block, struct one *o)
 	t_int(src_read(s, &o->read), -EINPROGRESS);
 }
 
-static void await_one(const struct held *u, struct one *o)
+static void await_err(struct one *o, int err)
 {
 	while (sem_wait(&o->came) < 0)
 		;
-	t_int(o->byte, u->bytes[o->read.off]);
+	t_int(o->err, err);
 	t_int(sem_destroy(&o->came), 0);
+}
+
+static void await_one(const struct held *u, struct one *o)
+{
+	await_err(o, 0);
+	t_int(o->byte, u->bytes[o->read.off]);
 }
 
 /* Who reads from the beginning asks again for what others were given before: it
@@ -484,6 +495,47 @@ static void test_beside_stalled(struct cache *c)
 	src_unref(&y->s);
 }
 
+/* Without a digest: what others have of it is not mixed with what it has become.
+ * They hear of it, and a new open has all of the new one. */
+static void test_became(struct cache *c)
+{
+	struct held *x = held_new(18 * MIB, 40), *y = held_new(18 * MIB, 41);
+	struct cache_name n = t_name_of("became", x->bytes, 18 * MIB,
+		OBJID_NONE);
+	struct one a, late;
+	struct src *sx, *sy, *sz;
+
+	x->version = 1;
+	y->version = 2;
+	t_int(cache_src_open(c, &n, &x->s, &sx, NULL), 0);
+	t_int(cache_src_open(c, &n, &y->s, &sy, NULL), 0);
+	ask_one(sx, 0, &a);
+	let_come(x, 0);
+	await_one(x, &a);
+	t_expect(sy, x->bytes, 0, 1);
+	ask_one(sx, 3, &late);
+	ask_one(sy, 1, &a);
+	let_come(y, 1);
+	await_err(&a, -EIO);
+	await_err(&late, -EIO);
+	src_hint(sx, 5 * MIB, 1);
+	t_int(src_read(sx, &late.read), -EIO);
+	t_int(cache_src_open(c, &n, &y->s, &sz, NULL), 0);
+	ask_one(sz, 0, &a);
+	let_come(y, 0);
+	await_one(y, &a);
+	ask_one(sz, 3, &a);
+	let_come(x, 3);
+	let_come(y, 3);
+	await_one(y, &a);
+	t_int(x->n, 0);
+	src_unref(sx);
+	src_unref(sy);
+	src_unref(sz);
+	src_unref(&x->s);
+	src_unref(&y->s);
+}
+
 int main(void)
 {
 	uint8_t *bytes = upstream_bytes(SIZE, 1);
@@ -502,6 +554,7 @@ int main(void)
 	test_any_order(c);
 	test_begun_again(c);
 	test_beside_stalled(c);
+	test_became(c);
 	src_unref(up);
 	cache_close(c);
 	free(dir);
