@@ -38,6 +38,7 @@ struct fetch_snapshot *fetch_snapshot_copy(const struct fetch_snapshot *s)
 		c->mtime = s->mtime;
 		c->gated = s->gated;
 		c->disabled = s->disabled;
+		c->at_hand_ms = s->at_hand_ms;
 	}
 	return c;
 }
