@@ -118,7 +118,7 @@ static int add_model(struct listing *l, const char *owner, const json_t *m)
 int fetch_kaggle_models(const json_t *page, const char *owner,
 	struct listing *l, struct error *why)
 {
-	const json_t *list;
+	const json_t *list = NULL;
 	json_t *m;
 	size_t i;
 	int r = list_of(page, "models", &list, why);
@@ -146,7 +146,7 @@ static int each_instance(const json_t *page, const char *dir, bool variations,
 {
 	const char *want = variations ? strrchr(dir, '/') + 1 : NULL;
 	char token[KAGGLE_FRAMEWORK_MAX], wanted[KAGGLE_FRAMEWORK_MAX];
-	const json_t *list;
+	const json_t *list = NULL;
 	json_t *e;
 	size_t i;
 	int r = list_of(page, "instances", &list, why);
@@ -193,7 +193,7 @@ static bool version_text(uint64_t v, char ret[KAGGLE_DIGITS_MAX + 1])
 int fetch_kaggle_versions(const json_t *page, const char *instance,
 	struct listing *l, struct error *why)
 {
-	const json_t *in = json_object_get(page, "versionList"), *list;
+	const json_t *in = json_object_get(page, "versionList"), *list = NULL;
 	char text[KAGGLE_DIGITS_MAX + 1];
 	json_t *e;
 	size_t i;
@@ -215,7 +215,7 @@ int fetch_kaggle_versions(const json_t *page, const char *instance,
 int fetch_kaggle_files(const json_t *page, struct listing *l, int64_t *mtime,
 	struct error *why)
 {
-	const json_t *list;
+	const json_t *list = NULL;
 	json_t *e;
 	size_t i;
 	int r = list_of(page, "files", &list, why);

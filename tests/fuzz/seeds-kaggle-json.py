@@ -21,6 +21,9 @@ put("bad-models", "m", {"models": [
     {"ref": "google/"}, {"ref": "google/../x"}, {"ref": 7}, None, "x",
     {"slug": "a/b"}, {"slug": "." * 300}, {"ref": "google/a/b"}]})
 put("bad-list", "m", {"models": {"a": 1}, "nextPageToken": 7})
+for kind, key in (("w", "instances"), ("v", "instances"), ("n", "versions"),
+                  ("f", "files")):
+    put(f"bad-{kind}", kind, {key: 7})
 put("bad-array", "m", [])
 put("bad-cut", "m", '{"models":[{"ref":"goo')
 FRAMEWORKS = [{"framework": f, "slug": "x"} for f in (
