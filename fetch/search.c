@@ -13,6 +13,7 @@
 #include "fetch/document.h"
 #include "fetch/hub.h"
 #include "fetch/kaggle-json.h"
+#include "fetch/status.h"
 #include "fetch/url.h"
 
 #define PAGES_MAX 64	/* of one search */
@@ -114,9 +115,16 @@ int fetch_kaggle_hits(const void *text, size_t len, struct fetch_hits *l,
 	char **ret_token, struct error *why)
 {
 	json_t *page cleanup_json = NULL, *e;
+	char words[256];
+	unsigned status = fetch_kaggle_refusal(text, len, words,
+		sizeof(words));
 	size_t i;
-	int r = fetch_kaggle_page(text, len, &page, ret_token, why);
+	int r;
 
+	if (status)
+		return error_set(why, fetch_status_http(status, NULL,
+			words).err, "HTTP %u: %s", status, words);
+	r = fetch_kaggle_page(text, len, &page, ret_token, why);
 	if (r)
 		return r;
 	json_array_foreach(json_object_get(page, "models"), i, e) {
