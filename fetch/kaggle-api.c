@@ -274,7 +274,7 @@ static void on_reply(struct fetch_document *d, int err,
 
 	if (err)
 		error_set(&mine, err, "%s", error_text(why, err));
-	if (err == -ENOENT && !c->kaggle->rpc_only && no_such_way(c)) {
+	if (err && !c->kaggle->rpc_only && no_such_way(c)) {
 		c->rpc = true;
 		err = ask(c);
 		if (!err)
