@@ -24,12 +24,13 @@
 enum { AT_TFHUB, AT_KAGGLE, AT_STORAGE };	/* endpoints */
 
 #define LOCATED_LIFE_MS (3600 * 1000)	/* addresses without signature */
+#define PLACES_MAX 4096
 
 struct tfhub {
 	struct fetch_kaggle *kaggle;
 	pthread_mutex_t lock;
-	/* lock; HANDLE/VERSION → where it is, owned:
-	 * OWNER/MODEL/FRAMEWORK/VARIATION/VERSION at Kaggle */
+	/* lock; HANDLE/VERSION → OWNER/MODEL/FRAMEWORK/VARIATION/VERSION at
+	 * Kaggle, owned; too many: all go, and who needs one asks again */
 	struct map places;
 };
 
@@ -59,6 +60,20 @@ static char *place_of(const struct fetch_hub *h, const char *handle,
 	return place;
 }
 
+static int free_place(void *arg, const char *key, void *value)
+{
+	(void) arg;
+	(void) key;
+	free(value);
+	return 0;
+}
+
+static void forget_places(struct tfhub *t)
+{
+	(void) map_each(&t->places, free_place, NULL);
+	map_done(&t->places);
+}
+
 static void remember(const struct fetch_hub *h, const char *handle,
 	const char *version, const char *place)
 {
@@ -68,6 +83,8 @@ static void remember(const struct fetch_hub *h, const char *handle,
 	void *old = copy;
 
 	pthread_mutex_lock(&t->lock);
+	if (key && t->places.n >= PLACES_MAX && !map_get(&t->places, key))
+		forget_places(t);
 	if (key && copy && map_put(&t->places, key, copy, &old))
 		old = copy;
 	pthread_mutex_unlock(&t->lock);
@@ -105,21 +122,29 @@ static bool is_saved_model(const char *instance)
 	return !strncmp(framework, "tensorFlow", 10);
 }
 
-/* Of a mirror on disk no query can be asked; what is no SavedModel has no
- * compressed form there. */
-static bool archive_at_kaggle(const struct fetch_hub *h, const char *instance)
+/* Of what lies at `place`, which is cut in two. Of a mirror on disk no query
+ * can be asked; what is no SavedModel has no compressed form at TensorFlow
+ * Hub. -ENOENT: Kaggle has to be asked by RPC. */
+static int url_at(const struct fetch_hub *h, const char *repo,
+	const char *revision, char *place, const char *path, struct buf *ret)
 {
-	return fetch_url_is_file(h->endpoints[AT_TFHUB]) ||
-		(instance && !is_saved_model(instance));
+	const struct tfhub *t = h->own;
+	const char *version;
+
+	if (!split_place(place, &version))
+		return -EINVAL;
+	if (!strcmp(path, FETCH_ARCHIVE_PATH) && is_saved_model(place) &&
+	    !fetch_url_is_file(h->endpoints[AT_TFHUB]))
+		return buf_printf(ret, "%s/%s/%s?tf-hub-format=compressed",
+			h->endpoints[AT_TFHUB], repo, revision);
+	return t->kaggle->rpc_only ? -ENOENT : fetch_kaggle_file_url(
+		h->endpoints[AT_KAGGLE], place, version, path, ret);
 }
 
 static int tf_url(const struct fetch_hub *h, const char *repo,
 	const char *revision, const char *path, unsigned nth, struct buf *ret)
 {
-	const struct tfhub *t = h->own;
 	cleanup_free char *place = NULL;
-	bool whole = !strcmp(path, FETCH_ARCHIVE_PATH);
-	const char *version = NULL;
 
 	if (nth)
 		return -ENOENT;
@@ -127,15 +152,7 @@ static int tf_url(const struct fetch_hub *h, const char *repo,
 			strlen(revision)))
 		return -EINVAL;
 	place = place_of(h, repo, revision);
-	if (place && !split_place(place, &version))
-		return -EINVAL;
-	if (whole && !archive_at_kaggle(h, place))
-		return buf_printf(ret, "%s/%s/%s?tf-hub-format=compressed",
-			h->endpoints[AT_TFHUB], repo, revision);
-	if (!place || t->kaggle->rpc_only)
-		return -ENOENT;
-	return fetch_kaggle_file_url(h->endpoints[AT_KAGGLE], place, version,
-		path, ret);
+	return place ? url_at(h, repo, revision, place, path, ret) : -ENOENT;
 }
 
 /* Kaggle may be down, or out of reach from here. */
@@ -197,25 +214,6 @@ static void on_unpacked_at(void *arg, int err, const struct error *why,
 	located(k, err, why, &b);
 }
 
-static void on_led_at(void *arg, int err, const struct error *why,
-	const char *instance, const char *version)
-{
-	struct locating *k = arg;
-	struct buf b cleanup_buf = BUF_INIT(URL_MAX);
-	cleanup_free char *place = NULL;
-
-	if (!err && !*version)
-		version = k->revision;
-	if (!err && !(place = key_of(instance, version)))
-		err = -ENOMEM;
-	if (!err) {
-		remember(k->hub, k->repo, k->revision, place);
-		err = fetch_kaggle_file_url(k->hub->endpoints[AT_KAGGLE],
-			instance, version, k->path, &b);
-	}
-	located(k, err, why, &b);
-}
-
 static void on_rpc_located(void *arg, int err, const struct error *why,
 	struct fetch_located *found)
 {
@@ -227,6 +225,31 @@ static void on_rpc_located(void *arg, int err, const struct error *why,
 		return;
 	}
 	fetch_tfhub_unpacked(k->hub, k->repo, k->revision, on_unpacked_at, k);
+}
+
+static void on_led_at(void *arg, int err, const struct error *why,
+	const char *instance, const char *version)
+{
+	struct locating *k = arg;
+	const struct tfhub *t = k->hub->own;
+	struct buf b cleanup_buf = BUF_INIT(URL_MAX);
+	cleanup_free char *place = NULL;
+
+	if (!err && !*version)
+		version = k->revision;
+	if (!err && !(place = key_of(instance, version)))
+		err = -ENOMEM;
+	if (!err) {
+		remember(k->hub, k->repo, k->revision, place);
+		err = url_at(k->hub, k->repo, k->revision, place, k->path,
+			&b);
+		if (err == -ENOENT) {
+			fetch_kaggle_locate(t->kaggle, instance, version,
+				k->path, on_rpc_located, k);
+			return;
+		}
+	}
+	located(k, err, why, &b);
 }
 
 /* The files lie unpacked elsewhere; or this handle has not been followed yet,
@@ -520,22 +543,13 @@ static void tf_answer(struct fetch_query *q)
 
 /* ---- the hub ---- */
 
-static int free_place(void *arg, const char *key, void *value)
-{
-	(void) arg;
-	(void) key;
-	free(value);
-	return 0;
-}
-
 static void tf_close(struct fetch_hub *h)
 {
 	struct tfhub *t = h->own;
 
 	if (!t)
 		return;
-	map_each(&t->places, free_place, NULL);
-	map_done(&t->places);
+	forget_places(t);
 	pthread_mutex_destroy(&t->lock);
 	free(t->kaggle);
 	free(t);

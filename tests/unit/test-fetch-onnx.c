@@ -538,68 +538,6 @@ static void test_names(void)
 	fetch_free(f);
 }
 
-/* ---- who asks together ---- */
-
-static sem_t all_asked;
-
-static bool late_manifest(const struct asked *a, void *arg)
-{
-	(void) arg;
-	t_int(sem_wait(&all_asked), 0);
-	return refuse(a, 404);
-}
-
-struct answered {
-	sem_t done;
-	struct fetch_snapshot *snap;
-};
-
-static void on_snapshot(void *arg, int err, const struct error *why,
-	struct fetch_snapshot *snap)
-{
-	struct answered *a = arg;
-
-	(void) why;
-	t_int(err, 0);
-	a->snap = snap;
-	t_int(sem_post(&a->done), 0);
-}
-
-/* What is only at hand is so for everybody who waited for the answer. */
-static void test_together(void)
-{
-	struct server *manual = server_new(late_manifest, NULL);
-	struct server *was = github;
-	struct answered all[3];
-	const char *src = getenv("SRCDIR");
-	char path[4096];
-	struct fetch *f;
-	struct fetch_hub *h;
-
-	snprintf(path, sizeof(path), "%s/fetch", src ? src : ".");
-	t_int(setenv("OMNIHUB_DATADIR", path, 1), 0);
-	t_int(sem_init(&all_asked, 0, 0), 0);
-	github = manual;
-	h = open_zoo(&f, "");
-	github = was;
-	for (size_t i = 0; i < 3; i++) {
-		t_int(sem_init(&all[i].done, 0, 0), 0);
-		fetch_resolve(h, FETCH_THE_REPO, NULL, on_snapshot, &all[i]);
-	}
-	t_int(sem_post(&all_asked), 0);
-	for (size_t i = 0; i < 3; i++) {
-		t_int(sem_wait(&all[i].done), 0);
-		t_check(all[i].snap->at_hand_ms);
-		t_int(all[i].snap->mtime, all[0].snap->mtime);
-		t_int(sem_destroy(&all[i].done), 0);
-	}
-	for (size_t i = 0; i < 3; i++)
-		fetch_snapshot_free(all[i].snap);
-	fetch_free(f);
-	server_free(manual);
-	t_int(sem_destroy(&all_asked), 0);
-}
-
 int main(void)
 {
 	test_manifest();
@@ -614,7 +552,6 @@ int main(void)
 	test_measured();
 	test_patience();
 	test_contradicted();
-	test_together();
 	server_free(hf);
 	server_free(github);
 	return 0;
