@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -73,6 +74,8 @@ int main(int argc, char **argv)
 	int status;
 
 	(void) setlocale(LC_CTYPE, "");
+	/* Ignored by who started us, nobody's end could be waited for. */
+	(void) signal(SIGCHLD, SIG_DFL);
 	if (argc < 2) {
 		help(stderr);
 		return CLI_USAGE;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -374,6 +375,8 @@ int main(int argc, char **argv)
 	int r = read_arguments(&c, argc, argv);
 	bool handed = was_handed_over(&s);
 
+	/* Ignored by who started us, nobody's end could be waited for. */
+	(void) signal(SIGCHLD, SIG_DFL);
 	if (r)
 		return r == 1 ? 0 : 2;
 	point = resolve_mountpoint(argv[optind]);

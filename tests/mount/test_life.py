@@ -76,6 +76,23 @@ def background(rig, hub):
         check(not os.path.ismount(at), how, "leaves it mounted")
 
 
+def unheard(rig, hub):
+    """Who starts it may have chosen not to hear of the end of children, and
+    hands that on: the mount lives on and ends all the same."""
+    at = rig.dir("mnt")
+    rig.run("env", "--ignore-signal=CHLD", lib.MOUNT, "--set",
+            "huggingface.endpoint=" + hub.url, at)
+    equal(read(os.path.join(at, "huggingface/org/a/f")), b"bytes")
+    pid = pid_of(rig, at)
+    server = lib.server_of(pid)
+    os.kill(server, signal.SIGKILL)
+    lib.until(lambda: lib.server_of(pid) not in (None, server), 10,
+              "another server")
+    equal(os.listdir(os.path.join(at, "huggingface/org/a")), ["f"])
+    lib.umount(at)
+    lib.until(lambda: gone(pid), 10, "the end")
+
+
 def busy(rig, hub):
     """A signal unmounts although a file is open."""
     m = rig.mount(hub)
@@ -141,6 +158,7 @@ def places(rig, hub):
 def run(rig):
     hub = rig.hub({"org/a": {"main": {"f": b"bytes"}}})
     background(rig, hub)
+    unheard(rig, hub)
     busy(rig, hub)
     dead(rig, hub)
     places(rig, hub)

@@ -153,6 +153,13 @@ def failing(rig, hub, top):
             lib.read(path)
         errors = lib.read(m.path(".omnihub", "errors")).decode()
         check(text in errors, name, errors)
+    # How it ended is known also to who was told not to hear of children.
+    p = subprocess.run(
+        ["env", "--ignore-signal=CHLD", lib.OMNIHUB, "get", "--set",
+         f"plugins={top}", "--set", "huggingface.endpoint=" + hub.url,
+         "huggingface/org/a/later/out.txt"], env=rig.env(), timeout=30,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    check("plug-in later: busy" in p.stderr, p.stderr)
     # It was killed; that it ends is the kernel's affair.
     lib.until(lambda: subprocess.run(["pgrep", "-f", f"^sleep {nap}$"],
                                      check=False, stdout=subprocess.DEVNULL
