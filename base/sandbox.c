@@ -123,7 +123,7 @@ static const int worker_calls[] = {
 	SCMP_SYS(getrandom), SCMP_SYS(getpid), SCMP_SYS(gettid),
 	SCMP_SYS(getrusage), SCMP_SYS(sysinfo), SCMP_SYS(sched_yield),
 	SCMP_SYS(sched_getaffinity), SCMP_SYS(getuid), SCMP_SYS(geteuid),
-	SCMP_SYS(fstat), SCMP_SYS(lseek), SCMP_SYS(rseq), SCMP_SYS(tgkill),
+	SCMP_SYS(fstat), SCMP_SYS(lseek), SCMP_SYS(rseq),
 };
 
 static const int worker_refused[] = {
@@ -154,6 +154,15 @@ static int add_memory(scmp_filter_ctx f)
 
 	return r ? r : seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect),
 		1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+}
+
+/* abort() is a signal to itself; before its ABI 6 Landlock would let one to any
+ * process of the user go. */
+static int add_signal(scmp_filter_ctx f)
+{
+	return seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+		SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX,
+			(scmp_datum_t)getpid()));
 }
 
 /* A system call that the architecture has not is no error. */
@@ -196,6 +205,8 @@ static bool filter_worker(void)
 	int r = f ? add(f, SCMP_ACT_ALLOW, worker_calls,
 		COUNT(worker_calls)) : -ENOMEM;
 
+	if (!r)
+		r = add_signal(f);
 	if (!r && SANDBOX_LENIENT)
 		r = add(f, SCMP_ACT_ALLOW, lenient_calls,
 			COUNT(lenient_calls));

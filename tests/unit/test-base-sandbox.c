@@ -6,16 +6,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/sandbox.h"
 #include "base/workers.h"
 #include "tests/unit/t.h"
 
-enum { OPEN = 1, SOCKET, FORK, EXEC, MAP_EXEC };
+enum { OPEN = 1, SOCKET, FORK, EXEC, MAP_EXEC, SIGNAL, ABORT };
 
 /* ---- the inside -------------------------------------------------------------- */
 
@@ -84,17 +87,43 @@ static int make_code(struct worker *w, const void *input, size_t len,
 	return p == MAP_FAILED ? -errno : 0;
 }
 
+/* The input is whose process; signal 0 hurts nobody. */
+static int send_signal(struct worker *w, const void *input, size_t len,
+	struct error *why)
+{
+	pid_t pid;
+
+	(void) w;
+	(void) why;
+	if (len != sizeof(pid))
+		return -EINVAL;
+	memcpy(&pid, input, sizeof(pid));
+	return syscall(SYS_tgkill, pid, pid, 0) ? -errno : 0;
+}
+
+static int give_up(struct worker *w, const void *input, size_t len,
+	struct error *why)
+{
+	(void) w;
+	(void) input;
+	(void) len;
+	(void) why;
+	abort();
+}
+
 static const struct worker_kind kinds[] = {
 	{ OPEN, open_file }, { SOCKET, make_socket }, { FORK, make_process },
-	{ EXEC, run_program }, { MAP_EXEC, make_code }, { 0, NULL },
+	{ EXEC, run_program }, { MAP_EXEC, make_code },
+	{ SIGNAL, send_signal }, { ABORT, give_up }, { 0, NULL },
 };
 
 /* ---- the outside ---------------------------------------------------------------- */
 
 static int run(struct workers *w, uint32_t kind, struct error *why)
 {
+	const pid_t self = getpid();
 	struct worker_job j = { .kind = kind, .what = "the test",
-		.result = BUF_INIT(64) };
+		.input = &self, .len = sizeof(self), .result = BUF_INIT(64) };
 	int r;
 
 	*why = (struct error){ 0 };
@@ -105,7 +134,7 @@ static int run(struct workers *w, uint32_t kind, struct error *why)
 
 static void test_walls(struct workers *w)
 {
-	const uint32_t deadly[] = { SOCKET, FORK, EXEC, MAP_EXEC };
+	const uint32_t deadly[] = { SOCKET, FORK, EXEC, MAP_EXEC, SIGNAL };
 	struct workers_report rep;
 	struct error why;
 
@@ -116,7 +145,7 @@ static void test_walls(struct workers *w)
 	t_int(run(w, OPEN, &why), -EACCES);
 	for (unsigned i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++) {
 		if (SANDBOX_LENIENT && deadly[i] != SOCKET &&
-			deadly[i] != EXEC)
+			deadly[i] != EXEC && deadly[i] != SIGNAL)
 			continue;
 		t_int(run(w, deadly[i], &why), SANDBOX_LENIENT ? -EACCES :
 			-ENOTSUP);
@@ -124,6 +153,9 @@ static void test_walls(struct workers *w)
 			t_str(why.text, "the test was stopped: it wanted what "
 				"it may not (signal 31)");
 	}
+	/* A signal to itself is how a bug ends it. */
+	t_int(run(w, ABORT, &why), -ENOTSUP);
+	t_str(why.text, "the test crashed: signal 6 (Aborted)");
 }
 
 int main(int argc, char **argv)
