@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -238,12 +239,71 @@ static const int program_refused[] = {
 	SCMP_SYS(setpgid),
 };
 
-static bool filter_program(void)
+/* Whose flags lie in memory, where no filter looks; C libraries ask in the old
+ * way then. */
+static const int program_unknown[] = { SCMP_SYS(clone3), SCMP_SYS(openat2) };
+
+#ifdef __s390__
+#define CLONE_FLAGS 1
+#else
+#define CLONE_FLAGS 0
+#endif
+
+/* unshare() by another name: who is root of a user namespace of its own meets
+ * more of the kernel. */
+static int refuse_namespaces(scmp_filter_ctx f)
+{
+	static const uint64_t flags[] = { CLONE_NEWUSER, CLONE_NEWNS,
+		CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWIPC, CLONE_NEWUTS,
+		CLONE_NEWCGROUP };
+	int r = 0;
+
+	for (size_t i = 0; i < COUNT(flags) && !r; i++)
+		r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone),
+			1, SCMP_CMP(CLONE_FLAGS, SCMP_CMP_MASKED_EQ, flags[i],
+				flags[i]));
+	return r;
+}
+
+#define ABI_TRUNCATE 3
+
+/* An older Landlock lets every file be cut that the user may write: by its path,
+ * and by who opens it for nothing else or for reading. */
+static int refuse_cutting(scmp_filter_ctx f)
+{
+	static const int calls[] = { SCMP_SYS(truncate),
+		SCMP_SYS(truncate64) };
+	static const struct {
+		int call;
+		unsigned flags;		/* the argument that has them */
+	} opening[] = { { SCMP_SYS(open), 1 }, { SCMP_SYS(openat), 2 } };
+	static const uint64_t modes[] = { O_RDONLY, O_ACCMODE };
+	int r = add(f, SCMP_ACT_ERRNO(EACCES), calls, COUNT(calls));
+
+	for (size_t i = 0; i < 2 * COUNT(opening) && !r; i++) {
+		r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EACCES),
+			opening[i / 2].call, 1, SCMP_CMP(opening[i / 2].flags,
+				SCMP_CMP_MASKED_EQ, O_TRUNC | O_ACCMODE,
+				O_TRUNC | modes[i % 2]));
+		if (r == -EDOM)
+			r = 0;
+	}
+	return r;
+}
+
+static bool filter_program(unsigned landlock)
 {
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
 	int r = f ? add(f, SCMP_ACT_ERRNO(EPERM), program_refused,
 		COUNT(program_refused)) : -ENOMEM;
 
+	if (!r)
+		r = add(f, SCMP_ACT_ERRNO(ENOSYS), program_unknown,
+			COUNT(program_unknown));
+	if (!r)
+		r = refuse_namespaces(f);
+	if (!r && landlock < ABI_TRUNCATE)
+		r = refuse_cutting(f);
 	return load(f, r);
 }
 
@@ -312,7 +372,7 @@ int sandbox_program(const struct sandbox_limits *l,
 	if (!r)
 		r = limit_all(l);
 	drop_capabilities();
-	ret->seccomp = filter_program();
+	ret->seccomp = filter_program(ret->landlock);
 	return r;
 }
 

@@ -6,12 +6,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/landlock.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/sandbox.h"
@@ -158,6 +164,118 @@ static void test_walls(struct workers *w)
 	t_str(why.text, "the test crashed: signal 6 (Aborted)");
 }
 
+/* ---- programs of others ---------------------------------------------------------- */
+
+static long landlock_at_most = LONG_MAX;	/* its ABI */
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+
+/* An older kernel's answer to which Landlock it has. Nobody here has more than
+ * five arguments, and those that are not there come from registers. */
+long __wrap_syscall(long number, ...)
+{
+	long a[5], r;
+	va_list ap;
+
+	va_start(ap, number);
+	for (unsigned i = 0; i < 5; i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	r = __real_syscall(number, a[0], a[1], a[2], a[3], a[4]);
+	return number == SYS_landlock_create_ruleset &&
+		(unsigned)a[2] == LANDLOCK_CREATE_RULESET_VERSION &&
+		r > landlock_at_most ? landlock_at_most : r;
+}
+
+static off_t length(const char *path)
+{
+	struct stat st;
+
+	t_int(stat(path, &st), 0);
+	return st.st_size;
+}
+
+static void write_five(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	t_check(fd >= 0);
+	t_int(write(fd, "12345", 5), 5);
+	t_int(close(fd), 0);
+}
+
+/* In the directory `in`: it is read only beside `out`. */
+static void inside_a_program(void)
+{
+	const struct sandbox_limits l = { .memory = UINT64_MAX >> 1,
+		.file_bytes = 1 << 20, .files = 64 };
+	const struct sandbox_path paths[] = { { "in", false },
+		{ "out", true } };
+	struct sandbox_walls walls = { false, 0 };
+	pid_t pid;
+	int fd;
+
+	t_int(sandbox_program(&l, paths, 2, &walls), 0);
+	if (!walls.seccomp || !walls.landlock)
+		_exit(77);
+	/* What it may not write it cannot make shorter either. */
+	t_int(truncate("secret", 0), -1);
+	t_int(open("in/input", O_RDONLY | O_TRUNC | O_CLOEXEC), -1);
+	t_int(open("in/input", O_ACCMODE | O_TRUNC | O_CLOEXEC), -1);
+	t_int(open("in/input", O_WRONLY | O_TRUNC | O_CLOEXEC), -1);
+	t_int(syscall(SYS_openat2, AT_FDCWD, "in/input",
+		&(uint64_t[]){ O_RDONLY | O_TRUNC, 0, 0 }, 24), -1);
+	/* What it may, it can. */
+	fd = open("out/mine", O_RDWR | O_TRUNC | O_CLOEXEC);
+	t_check(fd >= 0);
+	t_int(write(fd, "123", 3), 3);
+	t_int(ftruncate(fd, 1), 0);
+	fd = open("in/input", O_RDONLY | O_CLOEXEC);
+	t_check(fd >= 0);
+	/* A process of its own, but no other root than the user's. */
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	t_int(waitpid(pid, NULL, 0), pid);
+	pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+	if (!pid)
+		_exit(0);
+	t_int(pid, -1);
+	t_int(errno, EPERM);
+	t_int(syscall(SYS_clone3, NULL, 0), -1);
+	t_int(errno, ENOSYS);
+	_exit(0);	/* the search for leaks would want ptrace() */
+}
+
+static void test_program(void)
+{
+	char dir[] = "/tmp/omnihub-test-sandbox-XXXXXX";
+	int status, here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	pid_t pid;
+
+	t_check(mkdtemp(dir) && !chdir(dir));
+	t_check(!mkdir("in", 0700) && !mkdir("out", 0700));
+	write_five("secret");
+	write_five("in/input");
+	write_five("out/mine");
+	fflush(NULL);
+	pid = fork();
+	t_check(pid >= 0);
+	if (!pid)
+		inside_a_program();
+	t_int(waitpid(pid, &status, 0), pid);
+	t_int(length("secret"), 5);
+	t_int(length("in/input"), 5);
+	t_check(!unlink("secret") && !unlink("in/input") &&
+		!unlink("out/mine"));
+	t_check(!rmdir("in") && !rmdir("out") && !fchdir(here) &&
+		!rmdir(dir) && !close(here));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		t_skip("no seccomp or no Landlock here");
+	t_int(status, 0);
+}
+
 int main(int argc, char **argv)
 {
 	struct workers_conf c = { .program = "/proc/self/exe", .cpu_s = 1,
@@ -170,5 +288,8 @@ int main(int argc, char **argv)
 	t_int(workers_new(&c, &w), 0);
 	test_walls(w);
 	workers_free(w);
+	test_program();
+	landlock_at_most = 2;	/* Linux 6.1 */
+	test_program();
 	return 0;
 }
