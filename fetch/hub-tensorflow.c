@@ -49,12 +49,10 @@ static char *place_of(const struct fetch_hub *h, const char *handle,
 {
 	struct tfhub *t = h->own;
 	cleanup_free char *key = key_of(handle, version);
-	char *place = NULL;
+	char *place;
 
-	if (!key)
-		return NULL;
 	pthread_mutex_lock(&t->lock);
-	place = map_get(&t->places, key);
+	place = key ? map_get(&t->places, key) : NULL;
 	place = place ? strdup(place) : NULL;
 	pthread_mutex_unlock(&t->lock);
 	return place;
@@ -219,12 +217,13 @@ static void on_rpc_located(void *arg, int err, const struct error *why,
 {
 	struct locating *k = arg;
 
-	if (!not_kaggles_word(err)) {
+	if (!not_kaggles_word(err) || !strcmp(k->path, FETCH_ARCHIVE_PATH)) {
 		k->cb(k->arg, err, why, found);
 		locating_free(k);
 		return;
 	}
-	fetch_tfhub_unpacked(k->hub, k->repo, k->revision, on_unpacked_at, k);
+	fetch_tfhub_unpacked(k->hub, k->repo, k->revision, why, on_unpacked_at,
+		k);
 }
 
 static void on_led_at(void *arg, int err, const struct error *why,
@@ -274,8 +273,8 @@ static void tf_locate(struct fetch_hub *h, const struct fetch_file *f,
 		fetch_kaggle_locate(t->kaggle, place, version, k->path,
 			on_rpc_located, k);
 	else if (place)
-		fetch_tfhub_unpacked(h, k->repo, k->revision, on_unpacked_at,
-			k);
+		fetch_tfhub_unpacked(h, k->repo, k->revision, NULL,
+			on_unpacked_at, k);
 	else
 		fetch_tfhub_lead(h, k->repo, k->revision, on_led_at, k);
 }
@@ -320,7 +319,7 @@ static void list_failed(struct fetch_query *q, int err,
 {
 	if (not_kaggles_word(err) &&
 	    !fetch_url_is_file(q->hub->endpoints[AT_TFHUB]))
-		fetch_tfhub_unpacked(q->hub, q->name, q->revision,
+		fetch_tfhub_unpacked(q->hub, q->name, q->revision, why,
 			on_unpacked, q);
 	else
 		fail(q, err, why);

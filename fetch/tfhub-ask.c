@@ -31,6 +31,7 @@ struct lead {
 	bool gone;
 	fetch_tfhub_led *led;		/* one of the two */
 	fetch_tfhub_unpacked_cb *unpacked;
+	struct error otherwise;		/* told when there is no place */
 	void *arg;
 };
 
@@ -98,6 +99,16 @@ static void on_lead(struct fetch_document *d, int err,
 	lead_free(l);
 }
 
+/* A page for people is what has no place. */
+static int vet_unpacked(struct fetch_transfer *t, const struct fetch_reply *r,
+	const char *url, struct error *why)
+{
+	(void) t;
+	(void) url;
+	return r->status == 200 ? error_set(why, -ENOENT,
+		"TensorFlow Hub tells no place of the files") : 0;
+}
+
 /* The place is the body of a 303 that has no Location. */
 static void on_unpacked(struct fetch_document *d, int err,
 	const struct error *why)
@@ -109,11 +120,12 @@ static void on_unpacked(struct fetch_document *d, int err,
 
 	if (err == -EIO && t->status == 303)
 		err = fetch_tfhub_gs(t->said, t->said_len, &place) ? -EIO : 0;
-	else if (!err)
-		err = -EIO;
 	if (err)
-		error_set(&mine, err, "%s", why ? error_text(why, err) :
-			"TensorFlow Hub tells no place of the files");
+		error_set(&mine, err, "%s", error_text(why, err));
+	if (err == -ENOENT && l->otherwise.code) {
+		mine = l->otherwise;
+		err = mine.code;
+	}
 	l->unpacked(l->arg, err, err ? &mine : NULL, place);
 	lead_free(l);
 }
@@ -166,7 +178,8 @@ void fetch_tfhub_lead(struct fetch_hub *h, const char *handle,
 }
 
 void fetch_tfhub_unpacked(struct fetch_hub *h, const char *handle,
-	const char *version, fetch_tfhub_unpacked_cb *cb, void *arg)
+	const char *version, const struct error *otherwise,
+	fetch_tfhub_unpacked_cb *cb, void *arg)
 {
 	struct lead *l = lead_new(h, handle, version);
 	char *url = l ? address(l, "?tf-hub-format=uncompressed") : NULL;
@@ -178,7 +191,10 @@ void fetch_tfhub_unpacked(struct fetch_hub *h, const char *handle,
 	}
 	l->unpacked = cb;
 	l->arg = arg;
+	if (otherwise)
+		l->otherwise = *otherwise;
 	l->doc->done = on_unpacked;
+	l->doc->transfer.vet = vet_unpacked;
 	fetch_document_ask(l->doc, url);
 }
 

@@ -16,11 +16,13 @@ typedef void fetch_tfhub_led(void *arg, int err, const struct error *why,
 void fetch_tfhub_lead(struct fetch_hub *h, const char *handle,
 	const char *version, fetch_tfhub_led *cb, void *arg);
 
-/* err 0: BUCKET/PREFIX in Google's storage. As above. */
+/* err 0: BUCKET/PREFIX in Google's storage. As above; where no place is told,
+ * `otherwise`, if not NULL: why the files are looked for there. */
 typedef void fetch_tfhub_unpacked_cb(void *arg, int err,
 	const struct error *why, const char *place);
 void fetch_tfhub_unpacked(struct fetch_hub *h, const char *handle,
-	const char *version, fetch_tfhub_unpacked_cb *cb, void *arg);
+	const char *version, const struct error *otherwise,
+	fetch_tfhub_unpacked_cb *cb, void *arg);
 
 /* Every object below BUCKET/PREFIX; root: of the store. */
 void fetch_gcs_list(struct fetch_hub *h, const char *root, const char *place,

@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,11 @@ static struct server *tfhub, *kaggle;
 static bool lead(const struct asked *a, void *arg)
 {
 	(void) arg;
+	if (!strcmp(a->path, "/google/lite/2?tf-hub-format=uncompressed")) {
+		server_say(a, "HTTP/1.1 303 X\r\nContent-Length: 8\r\n\r\n"
+			"gs://b/p");
+		return true;
+	}
 	if (strcmp(a->path, "/google/lite/1") != 0)
 		return refuse(a);
 	server_say(a, "HTTP/1.1 301 X\r\nContent-Length: 0\r\n"
@@ -116,9 +122,14 @@ static bool give(const struct asked *a, void *arg)
 {
 	const bool *rpc = arg;
 
-	if (*rpc && !strcmp(a->path, BY_RPC)) {
+	if (*rpc && !strcmp(a->path, BY_RPC) &&
+	    strstr(a->body, "\"versionNumber\":7")) {
 		server_say(a, "HTTP/1.1 302 X\r\nContent-Length: 0\r\n"
 			"Location: %s/signed\r\n\r\n", server_root(kaggle));
+		return true;
+	}
+	if (*rpc && strstr(a->body, "\"versionNumber\":8")) {
+		server_say(a, "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n");
 		return true;
 	}
 	if (*rpc ? strcmp(a->path, "/signed") : strcmp(a->path, AT_KAGGLE) &&
@@ -203,10 +214,17 @@ static void forgotten(void)
 	server_free(kaggle);
 }
 
-/* Where only RPC is to be used, also for what had to be found first. */
+/* Where only RPC is to be used, also for what had to be found first; and where
+ * it fails, an archive is not said to be missing. */
 static void by_rpc(void)
 {
 	static bool rpc = true;
+	struct fetch_snapshot two = { .repo = (char []){ "google/lite" },
+		.revision = (char []){ "2" },
+		.place = (char []){ "google/lite/tfLite/x/8" } };
+	struct objid none = { .alg = OBJID_NONE };
+	uint8_t got[50];
+	struct src *s;
 	struct fetch_hub *h;
 	struct fetch *f;
 
@@ -214,6 +232,11 @@ static void by_rpc(void)
 	f = hub("rpc", &h);
 	right(h, "m");
 	t_int(server_count(kaggle, "/download"), 0);
+	fetch_recall(h, &two);
+	t_int(fetch_src_new(h, "google/lite", "2", FETCH_ARCHIVE_PATH, LEN,
+		&none, &s), 0);
+	t_int(src_read_wait(s, 50, got, sizeof(got)), -EIO);
+	src_unref(s);
 	fetch_free(f);
 	server_free(kaggle);
 }
