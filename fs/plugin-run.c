@@ -29,6 +29,7 @@
 
 #define BLOCK (1u << 20)	/* bytes */
 #define SAID_MAX (64u << 10)	/* bytes that are kept of what it says */
+#define PIPE_HOLDS (1u << 20)	/* bytes; pipe-max-size */
 #define ARGS_MAX 192
 #define EXIT_CANNOT 2		/* not one it converts */
 #define EXIT_LATER 75		/* EX_TEMPFAIL */
@@ -217,13 +218,17 @@ static int start(const struct running *u, int pipe_fd, pid_t *ret)
 	return r;
 }
 
-/* The end of what it says is kept, for the reason stands there. */
+/* The end of what it says is kept, for the reason stands there. At most as much
+ * as a pipe holds: it may write faster than this reads. */
 static void listen_to(struct running *u, int fd)
 {
 	char text[4096];
+	size_t heard = 0;
 	ssize_t n;
 
-	while ((n = read(fd, text, sizeof(text))) > 0) {
+	while (heard < PIPE_HOLDS &&
+		(n = read(fd, text, sizeof(text))) > 0) {
+		heard += (size_t)n;
 		if (u->said.len + (size_t)n > SAID_MAX) {
 			size_t keep = SAID_MAX / 2;
 
@@ -294,9 +299,9 @@ static int wait_for(struct running *u, pid_t pid, int fd)
 		else if (poll_fd.revents)
 			poll_fd.fd = -1;	/* it closed it */
 	}
-	listen_to(u, fd);
 	/* What it left behind in its group. */
 	(void) kill(-pid, SIGKILL);
+	listen_to(u, fd);
 	return judge(u, end);
 }
 

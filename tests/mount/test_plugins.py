@@ -137,6 +137,9 @@ def failing(rig, hub, top):
     nap = f"{1000 + os.getpid()}.{os.getpid()}"
     plugin(top, "slow", f"#!/bin/sh\nsleep {nap} &\nsleep {nap}\n",
            seconds=1)
+    # What it said last is heard, however much came before.
+    plugin(top, "wordy", "#!/bin/sh\nyes | head -c 3000000\n"
+           "echo so there\nexit 2\n")
     plugin(top, "greedy", "#!/bin/sh\n"
            "head -c 3000000 /dev/zero >$2/out.txt\n", bytes="1M")
     m = rig.mount(hub, "--set", f"plugins={top}")
@@ -146,6 +149,7 @@ def failing(rig, hub, top):
              "plug-in fails failed with status 7: broken"),
             ("later", errno.EIO, "plug-in later: busy"),
             ("slow", errno.ENOTSUP, "plug-in slow was not done after 1 s"),
+            ("wordy", errno.ENOTSUP, "plug-in wordy: so there"),
             ("greedy", errno.EFBIG if rig.sanitized else errno.ENOTSUP,
              "plug-in greedy")):
         path = m.hf("org/a", name, "out.txt")
@@ -174,6 +178,19 @@ def failing(rig, hub, top):
     equal(os.stat(m.hf("org/a/config.json")).st_size, 3)
     p.terminate()
     check(p.wait(10) != 0, "stat")
+    m.stop()
+
+
+def loud(rig, hub):
+    """One that writes faster than it is heard has no more time than others."""
+    top = rig.dir("plugins")
+    plugin(top, "loud", "#!/bin/sh\nexec yes\n", seconds=1)
+    shim = os.path.join(lib.BUILDDIR, "tests", "mount", "slow-ear.so")
+    m = rig.mount(hub, "--set", f"plugins={top}", env={"LD_PRELOAD": shim})
+    with lib.timed("a loud plug-in's end", 10), lib.raises(errno.ENOTSUP):
+        lib.read(m.hf("org/a/loud/out.txt"))
+    errors = lib.read(m.path(".omnihub", "errors")).decode()
+    check("plug-in loud was not done after 1 s" in errors, errors)
     m.stop()
 
 
@@ -218,6 +235,7 @@ def run(rig):
     made(rig, hub, top)
     walled(rig, hub, top)
     failing(rig, hub, top)
+    loud(rig, hub)
     refused(rig, hub)
 
 
