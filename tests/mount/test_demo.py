@@ -71,6 +71,9 @@ def static(m):
     name, = (n for n in os.listdir(at) if n.endswith(".pth"))
     data = read(os.path.join(at, name))
     equal(name, f"resnet18-{hashlib.sha256(data).hexdigest()[:8]}.pth")
+    # The hub told eight digits of it.
+    equal(lib.xattr(os.path.join(at, name), "sha256"),
+          hashlib.sha256(data).hexdigest())
     check("archive/data.pkl" in zipfile.ZipFile(io.BytesIO(data)).namelist())
     model = read(os.path.join(at, "model.onnx"))
     equal(read(os.path.join(at, name[:-4] + ".onnx")) == model, True)
