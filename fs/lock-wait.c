@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "fs/lock.h"
+#include "fs/measure.h"
 #include "fs/name.h"
 #include "fs/tree.h"
 
@@ -93,9 +94,10 @@ static bool whole_sha256(const struct objid *id)
 }
 
 /* The SHA-256 that was taken of these very bytes when they were fetched. */
-static int found_id(struct fs *fs, const struct fs_snap *s,
-	const struct listing_entry *e, struct objid *ret)
+static int found_id(struct fs *fs, struct fs_snap *s,
+	const struct listing_entry *listed, struct objid *ret)
 {
+	const struct listing_entry *e = fs_measured(s, listed);
 	struct cache_name name = { .hub = s->hub->name, .repo = s->repo,
 		.revision = s->revision, .path = e->path, .size = e->size,
 		.id = e->id };
@@ -110,7 +112,7 @@ static int found_id(struct fs *fs, const struct fs_snap *s,
 }
 
 static int add_files(struct fs *fs, struct fs_lock_model *m,
-	const struct fs_snap *s)
+	struct fs_snap *s)
 {
 	struct objid id;
 	int r = 0;
@@ -153,7 +155,7 @@ static int add_staged(struct fs *fs, struct fs_lock_model *m,
 	return r;
 }
 
-static int add_snap(struct fs *fs, struct fs_lock *l, const struct fs_snap *s,
+static int add_snap(struct fs *fs, struct fs_lock *l, struct fs_snap *s,
 	const struct fs_node *repo)
 {
 	struct fs_lock_model *m = fs_lock_model_get(l, s->hub->name, s->repo,
@@ -336,7 +338,7 @@ static int check_hub(const struct fs_hub *hub,
 
 /* Bytes that came before the lock file was in force. */
 static int check_cached(struct fs *fs, const struct fs_lock_model *m,
-	const struct fs_snap *s, struct error *why)
+	struct fs_snap *s, struct error *why)
 {
 	for (size_t i = 0; i < s->own.n; i++) {
 		const struct listing_entry *e = &s->own.v[i];

@@ -1,4 +1,5 @@
 """--demo: the main job with no network at all."""
+import errno
 import hashlib
 import io
 import os
@@ -46,6 +47,7 @@ def run(rig):
           ["mnist-8.onnx", "test_data_set_0"])
     static(m)
     moved(m)
+    locked(rig)
 
 
 def moved(m):
@@ -84,6 +86,37 @@ def static(m):
     data = read(m.path("pytorch/torchserve/resnet-18.mar"))
     check("MAR-INF/MANIFEST.json" in
           zipfile.ZipFile(io.BytesIO(data)).namelist())
+
+
+def locked(rig):
+    """Where a hub tells neither size nor digest, a lock file has that of the
+    bytes that are here, and later ones are held to it."""
+    cache, lock = rig.dir("cache"), os.path.join(rig.top, "models.lock")
+    inner = "pytorch/torchvision/resnet18/"
+    demo = ("--demo", "--cache", cache)
+    names = rig.run(lib.OMNIHUB, "ls", *demo, inner).split()
+    inner += [n for n in names if n.endswith(".pth")][0]
+    pin = (lib.OMNIHUB, "pin", *demo, "--file", lock)
+    said = rig.run(*pin, "pytorch/torchvision")
+    check("1 of them without SHA-256" in said, said)
+    rig.run(lib.OMNIHUB, "get", *demo, inner)
+    said = rig.run(*pin, "pytorch/torchvision")
+    check("without SHA-256" not in said, said)
+    rig.run(*pin, "--check")
+    m = rig.mount(None, "--demo", "--lock", lock)
+    data = read(m.path(inner))
+    sha = "sha256:" + hashlib.sha256(data).hexdigest()
+    check(sha.encode() in read(lock), read(lock))
+    m.stop()
+    with open(lock, encoding="utf-8") as f:
+        text = f.read()
+    # The same first digits, another file.
+    with open(lock, "w", encoding="utf-8") as f:
+        f.write(text.replace(sha, sha[:-8] + "00000000"))
+    m = rig.mount(None, "--demo", "--lock", lock)
+    with lib.raises(errno.EIO):
+        read(m.path(inner))
+    m.stop()
 
 
 lib.main(run)
