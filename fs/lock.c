@@ -18,6 +18,7 @@ static void name_done(struct fs_lock_name *n)
 	free(n->hub);
 	free(n->repo);
 	free(n->rev);
+	*n = (struct fs_lock_name){ NULL, NULL, NULL };
 }
 
 static int name_set(struct fs_lock_name *n, const char *hub, const char *repo,

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include "base/buf.h"
 #include "fs/lock.h"
@@ -229,8 +230,45 @@ static void unwritable(void)
 	buf_done(&b);
 }
 
+static unsigned copies = UINT_MAX;	/* that memory is left for */
+
+char *__real_strdup(const char *s);
+char *__wrap_strdup(const char *s);
+
+char *__wrap_strdup(const char *s)
+{
+	if (!copies)
+		return NULL;
+	if (copies < UINT_MAX)
+		copies--;
+	return __real_strdup(s);
+}
+
+/* Whatever there is no memory for: what was there before is as it was. */
+static void no_memory(void)
+{
+	struct fs_lock *l = fs_lock_new(NULL);
+	struct fs_lock_model *m = NULL;
+
+	t_check(l);
+	for (unsigned n = 0; n < 3; n++) {
+		copies = n;
+		t_int(fs_lock_model_add(l, "h", "o/r", A, &m), -ENOMEM);
+		t_check(!m && !l->n);
+	}
+	copies = UINT_MAX;
+	t_int(fs_lock_model_add(l, "h", "o/r", A, &m), 0);
+	copies = 1;
+	t_int(fs_lock_name_add(l, m, "h", "o/r", ""), -ENOMEM);
+	copies = UINT_MAX;
+	t_int(fs_lock_name_add(l, m, "h", "o/r", ""), 0);
+	t_check(fs_lock_find(l, "h", "o/r", "") == m);
+	fs_lock_free(l);
+}
+
 int main(void)
 {
+	no_memory();
 	reading();
 	comparing();
 	keeping();
