@@ -233,7 +233,8 @@ static struct block *oldest(struct pass *s, const struct passing *next)
 	return b;
 }
 
-/* Nothing is on its way, so nothing would ever let go: a digest is given up. */
+/* Nothing is on its way, nor here and hashed next, so nothing would ever let go:
+ * a digest is given up. */
 static struct block *forsaken(struct pass *s, const struct passing *p)
 {
 	struct block *b = NULL;
@@ -241,7 +242,8 @@ static struct block *forsaken(struct pass *s, const struct passing *p)
 	for (size_t k = 0; k < PASS_BLOCKS; k++) {
 		struct block *x = &s->block[k];
 
-		if (x->state == FILLING || x->hashing)
+		if (x->state == FILLING || x->hashing || (x->state == FULL &&
+		    x->i * PASS_BLOCK == x->p->hashed))
 			return NULL;
 		if (x->p == p && (!b || x->used < b->used))
 			b = x;
@@ -497,8 +499,7 @@ static void pass_hint(struct src *src, uint64_t off, uint64_t len)
 	pthread_mutex_lock(&s->lock);
 	for (size_t k = 0; k < PASS_BLOCKS; k++)
 		filling += s->block[k].state == FILLING;
-	for (; i < end && i * PASS_BLOCK < off + len &&
-		i * PASS_BLOCK < src->size; i++)
+	for (; i < end && i * PASS_BLOCK < off + len; i++)
 		if (filling + todo.n < PASS_BLOCKS / 2 && !s->waiting &&
 		    !cache_pass_find(s, ps->p, i) &&
 		    !take_block(s, ps, i, &todo))
