@@ -140,9 +140,11 @@ void cache_prepare(struct cache *c)
 
 	pthread_mutex_lock(&c->store_lock);
 	first = !s->wanted;
-	s->wanted = s->queued = true;
-	s->c = c;
-	s->job.run = run_make;
+	if (first) {
+		s->wanted = s->queued = true;
+		s->c = c;
+		s->job.run = run_make;
+	}
 	pthread_mutex_unlock(&c->store_lock);
 	if (first)
 		pool_add(c->keepers, &s->job);

@@ -32,6 +32,12 @@ static void test_signs(void)
 	begins_with(c, "VERSION", "omnihub-cache 1\n");
 	begins_with(c, "CACHEDIR.TAG",
 		"Signature: 8a477f597d28d172789f06886806bc55\n");
+	/* Also when it was removed. */
+	t_int(unlinkat(c->dir, "CACHEDIR.TAG", 0), 0);
+	cache_close(c);
+	c = t_open_cache(dir, 0);
+	begins_with(c, "CACHEDIR.TAG",
+		"Signature: 8a477f597d28d172789f06886806bc55\n");
 	cache_close(c);
 	free(dir);
 }
@@ -75,25 +81,52 @@ static void test_counted(void)
 	struct cache_put *put;
 	struct objid id;
 
+	t_int(cache_name_key(&n, key), 0);
 	t_expect(s, bytes, 0, 1);
 	src_unref(s);
 	t_int(cache_put_begin(c, 1000, &put), 0);
 	t_int(cache_put_data(put, bytes, 1000), 0);
 	t_int(cache_put_end(put, &id), 0);
+	t_int(cache_recipe_put(c, key, "abcd", 4), 0);
 	cache_close(c);
 	c = t_open_cache(dir, 0);
-	t_int(cache_used(c), 1000 + 65536);
+	t_int(cache_used(c), 1000 + 65536 + 12);
 	t_int(names_in(c, "partial"), 1);
-	t_int(cache_name_key(&n, key), 0);
 	(void) snprintf(data, sizeof(data), "partial/%s/data", key);
 	t_int(unlinkat(c->dir, data, 0), 0);
 	cache_close(c);
 	c = t_open_cache(dir, 0);
-	t_int(cache_used(c), 1000);
+	t_int(cache_used(c), 1000 + 12);
 	t_int(names_in(c, "partial"), 0);
 	cache_close(c);
 	upstream_free(u);
 	free(bytes);
+	free(dir);
+}
+
+/* Who opens it while another has it open clears nothing away, though a third has
+ * closed it who was there first. */
+static void test_not_alone(void)
+{
+	char *dir = upstream_dir("open-beside");
+	struct cache *first = t_open_cache(dir, 0);
+	struct cache *c = t_open_cache(dir, 0), *last;
+	struct cache_put *put;
+	struct objid id;
+
+	t_int(cache_put_begin(c, 1000, &put), 0);
+	t_int(cache_put_data(put, "beside", 6), 0);
+	cache_close(first);
+	last = t_open_cache(dir, 0);
+	t_int(names_in(c, "tmp"), 1);
+	t_int(cache_used(last), 1000);
+	cache_put_drop(put);
+	t_int(cache_put_begin(c, 6, &put), 0);
+	t_int(cache_put_data(put, "beside", 6), 0);
+	t_int(cache_put_end(put, &id), 0);
+	t_int(cache_used(last), 6);
+	cache_close(c);
+	cache_close(last);
 	free(dir);
 }
 
@@ -102,5 +135,6 @@ int main(void)
 	test_signs();
 	test_publish();
 	test_counted();
+	test_not_alone();
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "cache/store.h"
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
 
@@ -43,11 +44,23 @@ static uint64_t inode(const char *path)
 	return stat(path, &st) ? 0 : st.st_ino;
 }
 
-/* The directory of the spare files, once they are there. */
-static char *spare(const char *dir)
+static bool is_ready(struct cache *c)
+{
+	bool ready;
+
+	pthread_mutex_lock(&c->store_lock);
+	ready = c->spare.ready;
+	pthread_mutex_unlock(&c->store_lock);
+	return ready;
+}
+
+/* The directory of the spare files, once they can be taken. */
+static char *spare(struct cache *c, const char *dir)
 {
 	char *path = NULL, *map;
 
+	while (!is_ready(c))
+		usleep(1000);
 	for (;;) {
 		if (names(dir, "tmp", &path) == 1) {
 			map = t_join(path, "map");
@@ -101,7 +114,7 @@ static void test_used(void)
 
 	t_int(names(dir, "tmp", NULL), 0);
 	cache_prepare(c);
-	at = spare(dir);
+	at = spare(c, dir);
 	data = t_join(at, "data");
 	ino = inode(data);
 	read_one(c, 1);
@@ -109,7 +122,7 @@ static void test_used(void)
 	t_check(data_of_partial(dir) == ino);
 	free(data);
 	free(at);
-	at = spare(dir);
+	at = spare(c, dir);
 	cache_close(c);
 	t_int(names(dir, "tmp", NULL), 0);
 	/* What was fetched is there for who comes next. */
@@ -128,17 +141,56 @@ static void test_swept(const char *what)
 	struct cache *c = t_open_cache(dir, 0);
 
 	cache_prepare(c);
-	at = spare(dir);
+	at = spare(c, dir);
 	gone = t_join(at, what);
 	t_int(io_remove_tree(AT_FDCWD, *what ? gone : at), 0);
 	read_one(c, 2);
 	t_check(data_of_partial(dir) != 0);
 	free(gone);
 	free(at);
-	at = spare(dir);
+	at = spare(c, dir);
 	cache_close(c);
 	t_int(names(dir, "tmp", NULL), 0);
 	free(at);
+	free(dir);
+}
+
+/* Two are wanted at once, and one is ready. */
+static void test_two(void)
+{
+	char *dir = upstream_dir("spare-two");
+	struct cache *c = t_open_cache(dir, 0);
+	struct cache_name n[2];
+	struct upstream *u[2];
+	uint8_t *bytes[2];
+	struct src *s[2];
+
+	cache_prepare(c);
+	free(spare(c, dir));
+	cache_prepare(c);
+	for (unsigned i = 0; i < 2; i++) {
+		bytes[i] = upstream_bytes(SIZE, 4 + i);
+		n[i] = t_name_of("a", bytes[i], SIZE, OBJID_SHA256);
+		u[i] = upstream_new(bytes[i], SIZE, 1);
+		atomic_store(&u[i]->stalled, true);
+		s[i] = t_open_src(c, &n[i], u[i]);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		src_hint(s[i], 0, SIZE);
+	t_int(names(dir, "partial", NULL), 2);
+	for (unsigned i = 0; i < 2; i++)
+		atomic_store(&u[i]->stalled, false);
+	for (unsigned i = 0; i < 2; i++) {
+		t_expect(s[i], bytes[i], 0, SIZE);
+		(void) t_wait_fd(s[i]);
+		src_unref(s[i]);
+	}
+	free(spare(c, dir));
+	cache_close(c);
+	for (unsigned i = 0; i < 2; i++) {
+		upstream_free(u[i]);
+		free(bytes[i]);
+	}
 	free(dir);
 }
 
@@ -178,6 +230,7 @@ int main(void)
 	test_swept("map");
 	test_swept("data");
 	test_swept("");
+	test_two();
 	test_noted();
 	return 0;
 }
