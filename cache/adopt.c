@@ -228,7 +228,8 @@ void cache_adopt_changed(struct blob *b, const struct foreign_file *f)
 	struct cache_name n = cache_blob_name(b);
 	int r = -ENOENT;
 
-	if (b->there != f || atomic_load(&b->state) != BLOB_THERE)
+	/* In this order: while the state is CHECKING the job has `there`. */
+	if (atomic_load(&b->state) != BLOB_THERE || b->there != f)
 		return;
 	cache_foreign_unref(b->there);
 	b->there = NULL;
