@@ -9,6 +9,12 @@ come of it. A case is played in three ways, each with a cache of its own:
     before   the same with cache.verify = before-read
     verify   verify, gc, then read
 
+and where a kind names it in `mounted`, in two more: read through a real mount,
+with both values of cache.verify, then verify, gc, and read once more.
+
+    mount    as "read"
+    mbefore  as "before"
+
 After each everything has to be right: the bytes, what verify says, what is
 counted, and nothing outside the cache has changed.
 
@@ -21,8 +27,10 @@ import argparse
 import concurrent.futures
 import glob
 import os
+import random
 import re
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -31,9 +39,12 @@ import time
 import tomllib
 
 import desk
+import lib
+import through
 from desk import HERE, LARGE, MAR, OTHER, READ, SMALL, STAGED, TAR, check, sha
 
 WAYS = ("read", "before", "verify")
+MOUNTED = ("mount", "mbefore")
 BEFORE = ("--set", "cache.verify=before-read")
 PATHS = {"small": SMALL, "large": LARGE, "staged": STAGED,
          "words": MAR + "words.txt", "weights": MAR + "weights.pth",
@@ -48,7 +59,7 @@ NOBODY = 65534
 def states(d):
     """{name: a cache}, made once."""
     out = {"warm": d.dir("warm"), "half": d.dir("half"),
-           "staged": d.dir("staged")}
+           "staged": d.dir("staged"), "killed": d.dir("killed")}
     always = ("--set", "stage.materialize=always")
     warm, half = out["warm"], out["half"]
     d.must(warm, "get", SMALL, LARGE, PATHS["words"], PATHS["in"])
@@ -57,7 +68,23 @@ def states(d):
     d.must(half, READ, "--part", "1000000:400000", LARGE)
     d.must(half, "cache pin", desk.HF)
     d.must(out["staged"], READ, *always, STAGED)
+    if lib.fuse_here():
+        killed(d, out["killed"])
     return out
+
+
+def killed(d, cache):
+    """What a mount leaves that is killed while bytes come: also the index's
+    own files, its slot in `usage`, and a pair in tmp/."""
+    def so_far():
+        return all(glob.glob(os.path.join(cache, at)) for at in (
+            "partial/*/map", "tmp/*/map", "index.sqlite-wal")) and \
+            desk.counted(cache) > desk.MIB
+    d.must(cache, "get", SMALL)
+    d.must(cache, "cache pin", desk.HF)
+    d.hub.spoil("stall", at=500000, match="large.bin", content=True)
+    through.killed(d, cache, [OTHER, LARGE], so_far)
+    d.hub.clear()
 
 
 # ---- damages -----------------------------------------------------------------
@@ -126,6 +153,28 @@ def another(path, case):
     shutil.copy2(other, path)
 
 
+def garbage(path, _case):
+    size = os.path.getsize(path)
+    with open(path, "wb") as f:
+        f.write(random.Random("garbage").randbytes(size or 4096))
+
+
+def foreign(path, case):
+    """What SQLite keeps beside a database of somebody else, sound in itself."""
+    other = os.path.join(case.outside, "other.sqlite")
+    db = sqlite3.connect(other)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("CREATE TABLE facts(a, b)")
+        db.executemany("INSERT INTO facts VALUES(?, ?)",
+                       [(n, "x" * 200) for n in range(300)])
+        db.commit()
+        end = path.removeprefix(os.path.join(case.cache, "index.sqlite"))
+        shutil.copyfile(other + end, path)
+    finally:
+        db.close()
+
+
 def text(path, case):
     gone(path)
     with open(path, "w", encoding="ascii") as f:
@@ -148,6 +197,8 @@ DAMAGES = {
     "read-only": lambda p, c: os.chmod(p, 0o555 if os.path.isdir(p)
                                         else 0o444),
     "text": text,
+    "garbage": garbage,
+    "foreign": foreign,
     "nothing": lambda p, c: None,
 }
 
@@ -233,7 +284,8 @@ class Player:
         self.d, self.top = d, top
         self.states = states(d)
         self.why = {w: missing(w, d) for w in (Root, Nobody, Sealed)}
-        self.pinned = {s: self.pins(c) for s, c in self.states.items()}
+        self.pinned = {s: self.pins(c) for s, c in self.states.items()
+                       if os.listdir(c)}
 
     def pins(self, cache):
         top = os.path.join(cache, "pins")
@@ -263,10 +315,14 @@ class Player:
     def paths(self, case):
         return [PATHS[p] for p in case.kind["reads"]]
 
-    def read(self, case, *args):
+    def read(self, case, *args, through_mount=False):
         """"right", "wrong", or an errno."""
         paths = self.paths(case)
-        code, out, err = self.run(case, READ, *args, *paths)
+        if through_mount:
+            code, out, err = through.read(self.d, case.cache, paths, args,
+                                          LATE)
+        else:
+            code, out, err = self.run(case, READ, *args, *paths)
         lines = out.splitlines()
         got = set()
         for line in lines:
@@ -286,7 +342,7 @@ class Player:
 
     def first_read(self, case, args):
         want = case.want["read"]
-        got = self.read(case, *args)
+        got = self.read(case, *args, through_mount=case.way in MOUNTED)
         case.seen = got
         allowed = [want] if isinstance(want, str) else want
         case.check(got in allowed, "reads", got, "not", want,
@@ -331,6 +387,9 @@ class Player:
         case.who = {"nobody": Nobody, "sealed": Sealed}.get(
             case.damage.get("who"), Root)
         case.skipped = self.why[case.who]
+        if (case.way in MOUNTED or case.state == "killed") and \
+                not lib.fuse_here():
+            case.skipped = "no FUSE"
         if case.skipped:
             return
         case.cache = tempfile.mkdtemp(dir=self.top, prefix="c-")
@@ -354,7 +413,7 @@ class Player:
         DAMAGES[case.damage["do"]](at, case)
         case.who.ready(cache)
         outside = snapshot(case.outside)
-        args = BEFORE if case.way == "before" else ()
+        args = BEFORE if case.way in ("before", "mbefore") else ()
         case.args = args
         if case.way != "verify":
             self.first_read(case, args)
@@ -405,7 +464,10 @@ def cases(path):
     for kind in asked["kind"]:
         for name in kind["damages"]:
             damage = damages[name]
-            for way in damage.get("ways", kind.get("ways", WAYS)):
+            ways = damage.get("ways", kind.get("ways", WAYS))
+            if name in kind.get("mounted", ()):
+                ways = (*ways, *MOUNTED)
+            for way in ways:
                 yield Case(kind, damage, way,
                            f"{kind['name']} / {name} / {way}")
 
@@ -420,10 +482,10 @@ def table(played):
         rows.setdefault((c.kind["name"], c.damage["name"]), {})[c.way] = \
             "-" if c.skipped else c.seen + ("!" if c.wrong else "")
     print(f"{'file':22} {'damage':11} " +
-          " ".join(f"{w:12}" for w in WAYS))
+          " ".join(f"{w:12}" for w in WAYS + MOUNTED))
     for (kind, damage), row in rows.items():
         print(f"{kind:22} {damage:11} " +
-              " ".join(f"{row.get(w, ''):12}" for w in WAYS))
+              " ".join(f"{row.get(w, ''):12}" for w in WAYS + MOUNTED))
 
 
 def main():
