@@ -106,6 +106,7 @@ struct blob {
 	struct blob_range hints[BLOB_HINTS];
 	unsigned n_hints;
 	unsigned hint_pulls;		/* running */
+	uint64_t pull_max;		/* bytes of the next; 0: none has ended */
 	bool want_all;			/* somebody waits for the whole */
 	struct blob_setback setbacks[BLOB_SETBACKS];	/* a ring */
 	unsigned n_setbacks;		/* ever */

@@ -483,9 +483,11 @@ static bool take_slot(struct blob *b)
 }
 
 /* What is wanted is shared by the connections that are free, in pieces worth a
- * round trip. */
+ * round trip, and no longer than a connection may be lost to somebody who reads
+ * on elsewhere. */
 static uint64_t share_of(const struct blob *b, const struct blob_range *r)
 {
+	uint64_t max = b->pull_max ? b->pull_max : FILL_PULL_FIRST;
 	uint64_t left = (r->end - r->at) * b->part->chunk;
 	unsigned slots = b->c->connections > b->hint_pulls ?
 		b->c->connections - b->hint_pulls : 1;
@@ -493,7 +495,7 @@ static uint64_t share_of(const struct blob *b, const struct blob_range *r)
 	left /= slots;
 	if (left < FILL_PULL_MIN)
 		return FILL_PULL_MIN;
-	return left < FILL_PULL_MAX ? left : FILL_PULL_MAX;
+	return left < max ? left : max;
 }
 
 /* Start one pull for chunks of r from r->at on; r->at moves. 1: started. */

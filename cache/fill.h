@@ -15,8 +15,10 @@
 
 #include "cache/blob.h"
 
-#define FILL_PULL_MIN (1UL << 20)	/* bytes in one pull for hints */
-#define FILL_PULL_MAX (8UL << 20)
+#define FILL_PULL_MIN (1UL << 20)	/* bytes in one pull for hints, … */
+#define FILL_PULL_FIRST (8UL << 20)	/* … at most, before one has ended; */
+#define FILL_PULL_MAX (32UL << 20)
+#define FILL_PULL_MS 500		/* … so long one is to take then */
 #define FILL_HINT_PULLS 48		/* of all blobs, at once */
 #define FILL_SMALL (4UL << 20)		/* bytes; one request, then verdict */
 
@@ -84,6 +86,7 @@ struct fill_pull {
 	uint64_t version;		/* p.version when fill was 0 */
 	struct XXH3_state_s *hash;
 	bool hint;			/* counts in blob.hint_pulls */
+	uint64_t began;			/* clock_ms() */
 };
 
 /* With b->lock held: claim the absent chunks from *at on, before end, at most
@@ -92,6 +95,9 @@ struct fill_pull {
  * disk is there; -ENOSPC, -ENOTSUP, -ENOMEM. */
 int cache_pull_start(struct blob *b, struct src *up, uint64_t *at,
 	uint64_t end, uint64_t max, bool hint, struct fill_todo *todo);
+
+/* How long the next may be when one of `len` bytes took `ms`. */
+uint64_t cache_pull_next(uint64_t len, uint64_t ms);
 
 /* ---- settle.c ----------------------------------------------------------------- */
 

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "cache/bitmap.h"
 #include "cache/fill.h"
@@ -286,6 +287,15 @@ static void lost(struct fill_pull *f, uint64_t end, int err,
 	cache_fill_fail(b, f->at, end, err, todo);
 }
 
+uint64_t cache_pull_next(uint64_t len, uint64_t ms)
+{
+	uint64_t max = len * FILL_PULL_MS / (ms ? ms : 1);
+
+	if (max < FILL_PULL_MIN)
+		return FILL_PULL_MIN;
+	return max < FILL_PULL_MAX ? max : FILL_PULL_MAX;
+}
+
 static void on_done(struct src_pull *sp, int err, const struct error *why)
 {
 	struct fill_pull *f = (struct fill_pull *)sp;
@@ -302,6 +312,9 @@ static void on_done(struct src_pull *sp, int err, const struct error *why)
 	if (f->hint) {
 		b->hint_pulls--;
 		atomic_fetch_sub(&b->c->hint_pulls, 1);
+		if (f->at == end && f->p.len >= FILL_PULL_MIN)
+			b->pull_max = cache_pull_next(f->p.len,
+				clock_ms() - f->began);
 	}
 	if (f->at < end) {
 		unclaim(p, f->at, end - f->at);
@@ -345,6 +358,7 @@ static struct fill_pull *new_pull(struct blob *b, struct src *up,
 	f->first = f->at = first;
 	f->n = n;
 	f->hint = hint;
+	f->began = clock_ms();
 	return f;
 }
 

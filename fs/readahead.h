@@ -4,7 +4,7 @@
  *
  * A file may be read by several threads at once (an importer that loads
  * tensors in parallel), so a few streams are followed, each with its own
- * window: twice what it has read so far, from 256 KiB to 64 MiB. Example: reads
+ * window: twice what it has read so far, from 256 KiB to 128 MiB. Example: reads
  * of 128 KiB from 0 on; the second hints at 512 KiB behind it, and when a
  * quarter of that has been read the next window begins. A read elsewhere starts
  * a stream that has no window before its second read. A large read comes from
@@ -18,7 +18,7 @@
 
 #define FS_RA_STREAMS 4
 #define FS_RA_WINDOW_MIN (256 * 1024)		/* bytes */
-#define FS_RA_WINDOW_MAX (64 * 1024 * 1024)	/* bytes */
+#define FS_RA_WINDOW_MAX (128 * 1024 * 1024)	/* bytes */
 #define FS_RA_LARGE (512 * 1024)		/* bytes of one read */
 /* A gap up to this many bytes (or half the window, if that is more) is still
  * the same stream: alignment padding, a tensor that was not wanted. */

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/map.h"
+#include "cache/fill.h"
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
 
@@ -71,7 +72,7 @@ static void test_readers(void)
 
 /* Hints alone bring the whole file, each byte once. What is wanted is shared by
  * the connections: 20 MiB by four are pulls of 5 MiB (FILL_PULL_MIN is less,
- * FILL_PULL_MAX more), all under way at once, and no other follows. */
+ * FILL_PULL_FIRST more), all under way at once, and no other follows. */
 static void test_hint(void)
 {
 	char *dir = upstream_dir("hint");
@@ -94,6 +95,41 @@ static void test_hint(void)
 	t_wait_state(s, SRC_VERIFIED);
 	t_int(atomic_load(&u->sent), size);
 	t_int(atomic_load(&u->pulls), 4);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+/* A pull is as long as half a second, once one has told how much that is. */
+static void test_hint_length(void)
+{
+	char *dir = upstream_dir("hint-length");
+	uint64_t size = 20 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 23);
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 5);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct src *s = t_open_src(c, &n, u);
+
+	t_int(cache_pull_next(8 * MIB, 500), 8 * MIB);
+	t_int(cache_pull_next(2 * MIB, 100), 10 * MIB);
+	t_int(cache_pull_next(8 * MIB, 0), 32 * MIB);
+	t_int(cache_pull_next(MIB, 2000), MIB);
+
+	atomic_store(&u->stalled, true);
+	src_hint(s, 0, 8 * MIB);
+	clock_advance(8000);
+	atomic_store(&u->stalled, false);
+	while (atomic_load(&c->hint_pulls))
+		usleep(1000);
+	t_int(atomic_load(&u->pulls), 4);
+	/* The first four of 1 MiB; of 1.5 there would be no other. */
+	src_hint(s, 8 * MIB, 6 * MIB);
+	while (atomic_load(&u->sent) < 14 * MIB)
+		usleep(1000);
+	t_check(atomic_load(&u->pulls) > 8);
 	src_unref(s);
 	cache_close(c);
 	upstream_free(u);
@@ -567,6 +603,7 @@ int main(void)
 	test_complete_unsettled();
 	test_readers();
 	test_hint();
+	test_hint_length();
 	test_hint_after_failure();
 	test_stall();
 	test_wrong_elsewhere();
