@@ -2,8 +2,10 @@
 #include "config.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "cache/blob.h"
 #include "cache/store.h"
 #include "tests/unit/cache-upstream.h"
@@ -175,6 +177,58 @@ static void test_lost_settled(void)
 	free(dir);
 }
 
+/* Between the verdict and its place: what is found wrong then, or is not the file
+ * that was compared any more (`other_file`), is no object. */
+static void test_lost_on_the_way(bool other_file)
+{
+	const uint64_t chunk = 64 * 1024, size = 70 * chunk;
+	char *dir = upstream_dir("lost-way"), *path, *object;
+	char key[CACHE_KEY_HEX];
+	uint8_t *bytes = upstream_bytes(size, 9);
+	struct cache_name n = t_name_of("a", bytes, size, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct cache *other = t_open_cache(dir, 0);
+	struct cache *c = t_open_cache(dir, 0);
+	struct src *s = t_open_src(c, &n, u);
+	struct partial *p;
+
+	object = t_object_path(dir, &n);
+	t_expect(s, bytes, 0, 1);
+	path = partial_data(dir);
+	t_int(cache_name_key(&n, key), 0);
+	t_int(cache_partial_open(other, key, "", size, chunk, false, false,
+		&p), 0);
+	cache_store_enter(other);
+	t_expect(s, bytes, 0, size);
+	t_wait_state(s, SRC_VERIFIED);
+	if (other_file) {
+		t_int(unlink(path), 0);
+		t_int(io_publish(AT_FDCWD, path, "", 0, 0644), 0);
+		t_int(truncate(path, (off_t)size), 0);
+	} else {
+		t_spoil(path, 5 * chunk);
+		atomic_store(&p->entry[5], 0);
+	}
+	cache_store_leave(other);
+	while (atomic_load(&c->keeping))
+		usleep(1000);
+	t_check(access(object, F_OK) < 0);
+	cache_partial_close(p);
+	src_unref(s);
+	cache_close(c);
+	s = t_open_src(other, &n, u);
+	t_expect(s, bytes, 0, size);
+	(void) t_wait_fd(s);
+	t_int(access(object, F_OK), 0);
+	src_unref(s);
+	cache_close(other);
+	upstream_free(u);
+	free(object);
+	free(bytes);
+	free(path);
+	free(dir);
+}
+
 /* A file that is cut while it is mapped (as good as a disk that cannot read it)
  * costs the chunks that are gone, not the program. */
 static void test_cut(void)
@@ -214,5 +268,7 @@ int main(void)
 	test_lost(0);
 	test_lost_hashed();
 	test_lost_settled();
+	test_lost_on_the_way(false);
+	test_lost_on_the_way(true);
 	return 0;
 }
