@@ -263,6 +263,43 @@ static void test_setbacks(void)
 	free(dir);
 }
 
+/* One pull fails, another beside it does not: neither do those who wait for it.
+ * Without a hub what is here is given, and the rest is not. */
+static void test_beside_failure(void)
+{
+	char *dir = upstream_dir("watch-beside");
+	uint8_t *bytes = upstream_bytes(SIZE, 8), b[10];
+	struct cache_name n = t_name_of("x", bytes, SIZE, OBJID_SHA256);
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, SIZE, 1);
+	struct src *s = t_open_src(c, &n, u);
+	struct asked *fails, *before, *behind;
+
+	atomic_store(&u->stalled, true);
+	u->fail_err = -ETIMEDOUT;
+	u->fail_at = 20 * CHUNK;
+	atomic_store(&u->fail_times, 1);
+	fails = ask(s, 20 * CHUNK, CHUNK);
+	before = ask(s, 19 * CHUNK, CHUNK);
+	behind = ask(s, 21 * CHUNK, CHUNK);
+	atomic_store(&u->stalled, false);
+	expect(before, bytes);
+	expect(behind, bytes);
+	t_int(atomic_load(&fails->over), 1 + ETIMEDOUT);
+	free(fails);
+	src_unref(s);
+	while (atomic_load(&u->s.refs) > 1)	/* its pulls end */
+		usleep(1000);
+	s = t_open_src(c, &n, NULL);
+	t_expect(s, bytes, 19 * CHUNK, CHUNK);
+	t_int(src_read_wait(s, 20 * CHUNK, b, 10), -EHOSTUNREACH);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
 /* Nothing before the verdict, and no hub for who reads: he has what another one
  * fetches, and else is told so. */
 static void test_offline_beside(void)
@@ -330,6 +367,7 @@ int main(void)
 	test_hints();
 	test_hints_elsewhere();
 	test_setbacks();
+	test_beside_failure();
 	test_offline_beside();
 	test_small();
 	return 0;
