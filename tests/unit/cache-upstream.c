@@ -34,8 +34,9 @@ static void stream(struct upstream *u, struct src_pull *p)
 			usleep(1000);
 		if (u->delay_us)
 			usleep(u->delay_us);
-		if (u->fail_err && at + n > u->fail_at && at <= u->fail_at &&
-		    atomic_fetch_sub(&u->fail_times, 1) > 0) {
+		if (atomic_load(&u->cut) || (u->fail_err &&
+		    at + n > u->fail_at && at <= u->fail_at &&
+		    atomic_fetch_sub(&u->fail_times, 1) > 0)) {
 			err = u->fail_err;
 			break;
 		}

@@ -24,6 +24,7 @@ struct upstream {
 	int fail_err;			/* with this … */
 	uint64_t fail_at;		/* … before this byte, … */
 	atomic_int fail_times;		/* … so many times */
+	atomic_bool cut;		/* … all that move, while it is set */
 	uint64_t wrong_at;		/* this byte is flipped … */
 	uint64_t wrong_len;		/* (and those after it) */
 	atomic_int wrong_times;		/* … in so many pulls that have it */

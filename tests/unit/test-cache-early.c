@@ -34,7 +34,7 @@ static struct rig set_up(const char *name, uint64_t size, uint32_t chunk,
 
 	g.bytes = upstream_bytes(size, 1);
 	t_int(cache_open(&conf, &g.c, NULL), 0);
-	g.u = upstream_new(g.bytes, size, 2);
+	g.u = upstream_new(g.bytes, size, 8);
 	g.n = t_name_of("early", g.bytes, size, OBJID_SHA256);
 	g.s = t_open_src(g.c, &g.n, g.u);
 	return g;
@@ -195,6 +195,51 @@ static void test_fails_often(void)
 	tear_down(&g);
 }
 
+/* Nor what may have to be, for all that are under way may fail. */
+static void test_fails_at_once(void)
+{
+	struct rig g = set_up("at-once", SIZE, CHUNK, false);
+	struct t_asked *a[8], *end;
+	unsigned given = 0;
+
+	g.u->fail_err = -ETIMEDOUT;
+	g.u->fail_at = 30000;
+	atomic_store(&g.u->fail_times, 1);
+	atomic_store(&g.u->stalled, true);
+	a[0] = ask(&g, 0, 4096);
+	end = ask(&g, 40000, 4096);
+	atomic_store(&g.u->stalled, false);
+	t_int(t_over(a[0]), 1);
+	t_int(t_over(end), 1 + ETIMEDOUT);
+	free(a[0]);
+	free(end);
+	/* One of eight places is taken; eight come at once, and slowly. */
+	g.u->delay_us = 100000;
+	for (uint64_t i = 0; i < 8; i++)
+		a[i] = ask(&g, (1 + i) * CHUNK, 4096);
+	for (int i = 0; i < 30000 && given < 7; i++) {
+		usleep(1000);
+		given = 0;
+		for (unsigned k = 0; k < 8; k++)
+			given += atomic_load(&a[k]->over) == 1;
+	}
+	usleep(50000);
+	atomic_store(&g.u->cut, true);
+	given = 0;
+	for (unsigned i = 0; i < 8; i++) {
+		given += t_over(a[i]) == 1;
+		free(a[i]);
+	}
+	t_int(given, 7);
+	atomic_store(&g.u->cut, false);
+	g.u->delay_us = 0;
+	clock_advance(2500);
+	t_expect(g.s, g.bytes, 0, SIZE);
+	t_wait_state(g.s, SRC_VERIFIED);
+	t_int(src_epoch(g.s), 0);
+	tear_down(&g);
+}
+
 /* What has come to its end need not be remembered. */
 static void test_many(void)
 {
@@ -272,6 +317,7 @@ int main(void)
 	test_fails(MIB, 150000, false);
 	test_fails(MIB, 150000, true);
 	test_fails_often();
+	test_fails_at_once();
 	test_many();
 	test_wrong();
 	test_last();
