@@ -66,6 +66,35 @@ static void note_one(const char *dir, const char *path)
 	upstream_free(u);
 }
 
+/* What is noted once there are bytes is noted of all who waited for it. */
+static void test_all_later(void)
+{
+	static const char *const paths[] = { "a", "b", "c", "d", "e" };
+	char *dir = upstream_dir("notes-later"), *refs = t_join(dir, "refs");
+	uint8_t byte = 1;
+	struct upstream *u = upstream_new(&byte, 1, 1);
+	struct cache *c = t_open_cache(dir, 0);
+	struct src *s[5];
+
+	for (unsigned i = 0; i < 5; i++) {
+		struct cache_name n = t_name_of(paths[i], &byte, 1,
+			OBJID_NONE);
+
+		n.revision = "r0";
+		s[i] = t_open_src(c, &n, u);
+	}
+	(void) alarm(60);
+	t_expect(s[0], &byte, 0, 1);
+	for (unsigned i = 0; i < 5; i++)
+		src_unref(s[i]);
+	cache_close(c);
+	(void) alarm(0);
+	t_int(lines_of(refs, 0), 5);
+	upstream_free(u);
+	free(refs);
+	free(dir);
+}
+
 /* A note that could not be written is written at the next use. */
 static void test_note_again(void)
 {
@@ -181,6 +210,7 @@ static void test_notes(void)
 
 int main(void)
 {
+	test_all_later();
 	test_note_again();
 	test_half_note();
 	test_notes();
