@@ -363,6 +363,27 @@ static void clear(struct cache *c, uint64_t want)
 	t_int(sum, want);
 }
 
+/* Nothing stays but what the user asked to keep: facts, and what was being
+ * written when somebody was killed. */
+static void test_clear(void)
+{
+	struct buf value cleanup_buf = BUF_INIT(100);
+	char *dir = upstream_dir("clear"), *left = t_join(dir, "tmp/put-1");
+	struct cache *c = t_open_cache(dir, 0);
+	uint64_t freed;
+
+	t_int(cache_index_put(c, CACHE_KIND_FACT, "k", "v", 1), 0);
+	t_int(cache_index_put(c, CACHE_KIND_PIN, "k", "v", 1), 0);
+	t_int(io_publish(AT_FDCWD, left, "x", 1, 0600), 0);
+	t_int(cache_clear(c, &freed), 0);
+	t_int(cache_index_get(c, CACHE_KIND_FACT, "k", &value, NULL), -ENOENT);
+	t_int(cache_index_get(c, CACHE_KIND_PIN, "k", &value, NULL), 0);
+	t_check(access(left, F_OK) < 0);
+	cache_close(c);
+	free(left);
+	free(dir);
+}
+
 /* A process that has an object open keeps it from being evicted by others. */
 static void test_open_elsewhere(void)
 {
@@ -540,6 +561,7 @@ int main(void)
 	test_pin_meanwhile();
 	test_pin(OBJID_SHA256);
 	test_pin(OBJID_GITSHA1);
+	test_clear();
 	test_open_elsewhere();
 	test_verify();
 	test_same_bytes();
