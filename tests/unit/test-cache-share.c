@@ -102,6 +102,34 @@ static void test_hint(void)
 	free(dir);
 }
 
+/* Four are on their way at once, and of the rest the newest are remembered. */
+static void test_hints_many(void)
+{
+	const uint64_t chunk = 64 * 1024;
+	char *dir = upstream_dir("hints-many");
+	uint64_t size = 20 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 29);
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 5);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct src *s = t_open_src(c, &n, u);
+	struct src_stat st;
+
+	atomic_store(&u->stalled, true);
+	for (uint64_t i = 0; i < BLOB_HINTS + 10; i++)
+		src_hint(s, 4 * i * chunk, chunk);
+	atomic_store(&u->stalled, false);
+	while (atomic_load(&c->hint_pulls))
+		usleep(1000);
+	src_stat(s, &st);
+	t_int(st.cached_bytes, (4 + BLOB_HINTS) * chunk);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
 /* A pull is as long as half a second, once one has told how much that is. */
 static void test_hint_length(void)
 {
@@ -603,6 +631,7 @@ int main(void)
 	test_complete_unsettled();
 	test_readers();
 	test_hint();
+	test_hints_many();
 	test_hint_length();
 	test_hint_after_failure();
 	test_stall();
