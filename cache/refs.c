@@ -55,11 +55,14 @@ struct noting {
 	char name[];		/* of the revision */
 };
 
-/* A kill in the middle of a note leaves an end without a newline, or nothing:
- * it is lost, but nothing has rotted. Bytes. */
+/* A kill in the middle of a note leaves an end without a newline, or nothing, and
+ * a power cut zeros where something was: it is lost, but nothing has rotted.
+ * Bytes. */
 static size_t whole_lines(const struct buf *text)
 {
-	size_t len = text->len;
+	const uint8_t *nul = text->len ? memchr(text->data, 0, text->len) :
+		NULL;
+	size_t len = nul ? (size_t)(nul - text->data) : text->len;
 
 	while (len && text->data[len - 1] != '\n')
 		len--;

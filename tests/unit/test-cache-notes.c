@@ -126,6 +126,35 @@ static void check_right(const char *dir)
 	cache_close(c);
 }
 
+/* A power cut may leave zeros in the place of what was not written yet: of the
+ * beginning, of a line, of the end. What follows them is noted again, and nothing
+ * is called damaged. */
+static void test_zeros(void)
+{
+	static const char zeros[16];
+	char *dir = upstream_dir("note-zeros"), *refs = t_join(dir, "refs");
+	char *path = ref_of(refs, 0);
+	struct stat st;
+
+	note_one(dir, "a");
+	t_int(stat(path, &st), 0);
+	for (off_t at = 0; at < st.st_size; at += 20) {
+		int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+		t_check(fd >= 0);
+		t_int(io_pwrite(fd, zeros, sizeof(zeros), (uint64_t)at), 0);
+		(void) close(fd);
+		check_right(dir);
+		note_one(dir, "a");
+		note_one(dir, "b");
+		t_int(lines_of(refs, 0), 2);
+		check_right(dir);
+	}
+	free(path);
+	free(refs);
+	free(dir);
+}
+
 /* A kill may leave any beginning of a note. What is noted after that is a line
  * of its own, and nothing is called damaged. */
 static void test_half_note(void)
@@ -213,6 +242,7 @@ int main(void)
 	test_all_later();
 	test_note_again();
 	test_half_note();
+	test_zeros();
 	test_notes();
 	return 0;
 }
