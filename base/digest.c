@@ -87,6 +87,11 @@ void objid_hex(const struct objid *id, char ret[OBJID_HEX_MAX])
 	ret[n] = '\0';
 }
 
+bool objid_is_sha256(const struct objid *id)
+{
+	return id->alg == OBJID_SHA256 && id->digits == 2 * OBJID_RAW_MAX;
+}
+
 bool objid_match(const struct objid *a, const struct objid *b)
 {
 	unsigned n = a->digits < b->digits ? a->digits : b->digits;

@@ -36,6 +36,8 @@ int objid_parse(enum objid_alg alg, const char *hex, struct objid *ret);
 void objid_hex(const struct objid *id, char ret[OBJID_HEX_MAX]);
 /* Same algorithm, and the digits both know are equal. OBJID_NONE never. */
 bool objid_match(const struct objid *a, const struct objid *b);
+/* A SHA-256 with all its digits: a hub may tell its first ones only. */
+bool objid_is_sha256(const struct objid *id);
 const char *objid_alg_name(enum objid_alg alg);
 
 struct digest;	/* a digest in the making; one thread at a time */

@@ -194,7 +194,7 @@ bool cache_blob_find_object(struct blob *b)
 	struct objid id = b->id;
 	int fd = -1;
 
-	if (id.alg == OBJID_SHA256 && id.digits == 64)
+	if (objid_is_sha256(&id))
 		fd = cache_object_open(b->c, &id, b->size);
 	else if (!cache_link_get(b->c, b->key, &id))
 		fd = cache_object_open(b->c, &id, b->size);
@@ -382,7 +382,7 @@ int cache_name_look(struct cache *c, const struct cache_name *name,
 	struct stat file;
 	int r;
 
-	if (id.alg == OBJID_SHA256 && id.digits == 64)
+	if (objid_is_sha256(&id))
 		r = 0;
 	else
 		r = cache_link_get(c, key, &id);

@@ -120,7 +120,7 @@ int cache_link_put(struct cache *c, const char *key,
 
 bool cache_id_full(const struct objid *id)
 {
-	return (id->alg == OBJID_SHA256 && id->digits == 64) ||
+	return objid_is_sha256(id) ||
 		(id->alg == OBJID_GITSHA1 && id->digits == 40);
 }
 

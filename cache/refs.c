@@ -103,7 +103,7 @@ static int append_note(const struct noting *n, const char *rel)
 		return -errno;
 	size = (uint64_t)st.st_size;
 	r = cut_half(fd, &size);
-	if (n->id.alg == OBJID_SHA256 && n->id.digits == 64)
+	if (objid_is_sha256(&n->id))
 		objid_hex(&n->id, hex);
 	if (!r && !size)
 		r = buf_printf(&text, "%s\n", n->name);

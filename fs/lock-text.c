@@ -160,11 +160,6 @@ static int read_digest(char *text, struct objid *ret)
 	return -EINVAL;
 }
 
-static bool whole_sha256(const struct objid *id)
-{
-	return id->alg == OBJID_SHA256 && id->digits == 2 * OBJID_RAW_MAX;
-}
-
 /* "-", "ALG:HEX", "-,sha256:HEX" or "ALG:HEX,sha256:HEX". */
 static int read_digests(char *text, struct objid *hub, struct objid *found)
 {
@@ -177,8 +172,8 @@ static int read_digests(char *text, struct objid *hub, struct objid *found)
 		return -EINVAL;
 	if (!second)
 		return 0;
-	if (read_digest(second, found) || !whole_sha256(found) ||
-		whole_sha256(hub))
+	if (read_digest(second, found) || !objid_is_sha256(found) ||
+		objid_is_sha256(hub))
 		return -EINVAL;
 	return 0;
 }
@@ -380,7 +375,7 @@ static int put_file(struct buf *b, const struct fs_lock_model *m,
 		r = buf_printf(b, "file %" PRIu64 " ", e->size);
 	if (!r)
 		r = put_id(b, &e->id);
-	if (!r && f && !whole_sha256(&e->id)) {
+	if (!r && f && !objid_is_sha256(&e->id)) {
 		r = buf_append_str(b, ",");
 		if (!r)
 			r = put_id(b, &f->id);

@@ -88,11 +88,6 @@ static int snap_wait(struct fs *fs, const struct fs_hub *hub,
 
 /* ---- making one ----------------------------------------------------------------- */
 
-static bool whole_sha256(const struct objid *id)
-{
-	return id->alg == OBJID_SHA256 && id->digits == 2 * OBJID_RAW_MAX;
-}
-
 /* The SHA-256 that was taken of these very bytes when they were fetched. */
 static int found_id(struct fs *fs, struct fs_snap *s,
 	const struct listing_entry *listed, struct objid *ret)
@@ -105,7 +100,7 @@ static int found_id(struct fs *fs, struct fs_snap *s,
 	int r = e->size == LISTING_SIZE_UNKNOWN || !e->size ? -ENOENT :
 		cache_name_stat(fs->cache, &name, &st);
 
-	if (r || st.state < SRC_CACHED || !whole_sha256(&st.id))
+	if (r || st.state < SRC_CACHED || !objid_is_sha256(&st.id))
 		return -ENOENT;
 	*ret = st.id;
 	return 0;
@@ -123,7 +118,7 @@ static int add_files(struct fs *fs, struct fs_lock_model *m,
 		if (e->kind != LISTING_FILE)
 			continue;
 		r = listing_add(&m->files, e->path, e->kind, e->size, &e->id);
-		if (!r && !whole_sha256(&e->id) &&
+		if (!r && !objid_is_sha256(&e->id) &&
 			!found_id(fs, s, e, &id))
 			r = listing_add(&m->found, e->path, e->kind, e->size,
 				&id);
@@ -265,7 +260,7 @@ size_t fs_lock_count(const struct fs_lock *l)
 static bool is_strong(const struct fs_lock_model *m,
 	const struct listing_entry *e)
 {
-	return whole_sha256(&e->id) || listing_find(&m->found, e->path);
+	return objid_is_sha256(&e->id) || listing_find(&m->found, e->path);
 }
 
 static const struct fs_hub *hub_of(struct fs *fs, const char *name)
@@ -344,7 +339,7 @@ static int check_cached(struct fs *fs, const struct fs_lock_model *m,
 		const struct listing_entry *e = &s->own.v[i];
 		struct objid want = fs_lock_id(m, e), have;
 
-		if (e->kind != LISTING_FILE || !whole_sha256(&want) ||
+		if (e->kind != LISTING_FILE || !objid_is_sha256(&want) ||
 			found_id(fs, s, e, &have) || objid_match(&want, &have))
 			continue;
 		return error_set(why, -EIO, "%s: line %u: %s/%s: %.200s: the "

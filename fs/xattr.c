@@ -168,11 +168,6 @@ static int show_url(struct fs *fs, struct fs_node *n, struct buf *ret)
 	return r;
 }
 
-static bool is_sha256(const struct objid *id)
-{
-	return id->alg == OBJID_SHA256 && id->digits == 2 * OBJID_RAW_MAX;
-}
-
 static int show_sha256(struct fs *fs, struct fs_node *n, struct buf *ret)
 {
 	char hex[OBJID_HEX_MAX];
@@ -191,10 +186,9 @@ static int show_sha256(struct fs *fs, struct fs_node *n, struct buf *ret)
 		return -ENODATA;
 	stat_node(fs, n, &st);
 	id = n->kind == FS_FILE ? &fs_measured(n->snap, n->entry)->id : &st.id;
-	/* A hub may tell its first digits only. */
-	if (!is_sha256(id))
+	if (!objid_is_sha256(id))
 		id = &st.id;
-	if (!is_sha256(id))
+	if (!objid_is_sha256(id))
 		return -ENODATA;
 	objid_hex(id, hex);
 	return buf_append_str(ret, hex);
