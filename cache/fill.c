@@ -400,8 +400,7 @@ void cache_fill_early(struct blob *b, struct fill_pull *f,
 	uint64_t from = f->at * f->part->chunk;
 	struct fill_waiter **at = &b->waiters;
 
-	if (f->part != b->part || holds(b) ||
-	    atomic_load(&b->state) != BLOB_FILLING ||
+	if (holds(b) || atomic_load(&b->state) != BLOB_FILLING ||
 	    (!f->given && b->n_early + b->n_loose >= BLOB_LOOSE))
 		return;
 	while (*at) {

@@ -274,7 +274,7 @@ static int on_data(struct src_pull *sp, const void *buf, size_t len)
 }
 
 /* With b->lock held: chunks before `end` did not come. */
-static void lost(struct fill_pull *f, uint64_t end, int err,
+static void failed(struct fill_pull *f, uint64_t end, int err,
 	const struct error *why, struct fill_todo *todo)
 {
 	struct blob *b = f->b;
@@ -321,7 +321,7 @@ static void on_done(struct src_pull *sp, int err, const struct error *why)
 		cache_land(b->c, bytes_of(p, f->at, end - f->at));
 		cache_release(b->c, bytes_of(p, f->at, end - f->at));
 		if (p == b->part && atomic_load(&b->state) == BLOB_FILLING)
-			lost(f, end, err, why, &todo);
+			failed(f, end, err, why, &todo);
 	}
 	if (p != b->part || atomic_load(&b->state) != BLOB_FILLING)
 		cache_fill_kick(b, &todo);
