@@ -167,6 +167,7 @@ static void test_replies(struct place *p, struct fetch_hub *h)
 	/* It may change once more in this second, or is always now. */
 	t_check(says(p, h, DATE NOW) == 0);
 	t_check(says(p, h, OLD) == 0);
+	t_check(says(p, h, "Last-Modified: lately\r\n" DATE) == 0);
 	p->says = "ETag: \"a\"\r\n";
 	t_check(version(h, OBJID_SHA256) == 0);
 }
