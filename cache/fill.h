@@ -55,7 +55,8 @@ void cache_fill_forget(struct blob *b);
 /* With b->lock held: look at every waiter again. */
 void cache_fill_kick(struct blob *b, struct fill_todo *todo);
 /* With b->lock held: answer who waits for no more than has come of the chunk
- * that `f` is receiving into b->part. By copying: who wants bytes lent waits for its end. */
+ * that `f` is receiving into b->part. By copying: who wants bytes lent waits for
+ * its end. */
 void cache_fill_early(struct blob *b, struct fill_pull *f,
 	struct fill_todo *todo);
 /* With b->lock held: fail the waiters that overlap chunks [first, end). */
