@@ -240,11 +240,10 @@ static char *hf_credentials(const struct conf *c, unsigned nth)
 /* ---- searching ---- */
 
 static int hf_search_url(const struct fetch_hub *h, const char *words,
-	size_t limit, const char *token, struct buf *ret)
+	size_t limit, struct buf *ret)
 {
 	int r = buf_printf(ret, "%s/api/models?search=", h->endpoints[0]);
 
-	(void) token;
 	if (!r)
 		r = fetch_url_escape(ret, words, false);
 	return r ? r : buf_printf(ret, "&limit=%zu", limit < SEARCH_PAGE ?
@@ -252,9 +251,8 @@ static int hf_search_url(const struct fetch_hub *h, const char *words,
 }
 
 static int hf_search_page(const void *text, size_t len,
-	struct fetch_hits *ret, char **ret_token, struct error *why)
+	struct fetch_hits *ret, struct error *why)
 {
-	(void) ret_token;
 	return fetch_hf_hits(text, len, hf_repo_ok, ret, why);
 }
 

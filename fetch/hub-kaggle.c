@@ -11,10 +11,10 @@
 
 #include "base/cleanup.h"
 #include "fetch/hub.h"
+#include "fetch/kaggle-json.h"
 #include "fetch/kaggle-name.h"
 #include "fetch/kaggle-query.h"
 #include "fetch/search.h"
-#include "fetch/url.h"
 
 #define SEARCH_PAGE (size_t)50
 
@@ -93,17 +93,69 @@ static char *kaggle_credentials(const struct conf *c, unsigned nth)
 	return fetch_kaggle_credentials(c);
 }
 
-static int kaggle_search_url(const struct fetch_hub *h, const char *words,
-	size_t limit, const char *token, struct buf *ret)
-{
-	int r = buf_printf(ret, "%s/api/v1/models/list?pageSize=%zu&search=",
-		h->endpoints[0], limit < SEARCH_PAGE ? limit : SEARCH_PAGE);
+/* ---- searching ---- */
 
+struct finding {
+	struct fetch_kaggle_call call;
+	struct fetch_hits *hits;
+	bool enough;
+	fetch_found_cb *done;
+	void *arg;
+};
+
+static struct finding *finding_of(struct fetch_kaggle_call *c)
+{
+	return (struct finding *)(void *)((char *)c -
+		offsetof(struct finding, call));
+}
+
+static int on_hits(struct fetch_kaggle_call *c, const json_t *page,
+	struct error *why)
+{
+	struct finding *f = finding_of(c);
+	int r = fetch_kaggle_hits(page, f->hits, why);
+
+	f->enough = r == -EFBIG || (!r && !f->hits->all &&
+		(f->hits->n >= f->hits->max ||
+		 c->pages + 1 >= FETCH_SEARCH_PAGES));
+	return f->enough ? -EFBIG : r;
+}
+
+static void on_found(struct fetch_kaggle_call *c, int err,
+	const struct error *why)
+{
+	struct finding *f = finding_of(c);
+
+	if (f->enough)
+		err = 0;
+	f->done(f->arg, err, err ? why : NULL);
+	fetch_kaggle_call_done(&f->call);
+	free(f);
+}
+
+static void kaggle_search(struct fetch_hub *h, const char *words,
+	struct fetch_hits *ret, fetch_found_cb *done, void *arg)
+{
+	struct finding *f = calloc(1, sizeof(*f));
+	struct error why = { 0 };
+	int r;
+
+	if (!f) {
+		done(arg, -ENOMEM, NULL);
+		return;
+	}
+	f->hits = ret;
+	f->done = done;
+	f->arg = arg;
+	f->call = (struct fetch_kaggle_call){ .kaggle = h->own,
+		.method = KAGGLE_SEARCH, .name = words,
+		.rows = ret->max < SEARCH_PAGE ? ret->max : SEARCH_PAGE,
+		.page = on_hits, .done = on_found };
+	r = fetch_kaggle_call_start(&f->call);
 	if (!r)
-		r = fetch_url_escape(ret, words, false);
-	if (!r && token)
-		r = buf_append_str(ret, "&pageToken=");
-	return r || !token ? r : fetch_url_escape(ret, token, false);
+		return;
+	(void) error_set(&why, r, "this cannot be searched for");
+	on_found(&f->call, r, &why);
 }
 
 const struct fetch_hub_ops fetch_hub_kaggle = {
@@ -122,6 +174,5 @@ const struct fetch_hub_ops fetch_hub_kaggle = {
 	.no_head = true,
 	.digest = fetch_digest_goog,
 	.meaning = fetch_kaggle_meaning,
-	.search_url = kaggle_search_url,
-	.search_page = fetch_kaggle_hits,
+	.search = kaggle_search,
 };

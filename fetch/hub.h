@@ -38,6 +38,8 @@ void fetch_located_done(struct fetch_located *l);
 typedef void fetch_locate_cb(void *arg, int err, const struct error *why,
 	struct fetch_located *found);
 
+typedef void fetch_found_cb(void *arg, int err, const struct error *why);
+
 struct fetch_hub_ops {
 	const char *kind;		/* what fetch_hub_open() knows it by */
 	enum fetch_grammar grammar;
@@ -77,13 +79,17 @@ struct fetch_hub_ops {
 		fetch_locate_cb *cb, void *arg);
 	/* MAY. As fetch_recall(). */
 	void (*recall)(struct fetch_hub *h, const struct fetch_snapshot *s);
-	/* MAY, both or none. Append the address of a page of a search: the
-	 * first, or the one `token` names, which the page before gave … */
+	/* MAY, both or none. Append the address of a search's first page; Link
+	 * tells the next. Read a page. */
 	int (*search_url)(const struct fetch_hub *h, const char *words,
-		size_t limit, const char *token, struct buf *ret);
-	/* … or NULL, and then Link tells. The caller frees it. */
+		size_t limit, struct buf *ret);
 	int (*search_page)(const void *text, size_t len,
-		struct fetch_hits *ret, char **ret_token, struct error *why);
+		struct fetch_hits *ret, struct error *why);
+	/* MAY, instead of both. Engine thread. Add hits until there are
+	 * enough; words and ret stay until done(), which comes once, also from
+	 * inside. */
+	void (*search)(struct fetch_hub *h, const char *words,
+		struct fetch_hits *ret, fetch_found_cb *done, void *arg);
 	/* MAY. Does a reply (of any hop, below 400) speak of this very file?
 	 * Engine thread. -EIO, -ESTALE with words: no. */
 	int (*vet)(const struct fetch_file *f, const struct fetch_reply *r,

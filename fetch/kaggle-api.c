@@ -26,6 +26,7 @@ static const struct {
 	bool paged;
 } ways[] = {
 	[KAGGLE_MODELS] = { "list", "ListModels", true },
+	[KAGGLE_SEARCH] = { "list", "ListModels", true },
 	[KAGGLE_INSTANCES] = { "list", "ListModelInstances", true },
 	[KAGGLE_INSTANCE] = { "get", "GetModelInstance", false },
 	[KAGGLE_VERSIONS] = { "list", "ListModelInstanceVersions", true },
@@ -77,22 +78,36 @@ char *fetch_kaggle_credentials(const struct conf *c)
 
 /* ---- addresses ---- */
 
+/* What all models are asked by; NULL: it is one that is asked for. */
+static const char *filter_of(const struct fetch_kaggle_call *c)
+{
+	return c->method == KAGGLE_MODELS ? "owner" :
+		c->method == KAGGLE_SEARCH ? "search" : NULL;
+}
+
+static size_t rows_of(const struct fetch_kaggle_call *c)
+{
+	if (c->peek)
+		return 1;
+	return c->rows && c->rows < PAGE_SIZE ? c->rows : PAGE_SIZE;
+}
+
 static int rest_url(const struct fetch_kaggle_call *c, const char *root,
 	struct buf *b)
 {
-	char sep = c->method == KAGGLE_MODELS ? '&' : '?';
-	int r;
+	const char *filter = filter_of(c);
+	int r = buf_printf(b, "%s/api/v1/models/", root);
 
-	if (c->method == KAGGLE_MODELS)
-		r = buf_printf(b, "%s/api/v1/models/list?owner=%s", root,
-			c->name);
-	else
-		r = buf_printf(b, "%s/api/v1/models/%s%s%s/%s", root, c->name,
-			c->version ? "/" : "", c->version ? c->version : "",
-			ways[c->method].rest);
+	if (!r && filter)
+		r = buf_printf(b, "list?%s=", filter);
+	if (!r && filter)
+		r = fetch_url_escape(b, c->name, false);
+	else if (!r)
+		r = buf_printf(b, "%s%s%s/%s", c->name, c->version ? "/" : "",
+			c->version ? c->version : "", ways[c->method].rest);
 	if (!r && ways[c->method].paged)
-		r = buf_printf(b, "%cpageSize=%u", sep, c->peek ? 1 :
-			PAGE_SIZE);
+		r = buf_printf(b, "%cpageSize=%zu", filter ? '&' : '?',
+			rows_of(c));
 	if (!r && c->token)
 		r = buf_append_str(b, "&pageToken=");
 	return r || !c->token ? r : fetch_url_escape(b, c->token, false);
@@ -139,10 +154,11 @@ static int set_name(json_t *j, const char *name)
 static char *rpc_post(const struct fetch_kaggle_call *c)
 {
 	json_t *j cleanup_json = json_object();
+	const char *filter = filter_of(c);
 	int r = j ? 0 : -ENOMEM;
 
-	if (!r && c->method == KAGGLE_MODELS)
-		r = set_part(j, "owner", c->name, strlen(c->name));
+	if (!r && filter)
+		r = set_part(j, filter, c->name, strlen(c->name));
 	else if (!r)
 		r = set_name(j, c->name);
 	if (!r && c->version)
@@ -152,7 +168,7 @@ static char *rpc_post(const struct fetch_kaggle_call *c)
 		r = set_part(j, "path", c->path, strlen(c->path));
 	if (!r && ways[c->method].paged)
 		r = json_object_set_new(j, "pageSize",
-			json_integer(c->peek ? 1 : PAGE_SIZE));
+			json_integer((json_int_t)rows_of(c)));
 	if (!r && c->token)
 		r = set_part(j, "pageToken", c->token, strlen(c->token));
 	return r ? NULL : json_dumps(j, JSON_COMPACT);
@@ -288,7 +304,7 @@ static void on_reply(struct fetch_document *d, int err,
 		if (!err)
 			return;
 	}
-	if (err == -EACCES)
+	if (err == -EACCES && c->method != KAGGLE_SEARCH)
 		consent(c, &mine);
 	c->done(c, err, err ? &mine : NULL);
 }

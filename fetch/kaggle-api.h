@@ -15,6 +15,7 @@
 
 enum fetch_kaggle_method {
 	KAGGLE_MODELS,		/* of an owner */
+	KAGGLE_SEARCH,		/* models that words find */
 	KAGGLE_INSTANCES,	/* of OWNER/MODEL */
 	KAGGLE_INSTANCE,	/* of OWNER/MODEL/FRAMEWORK/VARIATION, with the
 				   number of its newest version */
@@ -42,7 +43,8 @@ struct fetch_kaggle_call {
 	/* the asker's; strings stay until done() */
 	struct fetch_kaggle *kaggle;
 	enum fetch_kaggle_method method;
-	const char *name;		/* canonical */
+	const char *name;		/* canonical; of KAGGLE_SEARCH the words */
+	size_t rows;			/* of a page; 0: many */
 	const char *version;		/* of KAGGLE_FILES, _DOWNLOAD */
 	const char *path;		/* of KAGGLE_DOWNLOAD */
 	bool peek;			/* the first entry is enough */

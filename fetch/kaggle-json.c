@@ -9,8 +9,10 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/path.h"
 #include "fetch/document.h"
 #include "fetch/kaggle-name.h"
+#include "fetch/search.h"
 #include "fetch/status.h"
 
 #define REFUSAL_MAX 65536	/* bytes; a longer reply is no error */
@@ -248,4 +250,29 @@ int fetch_kaggle_newest(const json_t *page, uint64_t *ret, struct error *why)
 			"Kaggle's answer tells no newest version");
 	*ret = v;
 	return 0;
+}
+
+int fetch_kaggle_hits(const json_t *page, struct fetch_hits *l,
+	struct error *why)
+{
+	const json_t *list = NULL;
+	json_t *e;
+	size_t i;
+	int r = list_of(page, "models", &list, why);
+
+	json_array_foreach(list, i, e) {
+		const char *ref = json_str(e, "ref");
+		uint64_t votes;
+
+		if (r)
+			break;
+		if (!ref || !path_rel_ok(ref) || !strchr(ref, '/'))
+			continue;
+		r = fetch_hits_add(l, ref, json_str(e, "subtitle"), -1,
+			json_u64(e, "voteCount", &votes) ? -1 :
+			(int64_t)votes);
+		if (r == -ENOMEM)
+			(void) error_set(why, r, "out of memory");
+	}
+	return r;
 }

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/listing.h"
+#include "fetch/fetch.h"
 
 /* Does a reply of 200 say that it is an error? Its status, with words; else
  * 0. */
@@ -37,6 +38,9 @@ int fetch_kaggle_versions(const json_t *page, const char *instance,
 	struct listing *l, struct error *why);
 /* … and files. *mtime (if 0) becomes the time of the first. */
 int fetch_kaggle_files(const json_t *page, struct listing *l, int64_t *mtime,
+	struct error *why);
+/* What a search has found. -EFBIG: there are enough, and no words. */
+int fetch_kaggle_hits(const json_t *page, struct fetch_hits *l,
 	struct error *why);
 /* The newest version of an instance. */
 int fetch_kaggle_newest(const json_t *page, uint64_t *ret, struct error *why);

@@ -9,14 +9,9 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
-#include "base/path.h"
 #include "fetch/document.h"
 #include "fetch/hub.h"
-#include "fetch/kaggle-json.h"
-#include "fetch/status.h"
 #include "fetch/url.h"
-
-#define PAGES_MAX 64	/* of one search */
 
 struct search {
 	struct fetch_task task;
@@ -111,35 +106,6 @@ int fetch_hf_hits(const void *text, size_t len, bool (*ok)(const char *repo),
 	return r == -EFBIG ? 0 : r;
 }
 
-int fetch_kaggle_hits(const void *text, size_t len, struct fetch_hits *l,
-	char **ret_token, struct error *why)
-{
-	json_t *page cleanup_json = NULL, *e;
-	char words[256];
-	unsigned status = fetch_kaggle_refusal(text, len, words,
-		sizeof(words));
-	size_t i;
-	int r;
-
-	if (status)
-		return error_set(why, fetch_status_http(status, NULL,
-			words).err, "HTTP %u: %s", status, words);
-	r = fetch_kaggle_page(text, len, &page, ret_token, why);
-	if (r)
-		return r;
-	json_array_foreach(json_object_get(page, "models"), i, e) {
-		const char *ref = json_str(e, "ref");
-
-		if (!ref || !path_rel_ok(ref) || !strchr(ref, '/'))
-			continue;
-		r = fetch_hits_add(l, ref, json_str(e, "subtitle"), -1,
-			count(e, "voteCount"));
-		if (r)
-			break;
-	}
-	return r == -EFBIG ? 0 : r;
-}
-
 /* ---- pages --------------------------------------------------------------------- */
 
 /* Ends the search. */
@@ -150,18 +116,6 @@ static void finish(struct search *s, int err, const struct error *why)
 	fetch_document_free(s->doc);
 	free(s->words);
 	free(s);
-}
-
-static int page_url(struct search *s, const char *token, char **ret)
-{
-	struct buf b cleanup_buf = BUF_INIT(URL_MAX);
-	int r = s->hub->ops->search_url(s->hub, s->words, s->hits.max, token,
-		&b);
-
-	if (r)
-		return r;
-	*ret = (char *)steal_ptr(b.data);
-	return 0;
 }
 
 /* A mirror on disk cannot search: it has them all. */
@@ -188,56 +142,63 @@ static void keep_found(struct search *s)
 static void on_page(struct fetch_document *d, int err, const struct error *why)
 {
 	struct search *s = d->arg;
-	cleanup_free char *token = NULL;
 	struct error mine = { 0 };
-	char *next = NULL;
 
 	if (!err) {
 		err = s->hub->ops->search_page(d->body.data, d->body.len,
-			&s->hits, &token, &mine);
+			&s->hits, &mine);
 		why = &mine;
 	}
-	if (fetch_url_is_file(d->url))
+	if (s->hits.all)
 		keep_found(s);
-	if (!err && s->hits.n < s->hits.max && ++s->pages < PAGES_MAX) {
-		if (token)
-			err = page_url(s, token, &next);
-		else if (d->next)
-			next = steal_ptr(d->next);
-	}
-	if (next)
-		fetch_document_ask(d, next);
+	if (!err && d->next && s->hits.n < s->hits.max &&
+	    ++s->pages < FETCH_SEARCH_PAGES)
+		fetch_document_ask(d, steal_ptr(d->next));
 	else
 		finish(s, err, why);
+}
+
+/* Of an adapter that turns the pages itself. */
+static void on_found(void *arg, int err, const struct error *why)
+{
+	struct search *s = arg;
+
+	if (s->hits.all)
+		keep_found(s);
+	finish(s, err, why);
 }
 
 static void run(struct fetch_task *task)
 {
 	struct search *s = (struct search *)(void *)((char *)task -
 		offsetof(struct search, task));
+	struct buf url cleanup_buf = BUF_INIT(URL_MAX);
 	struct error why = { 0 };
-	char *url = NULL;
-	int r = page_url(s, NULL, &url);
+	int r;
 
+	if (s->hub->ops->search) {
+		s->hub->ops->search(s->hub, s->words, &s->hits, on_found, s);
+		return;
+	}
+	r = s->hub->ops->search_url(s->hub, s->words, s->hits.max, &url);
 	if (!r) {
 		s->doc = fetch_document_new(s->hub->engine,
-			fetch_hub_auth(s->hub, url));
+			fetch_hub_auth(s->hub, (const char *)url.data));
 		r = s->doc ? 0 : -ENOMEM;
 	}
 	if (r) {
-		free(url);
 		(void) error_set(&why, r, "no address for this search");
 		finish(s, r, &why);
 		return;
 	}
 	s->doc->arg = s;
 	s->doc->done = on_page;
-	fetch_document_ask(s->doc, url);
+	fetch_document_ask(s->doc, (char *)steal_ptr(url.data));
 }
 
 bool fetch_can_search(const struct fetch_hub *h)
 {
-	return h->ops->search_url;
+	return h->ops->search || h->ops->search_url;
 }
 
 void fetch_search(struct fetch_hub *h, const char *words, size_t limit,

@@ -1,7 +1,7 @@
 /*
  * What Hugging Face's JSON is read into. The first byte chooses the reader:
  * 'i' a model's info, 't' a page of a tree, 'o' a page of an owner's models,
- * 's' what a search found, 'k' what Kaggle's did.
+ * 's' what a search found.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -63,22 +63,19 @@ static void listing(const uint8_t *data, size_t len, bool tree)
 	listing_done(&l);
 }
 
-static void hits(const uint8_t *data, size_t len, bool kaggle)
+static void hits(const uint8_t *data, size_t len)
 {
 	struct fetch_hits l = { .max = 5 };
 	struct error why = { 0 };
-	char *token = NULL;
-	int r = kaggle ? fetch_kaggle_hits(data, len, &l, &token, &why) :
-		fetch_hf_hits(data, len, any, &l, &why);
 
-	if ((r && token) || l.n > l.max)
+	(void) fetch_hf_hits(data, len, any, &l, &why);
+	if (l.n > l.max)
 		abort();
 	for (size_t k = 0; k < l.n; k++)
 		if (!l.v[k].repo || l.v[k].downloads < -1 ||
 			l.v[k].likes < -1)
 			abort();
 	fetch_hits_done(&l);
-	free(token);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -87,8 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	if (*data == 'i')
 		info(data + 1, len - 1);
-	else if (*data == 's' || *data == 'k')
-		hits(data + 1, len - 1, *data == 'k');
+	else if (*data == 's')
+		hits(data + 1, len - 1);
 	else
 		listing(data + 1, len - 1, *data == 't');
 	return 0;

@@ -1,7 +1,7 @@
 /*
  * What Kaggle and Google's storage say in JSON. The first byte chooses the
  * reader: 'm' models, 'w' frameworks, 'v' variations, 'n' versions, 'f' files,
- * 'i' an instance, 'g' objects of a bucket.
+ * 'i' an instance, 's' what a search finds, 'g' objects of a bucket.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +13,20 @@
 #include "fetch/kaggle-name.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static int hits(const json_t *page, struct error *why)
+{
+	struct fetch_hits l = { .max = 5 };
+	int r = fetch_kaggle_hits(page, &l, why);
+
+	if (l.n > l.max || (r == -EFBIG && l.n < l.max))
+		abort();
+	for (size_t k = 0; k < l.n; k++)
+		if (!path_rel_ok(l.v[k].repo) || l.v[k].likes < -1)
+			abort();
+	fetch_hits_done(&l);
+	return r == -EFBIG ? 0 : r;
+}
 
 static int rows(char what, const json_t *page, struct listing *l,
 	struct error *why)
@@ -37,6 +51,8 @@ static int rows(char what, const json_t *page, struct listing *l,
 		if (!r && (!newest || newest > 999999999))
 			abort();
 		return r;
+	case 's':
+		return hits(page, why);
 	default:
 		return fetch_kaggle_files(page, l, &mtime, why);
 	}

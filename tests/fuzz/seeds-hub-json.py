@@ -48,9 +48,3 @@ put("good-hits", "s", [{"id": f"org/a{i}", "downloads": i, "likes": 1,
                         "pipeline_tag": "fill-mask"} for i in range(9)])
 put("bad-hits", "s", [{"id": "org/a", "downloads": -1, "likes": "x",
                        "pipeline_tag": 7}, {}, 1])
-put("good-kaggle-hits", "k", {"models": [
-    {"ref": "ann/flowers", "subtitle": "small", "voteCount": 3}],
-    "nextPageToken": "2"})
-put("bad-kaggle-hits", "k", {"models": [{"ref": "../x"}, {"ref": 1}, 2],
-                             "nextPageToken": 5})
-put("bad-kaggle-list", "k", {"models": {}})

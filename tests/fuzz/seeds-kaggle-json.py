@@ -20,6 +20,11 @@ put("good-models", "m", {"models": [
 put("bad-models", "m", {"models": [
     {"ref": "google/"}, {"ref": "google/../x"}, {"ref": 7}, None, "x",
     {"slug": "a/b"}, {"slug": "." * 300}, {"ref": "google/a/b"}]})
+put("good-hits", "s", {"models": [
+    {"ref": "ann/flowers", "subtitle": "small", "voteCount": 3}] * 9})
+put("bad-hits", "s", {"models": [
+    {"ref": "../x"}, {"ref": 1}, 2, {"ref": "a/b", "voteCount": -1}]})
+put("bad-hits-list", "s", {"models": {}})
 put("bad-list", "m", {"models": {"a": 1}, "nextPageToken": 7})
 for kind, key in (("w", "instances"), ("v", "instances"), ("n", "versions"),
                   ("f", "files")):
