@@ -207,6 +207,25 @@ static int remove_entries(int fd)
 	return r;
 }
 
+/* A directory to be emptied. Its mode is changed by a descriptor: never that of
+ * a file, nor of what a link leads to. */
+static int open_to_empty(int dirfd, const char *path)
+{
+	const int how = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	cleanup_fd int at = openat(dirfd, path, O_PATH | how);
+	char self[40];
+	struct stat st;
+	int fd;
+
+	if (at < 0 || fstat(at, &st) < 0)
+		return -errno;
+	(void) snprintf(self, sizeof(self), "/proc/self/fd/%d", at);
+	if ((st.st_mode & 0700) != 0700)
+		(void) chmod(self, 0700);
+	fd = openat(dirfd, path, O_RDONLY | how);
+	return fd < 0 ? -errno : fd;
+}
+
 int io_remove_tree(int dirfd, const char *path)
 {
 	int fd, r;
@@ -215,10 +234,9 @@ int io_remove_tree(int dirfd, const char *path)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
 		return -errno;
-	fd = openat(dirfd, path,
-		O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = open_to_empty(dirfd, path);
 	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return fd == -ENOENT ? 0 : fd;
 	r = remove_entries(fd);
 	if (!r && unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		r = -errno;

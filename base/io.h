@@ -31,7 +31,8 @@ int io_publish(int dirfd, const char *path, const void *data, size_t len,
 	mode_t mode);
 
 /* Remove a directory tree below dirfd; a missing one is not an error. Never
- * follows symbolic links. */
+ * follows symbolic links. Directories in it that are ours and let nobody in or
+ * change nothing go too. */
 int io_remove_tree(int dirfd, const char *path);
 
 #endif

@@ -169,13 +169,15 @@ static bool is_empty(struct cache *c, const char *dir)
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	unsigned n = 0;
 
-	if (!d && fd >= 0)
+	if (fd < 0)
+		return errno == ENOENT;
+	if (!d)
 		(void) close(fd);
 	while (d && readdir(d))
 		n++;
 	if (d)
 		(void) closedir(d);
-	return n <= 2;
+	return d && n <= 2;
 }
 
 /* Somebody's directory that is no cache may have a tmp/, which is not ours to

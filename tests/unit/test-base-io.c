@@ -4,10 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -136,6 +139,62 @@ static void removal(void)
 	t_int(count("keep"), 0);
 }
 
+static mode_t mode_of(const char *path)
+{
+	struct stat st;
+
+	t_int(fstatat(top, path, &st, AT_SYMLINK_NOFOLLOW), 0);
+	return st.st_mode & 07777;
+}
+
+/* Directories of ours that let nobody in go all the same, and nothing that is
+ * only linked to gets another mode. */
+static void locked(void)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+
+	/* Root is let in everywhere. */
+	t_int(syscall(SYS_capset, &head, none), 0);
+	t_int(io_mkdirs(top, "out/shut"), 0);
+	t_int(io_publish(top, "out/file", "x", 1, 0400), 0);
+	t_int(io_mkdirs(top, "lock/none/below"), 0);
+	t_int(io_mkdirs(top, "lock/read/below"), 0);
+	t_int(symlinkat("../../out/shut", top, "lock/none/link"), 0);
+	t_int(linkat(top, "out/file", top, "lock/read/file", 0), 0);
+	t_int(symlinkat("out/shut", top, "to-shut"), 0);
+	t_int(fchmodat(top, "lock/none/below", 0, 0), 0);
+	t_int(fchmodat(top, "lock/none", 0, 0), 0);
+	t_int(fchmodat(top, "lock/read", 0500, 0), 0);
+	t_int(fchmodat(top, "lock", 0300, 0), 0);
+	t_int(fchmodat(top, "out/shut", 0, 0), 0);
+	t_int(io_remove_tree(top, "lock"), 0);
+	t_int(faccessat(top, "lock", F_OK, 0), -1);
+	t_int(io_remove_tree(top, "to-shut"), 0);
+	t_int(mode_of("out/shut"), 0);
+	t_int(mode_of("out/file"), 0400);
+	/* What is not to be removed is left as it is. */
+	t_int(fchmodat(top, "out", 0500, 0), 0);
+	t_int(io_remove_tree(top, "out/file"), -EACCES);
+	t_int(mode_of("out/file"), 0400);
+	t_int(io_remove_tree(top, "out"), 0);
+}
+
+static void without_rights(void (*fn)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	t_check(pid >= 0);
+	if (!pid) {
+		fn();
+		exit(0);
+	}
+	t_check(waitpid(pid, &status, 0) == pid);
+	t_int(status, 0);
+}
+
 int main(void)
 {
 	char dir[] = "/tmp/test-base-io-XXXXXX";
@@ -149,6 +208,7 @@ int main(void)
 	ceilings();
 	no_half_files();
 	removal();
+	without_rights(locked);
 	t_int(close(top), 0);
 	t_int(io_remove_tree(AT_FDCWD, dir), 0);
 	t_int(access(dir, F_OK), -1);

@@ -4,7 +4,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -130,11 +133,44 @@ static void test_not_alone(void)
 	free(dir);
 }
 
+/* A tmp/ that cannot be looked into may be anybody's, and so may a file. */
+static void test_strange_tmp(void)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+	char *dir = upstream_dir("open-strange"), *tmp = t_join(dir, "tmp");
+	const struct cache_conf conf = { .dir = dir };
+	struct error why = { 0 };
+	struct cache *c = NULL;
+	int status;
+	pid_t pid;
+
+	t_int(io_mkdirs(AT_FDCWD, dir), 0);
+	t_int(io_publish(AT_FDCWD, tmp, "x", 1, 0600), 0);
+	t_int(cache_open(&conf, &c, &why), -ENOTEMPTY);
+	t_int(unlink(tmp), 0);
+	t_int(mkdir(tmp, 0), 0);
+	pid = fork();
+	t_check(pid >= 0);
+	if (!pid) {
+		t_int(syscall(SYS_capset, &head, none), 0);
+		t_int(cache_open(&conf, &c, &why), -ENOTEMPTY);
+		exit(0);
+	}
+	t_check(waitpid(pid, &status, 0) == pid);
+	t_int(status, 0);
+	t_int(access(tmp, F_OK), 0);
+	free(tmp);
+	free(dir);
+}
+
 int main(void)
 {
 	test_signs();
 	test_publish();
 	test_counted();
 	test_not_alone();
+	test_strange_tmp();
 	return 0;
 }
