@@ -256,17 +256,21 @@ unsigned fs_measure_nth(struct fs_snap *s, const struct listing_entry *e)
 
 /* ---- asking --------------------------------------------------------------------- */
 
-/* It is another file now: before anybody learns of it, nobody may have the old
- * size, or what was made of the old bytes, any more. */
-static void make_way(struct asking *k)
+static bool is_other(struct asking *k)
 {
-	struct fs_resolver *r = k->snap->resolver;
-	bool is_other;
+	bool r;
 
-	pthread_mutex_lock(&r->lock);
-	is_other = !k->err && other(k->fact, &k->got);
-	pthread_mutex_unlock(&r->lock);
-	if (is_other && r->forget_sizes)
+	pthread_mutex_lock(&k->snap->resolver->lock);
+	r = !k->err && other(k->fact, &k->got);
+	pthread_mutex_unlock(&k->snap->resolver->lock);
+	return r;
+}
+
+static void make_way(const struct asking *k)
+{
+	const struct fs_resolver *r = k->snap->resolver;
+
+	if (r->forget_sizes)
 		r->forget_sizes(r->forget_arg, k->snap,
 			k->fact->entry.path);
 }
@@ -275,8 +279,12 @@ static void settle(struct asking *k)
 {
 	struct fact *f = k->fact, *asked = f;
 	struct fs_waiter *list, *w;
+	bool changed = is_other(k);
 
-	make_way(k);
+	/* Before anybody learns of it, nobody may have the old size, or what
+	 * was made of the old bytes, any more. */
+	if (changed)
+		make_way(k);
 	pthread_mutex_lock(&k->snap->resolver->lock);
 	if (!k->err)
 		k->err = told_now(k->snap, &f, &k->got);
@@ -290,6 +298,9 @@ static void settle(struct asking *k)
 	if (k->err && f->measured && fs_unreachable(k->err))
 		k->err = 0;
 	pthread_mutex_unlock(&k->snap->resolver->lock);
+	/* What began to be made meanwhile began with them. */
+	if (changed)
+		make_way(k);
 	while ((w = list)) {
 		list = w->next;
 		((fs_measure_cb *)w->cb)(w->arg, k->err, &k->why,

@@ -15,16 +15,16 @@
 #include "base/path.h"
 #include "fs/measure.h"
 
-static void remember(struct fs_plan *p, int err, uint64_t size,
-	const struct error *why)
+static void remember(const struct fs_plan_job *j, int err, uint64_t size)
 {
 	struct buf b = BUF_INIT(FS_OUTCOME_MAX);
-	int r = err ? buf_printf(&b, "no %d %s", -err, error_text(why, err)) :
+	int r = err ? buf_printf(&b, "no %d %s", -err,
+			error_text(&j->why, err)) :
 		buf_printf(&b, "ok %" PRIu64, size);
 
 	if (!r)
-		(void) cache_index_put(p->plans->cache, CACHE_KIND_PLAN, p->key,
-			b.data, b.len);
+		fs_plan_remember(j->plan, j->plan->key, j->forgotten, b.data,
+			b.len);
 	buf_done(&b);
 }
 
@@ -73,10 +73,10 @@ static int make(struct fs_plan_job *j)
 		stage_recipe_unref(recipe);
 		j->refused = for_good(r);
 		if (j->refused)
-			remember(j->plan, r, 0, &j->why);
+			remember(j, r, 0);
 		return r;
 	}
-	remember(j->plan, 0, stage_recipe_size(recipe), NULL);
+	remember(j, 0, stage_recipe_size(recipe));
 	j->recipe = recipe;
 	return 0;
 }
@@ -108,9 +108,17 @@ static struct src *share(struct fs_plan_job *j)
 	return old;
 }
 
-/* Tell all who wait; the job's outcome becomes the plan's. False: a source is
- * wanted after all, nothing was done. */
-static bool settle(struct fs_plan_job *j, int err)
+/* Under the lock: what the job found rests on what is not believed any more. */
+static bool in_vain(const struct fs_plan_job *j)
+{
+	return (j->recipe || j->size || j->refused) &&
+		j->plan->forgotten != j->forgotten;
+}
+
+/* Tell all who wait; the job's outcome becomes the plan's. Not 0: nothing was
+ * done; -EAGAIN: a source is wanted after all, -ESTALE: what was found is in
+ * vain. */
+static int settle(struct fs_plan_job *j, int err)
 {
 	struct fs_plan *p = j->plan;
 	struct fs_plans *plans = p->plans;
@@ -118,11 +126,13 @@ static bool settle(struct fs_plan_job *j, int err)
 	struct fs_plan *forgotten = NULL;
 	struct src *unused;
 	uint64_t size = j->recipe ? stage_recipe_size(j->recipe) : j->size;
+	int r;
 
 	pthread_mutex_lock(&plans->lock);
-	if (source_missing(j, err)) {
+	r = in_vain(j) ? -ESTALE : source_missing(j, err) ? -EAGAIN : 0;
+	if (r) {
 		pthread_mutex_unlock(&plans->lock);
-		return false;
+		return r;
 	}
 	p->busy = false;
 	plans->busy--;
@@ -165,7 +175,7 @@ static bool settle(struct fs_plan_job *j, int err)
 			((fs_plan_cb *)w->cb)(w->arg, size ? 0 : err, size);
 		free(w);
 	}
-	return true;
+	return 0;
 }
 
 void fs_plan_job_free(struct fs_plan_job *j)
@@ -211,8 +221,7 @@ static void remember_output(struct fs_plan_job *j, const char *name,
 			ENOTSUP, p->name, name);
 	}
 	if (!r)
-		(void) cache_index_put(j->plan->plans->cache, CACHE_KIND_PLAN,
-			key, b.data, b.len);
+		fs_plan_remember(j->plan, key, j->forgotten, b.data, b.len);
 	buf_done(&b);
 	free(path);
 }
@@ -294,13 +303,46 @@ static int open_staged(struct fs_plan_job *j)
 		&j->src, &j->why);
 }
 
+/* Nothing was found. */
+static void drop(struct fs_plan_job *j)
+{
+	struct src *old = j->src;
+
+	j->src = NULL;
+	src_unref(old);
+	stage_recipe_unref(j->recipe);
+	j->recipe = NULL;
+	j->size = 0;
+	j->refused = false;
+	j->contradicted = atomic_load(&j->snap->resolver->contradicted);
+}
+
+static void run_planning(struct pool_job *job);
+static void run_made(struct pool_job *job);
+
 /* r: 0 with the recipe, or why there is none. */
 static void finish(struct fs_plan_job *j, int r)
 {
+	int again;
+
 	r = note(j, r);
-	while (!settle(j, r))
+	while ((again = settle(j, r)) == -EAGAIN)
 		r = note(j, j->plan->plugin ? open_made(j) : open_staged(j));
-	fs_plan_job_free(j);
+	if (!again) {
+		fs_plan_job_free(j);
+		return;
+	}
+	drop(j);
+	if (++j->tries == FS_PLAN_TRIES) {
+		r = note(j, error_set(&j->why, -EIO, "what it is made of was "
+			"wrong each time it was looked at"));
+		(void) settle(j, r);
+		fs_plan_job_free(j);
+		return;
+	}
+	j->job.run = j->plan->plugin ? run_made : run_planning;
+	pool_add(j->plan->plugin ? j->plan->plans->plugins->pool :
+		j->plan->plans->planners, &j->job);
 }
 
 static void run_recipe(struct pool_job *job)
@@ -312,17 +354,20 @@ static void run_planning(struct pool_job *job)
 {
 	struct fs_plan_job *j = (struct fs_plan_job *)job;
 
+	j->forgotten = fs_plan_forgotten(j->plan);
+	j->why.code = 0;
 	finish(j, make(j));
 }
 
 static void run_made(struct pool_job *job)
 {
 	struct fs_plan_job *j = (struct fs_plan_job *)job;
-
 	struct buf why = BUF_INIT(ERROR_TEXT_MAX);
 	uint64_t size;
 	int r;
 
+	j->forgotten = fs_plan_forgotten(j->plan);
+	j->why.code = 0;
 	if (is_made(j)) {
 		finish(j, 0);
 		return;
@@ -361,6 +406,7 @@ static void run(struct pool_job *job)
 	struct fs_plan_job *j = (struct fs_plan_job *)job;
 	uint64_t size;
 
+	j->forgotten = fs_plan_forgotten(j->plan);
 	if (j->plan->plugin) {
 		if (is_made(j)) {
 			finish(j, 0);

@@ -6,6 +6,7 @@
 
 #define FS_RECIPE_MAX (512 << 20)	/* bytes */
 #define FS_OUTCOME_MAX 4096		/* bytes of an index entry */
+#define FS_PLAN_TRIES 5			/* what was found is doubted each time */
 
 struct fs_plan_waiter {
 	struct fs_plan_waiter *next;
@@ -28,6 +29,8 @@ struct fs_plan_job {
 	unsigned from;			/* the resolver's `changed` before src
 					 * was made */
 	unsigned contradicted;		/* the resolver's, when it began */
+	unsigned forgotten;		/* the plan's, likewise */
+	unsigned tries;
 };
 
 /* Added to the pool `work` it finds out and tells all who wait. NULL: no
@@ -36,6 +39,11 @@ struct fs_plan_job *fs_plan_job_new(struct fs_plan *p,
 	const struct fs_plan_for *whom);
 void fs_plan_job_free(struct fs_plan_job *j);
 
+unsigned fs_plan_forgotten(struct fs_plan *p);
+/* Into the index, under p's key or that of another output, unless p was
+ * forgotten since it was as often as `forgotten`. */
+void fs_plan_remember(struct fs_plan *p, const char *key, unsigned forgotten,
+	const void *text, size_t len);
 /* Under the plans lock. */
 void fs_plan_set_why(struct fs_plan *p, const char *text);
 /* Under the plans lock: what the index says behind "ok SIZE ". */

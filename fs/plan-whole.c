@@ -60,14 +60,15 @@ static int outcome(const struct fs_plan *p, char *ret, size_t len)
 static void remember(struct fs_plan *p)
 {
 	char text[OBJID_HEX_MAX + 32];
+	unsigned forgotten;
 	int r;
 
 	pthread_mutex_lock(&p->plans->lock);
 	r = outcome(p, text, sizeof(text));
+	forgotten = p->forgotten;
 	pthread_mutex_unlock(&p->plans->lock);
 	if (!r)
-		(void) cache_index_put(p->plans->cache, CACHE_KIND_PLAN, p->key,
-			text, strlen(text));
+		fs_plan_remember(p, p->key, forgotten, text, strlen(text));
 }
 
 int fs_plan_whole(struct fs_plan *p, struct src **ret)

@@ -156,6 +156,18 @@ static int find_live(void *arg, const char *key, void *value)
 	return *ret != NULL;
 }
 
+/* What is under way now is in vain: it will not be believed … */
+static int doubt_outcome(void *arg, const char *key, void *value)
+{
+	struct fs_plan *p = value;
+
+	(void) arg;
+	(void) key;
+	p->forgotten++;
+	return 0;
+}
+
+/* … and nor what was read back before the index had forgotten it. */
 static int forget_outcome(void *arg, const char *key, void *value)
 {
 	struct fs_plan *p = value;
@@ -189,6 +201,9 @@ void fs_plans_expire(struct fs_plans *p)
 	struct keys k = { .text = BUF_INIT(64 << 20) };
 	struct src *live;
 
+	pthread_mutex_lock(&p->lock);
+	map_each(&p->by_key, doubt_outcome, NULL);
+	pthread_mutex_unlock(&p->lock);
 	if (!cache_index_each(p->cache, CACHE_KIND_PLAN, "", collect_key, &k))
 		for (size_t at = 0; at < k.text.len;) {
 			const char *key = (const char *)k.text.data + at;
@@ -217,9 +232,32 @@ void fs_plan_set_why(struct fs_plan *p, const char *text)
 	p->why = text && *text ? strdup(text) : NULL;
 }
 
+unsigned fs_plan_forgotten(struct fs_plan *p)
+{
+	unsigned r;
+
+	pthread_mutex_lock(&p->plans->lock);
+	r = p->forgotten;
+	pthread_mutex_unlock(&p->plans->lock);
+	return r;
+}
+
+void fs_plan_remember(struct fs_plan *p, const char *key, unsigned forgotten,
+	const void *text, size_t len)
+{
+	struct cache *c = p->plans->cache;
+
+	if (fs_plan_forgotten(p) != forgotten)
+		return;
+	(void) cache_index_put(c, CACHE_KIND_PLAN, key, text, len);
+	if (fs_plan_forgotten(p) != forgotten)
+		(void) cache_index_del(c, CACHE_KIND_PLAN, key);
+}
+
 /* Read the index's word into the plan. False: it has none. */
 static bool recall(struct fs_plan *p)
 {
+	unsigned forgotten = fs_plan_forgotten(p);
 	struct fs_plans *plans = p->plans;
 	struct buf b = BUF_INIT(FS_OUTCOME_MAX);
 	int64_t age = 0;
@@ -233,7 +271,9 @@ static bool recall(struct fs_plan *p)
 		const char *s = (const char *)b.data;
 
 		pthread_mutex_lock(&plans->lock);
-		if (sscanf(s, "ok %" SCNu64 " %64s", &n, hex) >= 1 &&
+		if (p->forgotten != forgotten) {
+			known = false;
+		} else if (sscanf(s, "ok %" SCNu64 " %64s", &n, hex) >= 1 &&
 			(!p->plugin || !objid_parse(OBJID_SHA256, hex,
 				&made))) {
 			p->state = FS_PLAN_OK;

@@ -570,6 +570,8 @@ int stage_plan(struct stage *s, const struct stage_input *in,
 	src_unref(src);
 	if (err)
 		return err;
+	if (double_hub.planning)
+		double_hub.planning();
 	r = stage_recipe_new();
 	(void) stage_recipe_inline(r, "onnx:", 5);
 	(void) stage_recipe_copy(r, (unsigned)stage_recipe_source(r,

@@ -45,6 +45,8 @@ struct double_hub {
 	uint32_t at_hand_ms;			/* of every snapshot */
 	int err;				/* answer of every question */
 	int plan_err;				/* of every planning */
+	void (*planning)(void);			/* called in each, its bytes
+						 * read; or NULL */
 	bool gone;				/* pub/model was deleted */
 	unsigned lose;				/* so often it does not know
 						 * DOUBLE_COMMIT_1 when asked

@@ -14,6 +14,7 @@
 #include "fs/fs.h"
 #include "fs/names.h"
 #include "fs/node.h"
+#include "fs/tree.h"
 #include "tests/unit/fs-doubles.h"
 #include "tests/unit/t.h"
 
@@ -133,6 +134,48 @@ static void planning_fails(void)
 	t_int(double_stat(fs, HF "org/model/pytorch/model.onnx", &a), 0);
 	t_int(a.size, 62);
 	double_fs_free(fs);
+}
+
+static struct fs *doubted;
+static unsigned doubts;
+
+static void doubt(void)
+{
+	if (!doubts)
+		return;
+	doubts--;
+	fs_plans_expire(&doubted->plans);
+}
+
+/* What is planned from is not believed any more when the plan is there: once
+ * more, and neither this process nor the next one has what was found. Not for
+ * ever. */
+static void planned_in_vain(void)
+{
+	static const char path[] = HF "org/model/pytorch/model.onnx";
+	struct fs_attr a;
+
+	doubted = double_fs(NULL);
+	double_hub.planning = doubt;
+	doubts = 2;
+	t_int(double_stat(doubted, path, &a), 0);
+	t_int(a.size, 62);
+	t_int(double_hub.plans, 3);
+	t_int(double_stat(doubted, path, &a), 0);
+	t_int(double_hub.plans, 3);
+	double_fs_free(doubted);
+
+	doubted = double_fs(NULL);
+	double_hub.planning = doubt;
+	doubts = 100;
+	t_int(double_stat(doubted, path, &a), -EIO);
+	t_int(double_hub.plans, 100 - doubts);
+	t_check(doubts > 90);
+	doubts = 0;
+	clock_advance(6000);
+	t_int(double_stat(doubted, path, &a), 0);
+	double_fs_free(doubted);
+	double_hub.planning = NULL;
 }
 
 static bool shows(struct fs *fs, const char *path, const char *want,
@@ -404,6 +447,7 @@ int main(void)
 	patience();
 	staged();
 	planning_fails();
+	planned_in_vain();
 	names_asked();
 	single_flight();
 	offline();

@@ -6,9 +6,12 @@
 
 #include <errno.h>
 #include <semaphore.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "fs/fs.h"
+#include "fs/measure.h"
+#include "fs/tree.h"
 #include "tests/unit/fs-doubles.h"
 #include "tests/unit/t.h"
 
@@ -107,6 +110,33 @@ static void not_measured(void)
 	double_fs_free(fs);
 }
 
+/* What is known of late.bin whenever its tree forgets sizes: 'o' the old one,
+ * 'n' another. */
+static struct {
+	void (*forget)(void *arg, const struct fs_snap *s, const char *of);
+	char sizes[16];
+	size_t n;
+} heard;
+
+static void hear(void *arg, const struct fs_snap *s, const char *of)
+{
+	struct listing_entry e = { .path = (char *)(uintptr_t)"late.bin",
+		.size = LISTING_SIZE_UNKNOWN };
+	const struct listing_entry *now = fs_measured(
+		(struct fs_snap *)(uintptr_t)s, &e);
+
+	t_check(heard.n + 1 < sizeof(heard.sizes));
+	heard.sizes[heard.n++] = now->size == 8 + 40 ? 'o' : 'n';
+	heard.forget(arg, s, of);
+}
+
+static void listen_to(struct fs *fs)
+{
+	heard.forget = fs->resolver.forget_sizes;
+	heard.n = 0;
+	fs->resolver.forget_sizes = hear;
+}
+
 /* Another file lies there now: seen when the hub is asked again; who has the old
  * one keeps it. */
 static void measured_again(void)
@@ -123,8 +153,12 @@ static void measured_again(void)
 	t_int(a.size, 8 + 40);
 	t_int(fs_refresh_wait(fs, "pytorch/torchvision"), 0);
 	t_int(double_hub.measured, 1);
+	listen_to(fs);
 	t_int(double_stat(fs, late, &a), 0);
 	t_int(a.size, 8 + 40 + 5);
+	/* What was made of it is forgotten while nobody has the new size yet,
+	 * and again when whoever makes it anew has. */
+	t_check(strchr(heard.sizes, 'o') && heard.sizes[heard.n - 1] == 'n');
 	t_int(double_stat(fs, late, &a), 0);
 	t_int(double_hub.measured, 2);
 	t_int(fs_handle_src(h)->size, 8 + 40);
