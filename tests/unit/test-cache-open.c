@@ -45,6 +45,18 @@ static void test_signs(void)
 	free(dir);
 }
 
+static unsigned open_files(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	t_check(d);
+	while (readdir(d))
+		n++;
+	(void) closedir(d);
+	return n;
+}
+
 static unsigned names_in(struct cache *c, const char *rel)
 {
 	DIR *d = fdopendir(openat(c->dir, rel,
@@ -83,6 +95,7 @@ static void test_counted(void)
 	struct src *s = t_open_src(c, &n, u);
 	struct cache_put *put;
 	struct objid id;
+	unsigned n_open;
 
 	t_int(cache_name_key(&n, key), 0);
 	t_expect(s, bytes, 0, 1);
@@ -92,9 +105,13 @@ static void test_counted(void)
 	t_int(cache_put_end(put, &id), 0);
 	t_int(cache_recipe_put(c, key, "abcd", 4), 0);
 	cache_close(c);
+	n_open = open_files();
 	c = t_open_cache(dir, 0);
 	t_int(cache_used(c), 1000 + 65536 + 12);
 	t_int(names_in(c, "partial"), 1);
+	cache_close(c);
+	t_int(open_files(), n_open);
+	c = t_open_cache(dir, 0);
 	(void) snprintf(data, sizeof(data), "partial/%s/data", key);
 	t_int(unlinkat(c->dir, data, 0), 0);
 	cache_close(c);
@@ -130,6 +147,22 @@ static void test_not_alone(void)
 	t_int(cache_used(last), 6);
 	cache_close(c);
 	cache_close(last);
+	free(dir);
+}
+
+/* Whoever made it was killed before it had a version; its tmp/ is ours. */
+static void test_not_finished(void)
+{
+	char *dir = upstream_dir("open-begun");
+	struct cache *c = t_open_cache(dir, 0);
+
+	t_int(unlinkat(c->dir, "VERSION", 0), 0);
+	t_int(io_mkdirs(c->dir, "tmp/left"), 0);
+	cache_close(c);
+	c = t_open_cache(dir, 0);
+	t_int(names_in(c, "tmp"), 0);
+	begins_with(c, "VERSION", "omnihub-cache 1\n");
+	cache_close(c);
 	free(dir);
 }
 
@@ -171,6 +204,7 @@ int main(void)
 	test_publish();
 	test_counted();
 	test_not_alone();
+	test_not_finished();
 	test_strange_tmp();
 	return 0;
 }

@@ -155,6 +155,37 @@ static void test_swept(const char *what)
 	free(dir);
 }
 
+static bool is_queued(struct cache *c)
+{
+	bool queued;
+
+	pthread_mutex_lock(&c->store_lock);
+	queued = c->spare.queued;
+	pthread_mutex_unlock(&c->store_lock);
+	return queued;
+}
+
+/* What could not be made is not ready; the next is made when it can be. */
+static void test_not_made(void)
+{
+	char *dir = upstream_dir("spare-none"), *tmp = t_join(dir, "tmp");
+	struct cache *c = t_open_cache(dir, 0);
+
+	t_int(rmdir(tmp), 0);
+	cache_prepare(c);
+	while (is_queued(c))
+		usleep(1000);
+	t_check(!is_ready(c));
+	t_int(mkdir(tmp, 0700), 0);
+	read_one(c, 6);
+	t_check(data_of_partial(dir) != 0);
+	free(spare(c, dir));
+	cache_close(c);
+	t_int(names(dir, "tmp", NULL), 0);
+	free(tmp);
+	free(dir);
+}
+
 /* Two are wanted at once, and one is ready. */
 static void test_two(void)
 {
@@ -226,11 +257,16 @@ static void test_noted(void)
 
 int main(void)
 {
+	unsigned open_files;
+
 	test_used();
+	open_files = names("/proc/self", "fd", NULL);
 	test_swept("map");
 	test_swept("data");
 	test_swept("");
+	test_not_made();
 	test_two();
 	test_noted();
+	t_int(names("/proc/self", "fd", NULL), open_files);
 	return 0;
 }

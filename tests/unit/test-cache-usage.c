@@ -171,6 +171,31 @@ static void test_no_room(void)
 	free(dir);
 }
 
+/* What was on its way to the disk is free again when its process is gone. */
+static void test_flying(void)
+{
+	char *dir = upstream_dir("usage-flying");
+	struct cache *c = t_open_cache(dir, 0), *dead = t_open_cache(dir, 0);
+
+	t_int(cache_reserve(dead, 100), 0);
+	cache_fly(dead, 100);
+	t_int(cache_gc(c, UINT64_MAX, NULL), 0);
+	t_int(cache_used(c), 100);
+	cache_close(dead);
+	t_int(cache_used(c), 100);
+	gc(c);
+	/* Also for who comes next, and has its place. */
+	dead = t_open_cache(dir, 0);
+	t_int(cache_reserve(dead, 100), 0);
+	cache_fly(dead, 100);
+	cache_close(dead);
+	dead = t_open_cache(dir, 0);
+	t_int(cache_used(c), 0);
+	cache_close(dead);
+	cache_close(c);
+	free(dir);
+}
+
 /* Who counts otherwise must not count along. */
 static void test_version(void)
 {
@@ -200,5 +225,6 @@ int main(void)
 	test_files();
 	test_directory();
 	test_no_room();
+	test_flying();
 	return 0;
 }
