@@ -160,6 +160,52 @@ static void test_lent(void)
 	free(dir);
 }
 
+/* What is given without a wait is a hit, also by a peek; all else is a miss. */
+static void counted(struct cache *c, uint64_t hits, uint64_t misses)
+{
+	struct cache_stats st;
+
+	cache_stats(c, &st);
+	t_int(st.hits, hits);
+	t_int(st.misses, misses);
+}
+
+static void test_hits(void)
+{
+	char *dir = upstream_dir("hits");
+	uint8_t *bytes = upstream_bytes(3 * MIB, 3), b[10];
+	struct cache *c = t_open_cache(dir, 0);
+	struct cache_name n = t_name_of("x", bytes, 3 * MIB, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, 3 * MIB, 1);
+	struct src_read r = { .buf = b, .len = 10 };
+	struct src *s = t_open_src(c, &n, NULL);
+	struct t_asked *a;
+	struct iovec piece;
+
+	t_int(src_peek(s, 0, 10, &piece, 1), -EAGAIN);
+	counted(c, 0, 0);
+	t_int(src_read(s, &r), -EHOSTUNREACH);
+	counted(c, 0, 1);
+	src_unref(s);
+	s = t_open_src(c, &n, u);
+	atomic_store(&u->stalled, true);
+	a = t_ask(s, 0, 10);
+	counted(c, 0, 2);
+	atomic_store(&u->stalled, false);
+	t_int(t_over(a), 1);
+	free(a);
+	t_wait_state(s, SRC_VERIFIED);
+	t_int(src_read(s, &r), 0);
+	counted(c, 1, 2);
+	t_int(src_peek(s, 0, 10, &piece, 1), 1);
+	counted(c, 2, 2);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
 static void test_offline(void)
 {
 	char *dir = upstream_dir("offline");
@@ -465,6 +511,7 @@ int main(void)
 		test_pieces(chunk[i], 200000);
 	}
 	test_lent();
+	test_hits();
 	test_offline();
 	test_empty();
 	test_error();

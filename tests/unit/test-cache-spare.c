@@ -255,6 +255,41 @@ static void test_noted(void)
 	free(dir);
 }
 
+/* What waits to be noted is noted before gc looks at who has what pinned: the
+ * bytes came by another program, of a revision that is not. */
+static void test_noted_for_gc(void)
+{
+	uint8_t *bytes = upstream_bytes(SIZE, 7);
+	struct cache_name n = t_name_of("a", bytes, SIZE, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, SIZE, 1);
+	char *dir = upstream_dir("noted-gc"), *object;
+	struct cache *c = t_open_cache(dir, 0), *other = t_open_cache(dir, 0);
+	struct src *s, *filled;
+
+	object = t_object_path(dir, &n);
+	t_int(cache_pin(c, n.hub, n.repo, "pinned", true), 0);
+	n.revision = "pinned";
+	s = t_open_src(c, &n, u);
+	n.revision = "free";
+	filled = t_open_src(other, &n, u);
+	t_expect(filled, bytes, 0, SIZE);
+	t_wait_state(filled, SRC_VERIFIED);
+	src_unref(filled);
+	cache_close(other);
+	t_check(inode(object) != 0);
+	t_int(cache_gc(c, 0, NULL), 0);
+	t_check(inode(object) != 0);
+	src_unref(s);
+	t_int(cache_pin(c, n.hub, n.repo, "pinned", false), 0);
+	t_int(cache_gc(c, 0, NULL), 0);
+	t_int(inode(object), 0);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(object);
+	free(dir);
+}
+
 int main(void)
 {
 	unsigned open_files;
@@ -267,6 +302,7 @@ int main(void)
 	test_not_made();
 	test_two();
 	test_noted();
+	test_noted_for_gc();
 	t_int(names("/proc/self", "fd", NULL), open_files);
 	return 0;
 }
