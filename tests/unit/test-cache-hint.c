@@ -133,11 +133,41 @@ static void test_after_failure(void)
 	free(dir);
 }
 
+/* What is on its way already does not hold up the hint after it. */
+static void test_on_its_way(void)
+{
+	char *dir = upstream_dir("hint-busy");
+	uint64_t size = 8 * MIB;
+	uint8_t *bytes = upstream_bytes(size, 20);
+	struct cache *c = t_open_cache(dir, 0);
+	struct upstream *u = upstream_new(bytes, size, 2);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct src *s = t_open_src(c, &n, u);
+
+	atomic_store(&u->stalled, true);
+	src_hint(s, 0, 100);
+	src_hint(s, 0, 100);
+	src_hint(s, 4 * MIB, 100);
+	for (int i = 0; i < 10000 && atomic_load(&u->pulls) < 2; i++)
+		usleep(1000);
+	t_int(atomic_load(&u->pulls), 2);
+	atomic_store(&u->stalled, false);
+	t_expect(s, bytes, 4 * MIB, 100);
+	t_expect(s, bytes, 0, 100);
+	t_int(atomic_load(&u->pulls), 2);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
 int main(void)
 {
 	test_shared();
 	test_many();
 	test_length();
 	test_after_failure();
+	test_on_its_way();
 	return 0;
 }
