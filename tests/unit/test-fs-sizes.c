@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "fs/fs.h"
 #include "fs/measure.h"
+#include "fs/node.h"
 #include "fs/tree.h"
 #include "tests/unit/fs-doubles.h"
 #include "tests/unit/t.h"
@@ -197,6 +198,8 @@ static void staged_anew(struct fs *fs)
 	t_check(fs_handle_src(then) == fs_handle_src(now));
 	fs_close(now);
 	fs_close(then);
+	/* Who had the one before it does not keep this one alive. */
+	t_check(!n->plan->live && !n->plan->users);
 	fs_node_unref(n);
 }
 
