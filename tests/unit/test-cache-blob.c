@@ -209,18 +209,28 @@ static void test_hits(void)
 static void test_offline(void)
 {
 	char *dir = upstream_dir("offline");
-	uint8_t *bytes = upstream_bytes(3 * MIB, 2);
+	uint8_t *bytes = upstream_bytes(6 * MIB, 2), b[10];
 	struct cache *c = t_open_cache(dir, 0);
-	struct cache_name n = t_name_of("x", bytes, 3 * MIB, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, 6 * MIB, 1);
+	struct cache_name n = t_name_of("x", bytes, 6 * MIB, OBJID_SHA256);
 	struct src *s = t_open_src(c, &n, NULL);
 	struct src_stat st;
-	uint8_t b[10];
 
 	t_int(src_read_wait(s, 0, b, 10), -EHOSTUNREACH);
 	src_stat(s, &st);
 	t_int(st.last.code, -EHOSTUNREACH);
 	src_unref(s);
+
+	/* What is here is given, what is not is not waited for. */
+	s = t_open_src(c, &n, u);
+	t_expect(s, bytes, 0, 10);
+	src_unref(s);
+	s = t_open_src(c, &n, NULL);
+	t_expect(s, bytes, 0, 10);
+	t_int(src_read_wait(s, 5 * MIB, b, 10), -EHOSTUNREACH);
+	src_unref(s);
 	cache_close(c);
+	upstream_free(u);
 	free(bytes);
 	free(dir);
 }
