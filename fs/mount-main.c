@@ -339,6 +339,14 @@ static int go_to_background(const struct session_conf *s)
 	return r;
 }
 
+/* The program that has a mount wants to know whether we could go on with it. */
+static bool is_trial(void)
+{
+	const char *text = getenv(FS_HANDOVER_ENV);
+
+	return text && !strcmp(text, FS_HANDOVER_TRY);
+}
+
 /* Another program of ours had this mount, and we are in its place. */
 static bool was_handed_over(struct session_conf *s)
 {
@@ -373,12 +381,16 @@ int main(int argc, char **argv)
 	struct error why = { 0 };
 	cleanup_free char *point = NULL, *cwd = getcwd(NULL, 0);
 	int r = read_arguments(&c, argc, argv);
-	bool handed = was_handed_over(&s);
+	bool trial = is_trial(), handed = was_handed_over(&s);
 
 	/* Ignored by who started us, nobody's end could be waited for. */
 	(void) signal(SIGCHLD, SIG_DFL);
-	if (r)
+	if (r == 1 && trial)
+		r = configure(&c, &why) ? 2 : 1;
+	if (r) {
+		conf_free(c.conf);
 		return r == 1 ? 0 : 2;
+	}
 	point = resolve_mountpoint(argv[optind]);
 	r = configure(&c, &why);
 	if (!r && !point)

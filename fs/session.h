@@ -24,8 +24,10 @@ struct session_conf {
 	int device, handover;
 };
 
-/* The name of the variable in which it comes: "DEVICE HANDOVER". */
+/* The name of the variable in which it comes: "DEVICE HANDOVER". Or, with
+ * --version behind the options: only tell whether this could be run so. */
 #define FS_HANDOVER_ENV "OMNIHUB_HANDOVER"
+#define FS_HANDOVER_TRY "try"
 
 /* Make the directory if it is missing, detach a dead mount, refuse a live one
  * and a directory that is not empty. */

@@ -119,19 +119,44 @@ static bool find_program(char ret[PATH_MAX])
 	return true;
 }
 
-/* It can be run at all. */
-static bool answers(const char *program)
+/* With --version behind its options; NULL: no memory. Freed with free(). */
+static char **asking_version(char *const *argv)
+{
+	static char version[] = "--version";
+	size_t n = 0, k = 0;
+	char **ret;
+
+	while (argv[n])
+		n++;
+	ret = calloc(n + 2, sizeof(*ret));
+	if (!ret)
+		return NULL;
+	for (; k < n && strcmp(argv[k], "--") != 0; k++)
+		ret[k] = argv[k];
+	ret[k] = version;
+	for (; k < n; k++)
+		ret[k + 1] = argv[k];
+	return ret;
+}
+
+/* It can be run where and as it is going to be: any version of it says its own
+ * once it has understood the options before, and those that know
+ * FS_HANDOVER_TRY have read their configuration then. */
+static bool answers(const char *program, const struct session_conf *c)
 {
 	pid_t pid = fork();
 	int status = 0;
 
 	if (pid == 0) {
+		char **argv = asking_version(c->argv);
 		int null = open("/dev/null", O_RDWR);
 
 		for (int fd = 0; fd <= 2 && null >= 0; fd++)
 			(void) dup2(null, fd);
 		(void) alarm(TRY_MS / 1000);
-		(void) execl(program, program, "--version", (char *)NULL);
+		if (argv && !setenv(FS_HANDOVER_ENV, FS_HANDOVER_TRY, 1) &&
+		    (!c->cwd || !chdir(c->cwd)))
+			(void) execv(program, argv);
 		_exit(127);
 	}
 	return pid > 0 && waitpid(pid, &status, 0) == pid &&
@@ -176,12 +201,12 @@ static void ask_to_end(struct supervisor *s)
 
 static void begin_upgrade(struct supervisor *s)
 {
-	char program[PATH_MAX];
+	char program[PATH_MAX] = "the program";
 
-	if (!find_program(program) || !answers(program)) {
-		log_at(LOG_LEVEL_ERROR,
-			"%s cannot be started: the old program goes on",
-			program);
+	if (!find_program(program) || !answers(program, s->conf)) {
+		log_at(LOG_LEVEL_ERROR, "%s cannot be started as this one was "
+			"(its options, its configuration, the directory): the "
+			"old program goes on", program);
 		return;
 	}
 	s->upgrade = true;
@@ -377,9 +402,13 @@ static int begin(struct supervisor *s, struct error *why)
 	if (!r)
 		r = open_signals(s);
 	if (r)
-		return error_set(why, r, "cannot prepare the mount: %s",
+		(void) error_set(why, r, "cannot prepare the mount: %s",
 			strerror(-r));
-	return fs_mount_begin(c, s->ll, device, why);
+	else
+		r = fs_mount_begin(c, s->ll, device, why);
+	if (r && device >= 0)	/* nobody would answer it */
+		(void) fs_mount_detach(c->mountpoint);
+	return r;
 }
 
 static struct fuse_session *last __attribute__((used));

@@ -319,11 +319,11 @@ class Mount:
     """omnihub-mount in the foreground."""
 
     def __init__(self, rig, hub, args=(), cache=None, at=None, token=None,
-                 env=None):
+                 env=None, program=None):
         self.rig = rig
         self.cache = cache or rig.dir("cache")
         self.at = at or rig.dir("mnt")
-        argv = [MOUNT, "-f", "--cache", self.cache]
+        argv = [program or MOUNT, "-f", "--cache", self.cache]
         if hub:
             for key, url in {**NOWHERE, **hub.endpoints}.items():
                 argv += ["--set", f"{key}={url}"]

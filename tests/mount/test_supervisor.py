@@ -7,6 +7,7 @@ import json
 import mmap
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -179,6 +180,53 @@ def upgraded_at_once(m):
     until(lambda: blocked(m) == was, 20, "the same signals")
 
 
+def refused(m):
+    """SIGUSR2 to no good: the program that runs goes on and says why."""
+    old, said = m.serving(), len(read(m.log))
+    with open(m.hf("org/large/w.bin"), "rb", buffering=0) as f:
+        m.proc.send_signal(signal.SIGUSR2)
+        until(lambda: b"the old program goes on" in read(m.log)[said:], 10,
+              "a reason")
+        equal(os.pread(f.fileno(), 9, 5 * MIB), LARGE[5 * MIB:5 * MIB + 9])
+    equal(m.server(), old)
+
+
+def not_upgraded(rig, hub):
+    """What stands there now cannot serve this mount."""
+    conf = os.path.join(rig.dir("etc"), "conf")
+    with open(conf, "w", encoding="ascii") as f:
+        f.write("fetch.retries = 2\n")
+    m = rig.mount(hub, "--config", conf)
+    with open(conf, "a", encoding="ascii") as f:
+        f.write("fetch.retires = 3\n")
+    refused(m)
+    os.unlink(conf)
+    refused(m)
+    with open(conf, "w", encoding="ascii") as f:
+        f.write("fetch.retries = 3\n")
+    upgraded(m)
+    m.stop()
+
+
+def other_program(rig, hub):
+    """The directory it was started in is gone, and the program that stands
+    there now knows less options."""
+    top = rig.dir("bin")
+    own = os.path.join(top, "omnihub-mount")
+    shutil.copy(lib.MOUNT, own)
+    for name in ("omnihub-worker", "omnihub-jail"):
+        os.symlink(os.path.join(lib.BUILDDIR, name), os.path.join(top, name))
+    m = rig.mount(hub, program=own)
+    os.unlink(own)
+    refused(m)
+    with open(own, "w", encoding="ascii") as f:
+        f.write(f"#!/bin/sh\n[ \"$*\" != --version ] || exit 0\n"
+                f"exec {lib.MOUNT} --no-such \"$@\"\n")
+    os.chmod(own, 0o755)
+    refused(m)
+    m.stop()
+
+
 LISTER = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -307,6 +355,8 @@ def run(rig):
     upgraded_at_once(m)
     upgraded(m)
     pid = m.serving()
+    not_upgraded(rig, hub)
+    other_program(rig, hub)
     m.stop()
     check(not os.path.exists(f"/proc/{pid}"), "the server is still there")
     waits_for_the_hub(rig, hub)
