@@ -288,6 +288,7 @@ static void settle(struct asking *k)
 	pthread_mutex_lock(&k->snap->resolver->lock);
 	if (!k->err)
 		k->err = told_now(k->snap, &f, &k->got);
+	changed |= f != asked;
 	asked->busy = false;
 	asked->err = k->err;
 	asked->err_at = clock_ms();
