@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/map.h"
 #include "base/path.h"
 #include "cli/cmd.h"
 #include "cli/progress.h"
@@ -52,7 +53,6 @@ struct fetching {
 
 struct file {
 	char *path;
-	uint64_t size;
 	/* A staged file whose sources stand before it: all its bytes are here
 	 * when its turn comes, and are not counted twice. */
 	bool staged;
@@ -63,6 +63,7 @@ struct get {
 	struct cli_progress progress;
 	struct file *files;
 	size_t n;
+	struct map paths;	/* of files; the values mean nothing */
 	uint64_t total;
 	bool failed;
 };
@@ -138,7 +139,7 @@ static int read_all(struct get *g, struct fetching *f, struct fs_handle *h,
 	const struct file *file)
 {
 	struct src *src = fs_handle_src(h);
-	uint64_t size = file->size;
+	uint64_t size = src->size;
 	uint64_t off = 0, hinted = 0, before = g->progress.view.got;
 	struct iovec iov[16];
 	struct slot *s;
@@ -245,14 +246,14 @@ static const char *outcome(const struct src_stat *st)
 	return st->state == SRC_VERIFIED ? "verified" : "cached";
 }
 
-static void say_done(struct get *g, const struct file *file,
+static void say_done(struct get *g, const struct file *file, uint64_t bytes,
 	const struct src_stat *st)
 {
 	char size[CLI_SIZE_MAX];
 
 	if (g->c->given & CLI_OPT_QUIET)
 		return;
-	printf("%s  %s  %s\n", file->path, cli_size(size, file->size),
+	printf("%s  %s  %s\n", file->path, cli_size(size, bytes),
 		outcome(st));
 	(void) fflush(stdout);
 }
@@ -288,7 +289,7 @@ static void get_file(struct get *g, const struct file *file)
 	if (!r)
 		r = read_all(g, &f, h, file);
 	if (!r)
-		r = wait_verified(g, h, file->size, &st);
+		r = wait_verified(g, h, fs_handle_src(h)->size, &st);
 	else
 		src_stat(fs_handle_src(h), &st);
 	fetching_done(&f);
@@ -296,7 +297,7 @@ static void get_file(struct get *g, const struct file *file)
 		fail(g, file, r, st.last.code ? st.last.text : NULL);
 	} else {
 		cli_progress_wipe(&g->progress);
-		say_done(g, file, &st);
+		say_done(g, file, fs_handle_src(h)->size, &st);
 	}
 	fs_close(h);
 	fs_node_unref(n);
@@ -304,12 +305,7 @@ static void get_file(struct get *g, const struct file *file)
 
 static bool collected(const struct get *g, const char *path)
 {
-	size_t i;
-
-	for (i = 0; i < g->n; i++)
-		if (!strcmp(g->files[i].path, path))
-			return true;
-	return false;
+	return map_get(&g->paths, path);
 }
 
 static int add(struct get *g, const char *path, uint64_t size, bool staged)
@@ -320,9 +316,11 @@ static int add(struct get *g, const char *path, uint64_t size, bool staged)
 	if (!files)
 		return -ENOMEM;
 	g->files = files;
-	files[g->n] = (struct file){ strdup(path), size, staged };
-	if (!files[g->n].path)
+	files[g->n] = (struct file){ strdup(path), staged };
+	if (!files[g->n].path || map_put(&g->paths, path, g, NULL)) {
+		free(files[g->n].path);
 		return -ENOMEM;
+	}
 	g->n++;
 	if (!staged)
 		g->total += size;
@@ -440,6 +438,7 @@ static int run(struct cli *c, int argc, char **argv)
 		free(g.files[i].path);
 	}
 	free(g.files);
+	map_done(&g.paths);
 	cli_progress_wipe(&g.progress);
 	return r ? r : g.failed ? CLI_FAILED : CLI_DONE;
 }
