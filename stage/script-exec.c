@@ -61,6 +61,8 @@ static int assign(struct ts *c, const struct ts_expr *to, struct map *env,
 		return stage_ts_assign(c, env, to->text, *v);
 	if (to->kind == TS_E_TUPLE)
 		return assign_tuple(c, to, env, v);
+	if (to->kind == TS_E_INDEX && to->n != 2)
+		return stage_ts_fail(c, "a subscript of %zu values", to->n - 1);
 	r = stage_ts_eval(c, to->v[0], env, &args[0]);
 	if (!r && to->kind == TS_E_INDEX) {
 		r = stage_ts_eval(c, to->v[1], env, &args[1]);

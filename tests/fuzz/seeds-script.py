@@ -98,6 +98,8 @@ FILES = {
     "bad-string": forward('return "x'),
     "bad-number": forward("return 1e1e1"),
     "bad-bracket": forward("return torch.relu(x"),
+    "bad-subscript": forward("x[] = x", "return x"),
+    "bad-subscripts": forward("l = [x]", "l[0, 0] = x", "return l[0]"),
     "bad-class": "class M(Module:\n",
     "bad-nothing": "",
     "bad-json": "{\"schema_version\": ",
