@@ -23,6 +23,8 @@ failures = 0
 REASONS = {
     "bad-indent": "indented wrongly", "bad-string": "without end",
     "bad-number": "cannot be read", "bad-bracket": "',' is missing",
+    "bad-subscript": "a subscript of 0 values",
+    "bad-subscripts": "a subscript of 2 values",
     "bad-class": "')' is missing", "bad-nothing": "no forward",
     "bad-json": "models/model.json", "bad-weight": "no weight none",
     "unsupported-recursion": "nested too deeply",
