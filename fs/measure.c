@@ -19,7 +19,7 @@ struct fact {
 	bool measured;			/* resolver lock; for good */
 	bool looked;			/* resolver lock; the index has none */
 	unsigned asked;			/* resolver lock; the snapshot's
-					 * `doubts` when the hub said so */
+					 * `doubts` when the hub was asked */
 	unsigned nth;			/* resolver lock; its `changed` when
 					 * this stood in for another; or 0 */
 	bool wrong;			/* resolver lock; bytes contradict it */
@@ -35,6 +35,7 @@ struct asking {
 	struct fs_snap *snap;		/* a reference */
 	struct fact *fact;		/* the snapshot's */
 	bool again;			/* the index knows only what is doubted */
+	unsigned doubts;		/* the snapshot's, when it began */
 	int err;
 	struct error why;
 	struct fetch_fact got;
@@ -112,23 +113,24 @@ static bool other(const struct fact *f, const struct fetch_fact *got)
 
 /* Under the lock: the hub says now what it is. Entries of before stay, for
  * there are nodes and readers that mean them. */
-static int told_now(struct fs_snap *s, struct fact **f,
-	const struct fetch_fact *got)
+static int told_now(const struct asking *k, struct fact **ret)
 {
-	struct fact *now = *f;
+	struct fs_snap *s = k->snap;
+	struct fact *now = k->fact;
 
 	if (!now->measured) {
-		found(now, got);
-	} else if (other(now, got)) {
-		now = fact_new(s, &(*f)->entry);
+		found(now, &k->got);
+	} else if (other(now, &k->got)) {
+		now = fact_new(s, &now->entry);
 		if (!now)
 			return -ENOMEM;
-		found(now, got);
+		found(now, &k->got);
 		now->nth = atomic_fetch_add(&s->resolver->changed, 1) + 1;
 	}
 	now->wrong = false;
-	now->asked = s->doubts;
-	*f = now;
+	/* The answer may be from before a doubt that came meanwhile. */
+	now->asked = k->doubts;
+	*ret = now;
 	return 0;
 }
 
@@ -287,7 +289,7 @@ static void settle(struct asking *k)
 		make_way(k);
 	pthread_mutex_lock(&k->snap->resolver->lock);
 	if (!k->err)
-		k->err = told_now(k->snap, &f, &k->got);
+		k->err = told_now(k, &f);
 	changed |= f != asked;
 	asked->busy = false;
 	asked->err = k->err;
@@ -397,6 +399,7 @@ static int join(struct asking *k, fs_measure_cb *cb, void *arg)
 		return f->measured && fs_unreachable(f->err) ? 0 : f->err;
 	}
 	k->again = due(k->snap, f);
+	k->doubts = k->snap->doubts;
 	if (fs_waiter_add(&f->waiters, (void (*)(void))cb, arg))
 		return -ENOMEM;
 	if (f->busy)

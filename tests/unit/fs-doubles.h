@@ -20,6 +20,7 @@
 #ifndef TESTS_UNIT_FS_DOUBLES_H
 #define TESTS_UNIT_FS_DOUBLES_H
 
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -60,6 +61,8 @@ struct double_hub {
 	bool whole;		/* that hub lists nothing */
 	bool here;		/* the cache has every byte of every file */
 	unsigned grown;		/* bytes that late.bin has more than before */
+	sem_t *slow;		/* what is measured next is fixed when this is
+				 * posted, and told by double_tell(); or NULL */
 };
 extern struct double_hub double_hub;
 /* A tree over them, with one more "KEY=VALUE" or NULL; the hub is as new. */
@@ -78,6 +81,8 @@ void double_release(void);
 void double_wait(void);
 bool double_held(void);
 int double_fail(struct error *why, int err);
+/* Whoever asked last while `slow` is answered. */
+void double_tell(void);
 /* A reply says that late.bin has not `size` bytes. */
 void double_contradict(struct fs *fs, uint64_t size);
 /* Every src from now on has this epoch. */

@@ -176,6 +176,39 @@ static void measured_again(void)
 	double_fs_free(fs);
 }
 
+/* The hub is to be asked again while a question is under way: its answer may be
+ * from before. */
+static void doubted_meanwhile(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct crowd c = { .right = 0 };
+	struct fs_node *dir = NULL;
+	struct fs_attr a;
+	sem_t asked;
+
+	t_int(fs_walk_wait(fs, "pytorch/torchvision", &dir, NULL), 0);
+	t_int(sem_init(&c.sem, 0, 0), 0);
+	t_int(sem_init(&asked, 0, 0), 0);
+	double_hub.slow = &asked;
+	fs_lookup(fs, dir, "late.bin", crowd_told, &c);
+	t_int(sem_wait(&asked), 0);
+	double_hub.slow = NULL;
+	double_hub.grown = 5;
+	t_int(fs_refresh_wait(fs, "pytorch/torchvision"), 0);
+	double_tell();
+	t_int(sem_wait(&c.sem), 0);
+	t_int(c.right, 1);
+	for (int i = 0; i < 2; i++) {
+		t_int(double_stat(fs, late, &a), 0);
+		t_int(a.size, 8 + 40 + 5);
+		t_int(double_hub.measured, 2);
+	}
+	t_int(sem_destroy(&asked), 0);
+	t_int(sem_destroy(&c.sem), 0);
+	fs_node_unref(dir);
+	double_fs_free(fs);
+}
+
 /* What is staged is opened anew when a size is doubted, once, by whoever comes:
  * not the source that somebody else still has open. */
 static void staged_anew(struct fs *fs)
@@ -268,6 +301,7 @@ int main(void)
 	measured();
 	not_measured();
 	measured_again();
+	doubted_meanwhile();
 	contradicted();
 	return 0;
 }
