@@ -6,12 +6,14 @@
 
 #include <errno.h>
 #include <semaphore.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "fs/fs.h"
 #include "fs/measure.h"
 #include "fs/node.h"
+#include "fs/plan-own.h"
 #include "fs/tree.h"
 #include "tests/unit/fs-doubles.h"
 #include "tests/unit/t.h"
@@ -236,6 +238,73 @@ static void staged_anew(struct fs *fs)
 	fs_node_unref(n);
 }
 
+struct second {
+	sem_t sem;
+	struct src *src;
+};
+
+static void second_opened(void *arg, int err, struct src *src)
+{
+	struct second *k = arg;
+
+	t_int(err, 0);
+	k->src = src;
+	t_int(sem_post(&k->sem), 0);
+}
+
+/* As fs_plan_open() of one who looked just before there was a source. */
+static struct src *open_late(struct fs_node *n)
+{
+	struct fs_plan *p = n->plan;
+	struct fs_plan_for whom = { n->snap, n->inner, "x" };
+	struct fs_plan_job *j = fs_plan_job_new(p, &whom);
+	struct fs_plan_waiter *w = calloc(1, sizeof(*w));
+	struct second k = { .src = NULL };
+
+	t_check(j && w);
+	t_int(sem_init(&k.sem, 0, 0), 0);
+	*w = (struct fs_plan_waiter){ NULL, true,
+		(void (*)(void))second_opened, &k };
+	pthread_mutex_lock(&p->plans->lock);
+	t_check(!p->busy && !p->waiters);
+	p->waiters = w;
+	p->busy = true;
+	p->plans->busy++;
+	pthread_mutex_unlock(&p->plans->lock);
+	pool_add(p->plans->work, &j->job);
+	t_int(sem_wait(&k.sem), 0);
+	t_int(sem_destroy(&k.sem), 0);
+	return k.src;
+}
+
+/* Two who open what is staged at once have one source, and it knows of the
+ * changes from before it. */
+static void one_source(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct fs_node *n = NULL;
+	struct fs_handle *h = NULL;
+	struct fs_attr a;
+
+	t_int(double_stat(fs, late, &a), 0);
+	double_hub.grown = 5;
+	t_int(fs_refresh_wait(fs, "pytorch/torchvision"), 0);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(fs->resolver.changed, 1);
+	t_int(fs_walk_wait(fs, "pytorch/torchvision/pytorch/model.onnx", &n,
+		&a), 0);
+	t_int(fs_open_wait(fs, n, &h), 0);
+	t_int(fs_plan_made_at(n->plan, fs_handle_src(h)), 1);
+	t_check(open_late(n) == fs_handle_src(h));
+	t_int(n->plan->users, 2);
+	fs_plan_close(n->plan, fs_handle_src(h));
+	t_check(n->plan->live == fs_handle_src(h));
+	fs_close(h);
+	t_check(!n->plan->live && !n->plan->users);
+	fs_node_unref(n);
+	double_fs_free(fs);
+}
+
 /* Bytes contradict what was measured: it is asked again by the next who opens
  * the file or looks, once, and by nobody for another size. */
 static void contradicted(void)
@@ -296,6 +365,7 @@ static void contradicted(void)
 	fs_node_unref(n);
 	double_fs_free(fs);
 }
+
 int main(void)
 {
 	measured();
@@ -303,5 +373,6 @@ int main(void)
 	measured_again();
 	doubted_meanwhile();
 	contradicted();
+	one_source();
 	return 0;
 }
