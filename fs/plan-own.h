@@ -41,7 +41,7 @@ void fs_plan_job_free(struct fs_plan_job *j);
 
 unsigned fs_plan_forgotten(struct fs_plan *p);
 /* Into the index, under p's key or that of another output, unless p was
- * forgotten since it was as often as `forgotten`. */
+ * forgotten since it was as often as `forgotten`, or is just now. */
 void fs_plan_remember(struct fs_plan *p, const char *key, unsigned forgotten,
 	const void *text, size_t len);
 /* Under the plans lock. */

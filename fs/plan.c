@@ -26,7 +26,7 @@ void fs_plans_init(struct fs_plans *p)
 	memset(p->recent, 0, sizeof(p->recent));
 	p->next_recent = 0;
 	p->planned = p->failed = 0;
-	p->busy = 0;
+	p->busy = p->expiring = 0;
 }
 
 void fs_plans_done(struct fs_plans *p)
@@ -202,6 +202,7 @@ void fs_plans_expire(struct fs_plans *p)
 	struct src *live;
 
 	pthread_mutex_lock(&p->lock);
+	p->expiring++;
 	map_each(&p->by_key, doubt_outcome, NULL);
 	pthread_mutex_unlock(&p->lock);
 	if (!cache_index_each(p->cache, CACHE_KIND_PLAN, "", collect_key, &k))
@@ -214,6 +215,7 @@ void fs_plans_expire(struct fs_plans *p)
 	buf_done(&k.text);
 	pthread_mutex_lock(&p->lock);
 	map_each(&p->by_key, forget_outcome, NULL);
+	p->expiring--;
 	pthread_mutex_unlock(&p->lock);
 	do {
 		live = NULL;
@@ -242,15 +244,26 @@ unsigned fs_plan_forgotten(struct fs_plan *p)
 	return r;
 }
 
+/* What is put behind the back of who clears the index would stay in it. */
+static bool to_keep(struct fs_plan *p, unsigned forgotten)
+{
+	bool r;
+
+	pthread_mutex_lock(&p->plans->lock);
+	r = p->forgotten == forgotten && !p->plans->expiring;
+	pthread_mutex_unlock(&p->plans->lock);
+	return r;
+}
+
 void fs_plan_remember(struct fs_plan *p, const char *key, unsigned forgotten,
 	const void *text, size_t len)
 {
 	struct cache *c = p->plans->cache;
 
-	if (fs_plan_forgotten(p) != forgotten)
+	if (!to_keep(p, forgotten))
 		return;
 	(void) cache_index_put(c, CACHE_KIND_PLAN, key, text, len);
-	if (fs_plan_forgotten(p) != forgotten)
+	if (!to_keep(p, forgotten))
 		(void) cache_index_del(c, CACHE_KIND_PLAN, key);
 }
 

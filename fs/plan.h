@@ -54,6 +54,7 @@ struct fs_plans {
 	unsigned next_recent;		/* lock */
 	uint64_t planned, failed;	/* lock; since the start */
 	unsigned busy;			/* lock; jobs under way */
+	unsigned expiring;		/* lock; how many clear the index */
 };
 
 enum fs_plan_state { FS_PLAN_UNKNOWN, FS_PLAN_OK, FS_PLAN_BAD };

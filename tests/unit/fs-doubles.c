@@ -326,6 +326,8 @@ int cache_index_del(struct cache *c, enum cache_kind kind, const char *key)
 	free(map_del(&c->kept, k));
 	pthread_mutex_unlock(&c->lock);
 	free(k);
+	if (double_hub.deleted)
+		double_hub.deleted();
 	return 0;
 }
 

@@ -48,6 +48,8 @@ struct double_hub {
 	int plan_err;				/* of every planning */
 	void (*planning)(void);			/* called in each, its bytes
 						 * read; or NULL */
+	void (*deleted)(void);			/* called when something of the
+						 * index was; or NULL */
 	bool gone;				/* pub/model was deleted */
 	unsigned lose;				/* so often it does not know
 						 * DOUBLE_COMMIT_1 when asked

@@ -178,6 +178,47 @@ static void planned_in_vain(void)
 	double_hub.planning = NULL;
 }
 
+static struct fs_handle *seen;
+static struct fs_plan *seen_plan;
+
+static void read_all(void)
+{
+	struct fs_plans *plans = seen_plan->plans;
+	bool now = true;
+
+	double_hub.deleted = NULL;
+	fs_plan_was_read(seen_plan, fs_handle_src(seen), 0);
+	for (int i = 0; i < 2000 && now; i++) {
+		pthread_mutex_lock(&plans->lock);
+		now = seen_plan->making;
+		pthread_mutex_unlock(&plans->lock);
+		(void) usleep(1000);
+	}
+	t_check(!now);
+}
+
+/* What is noted while the index is being cleared does not survive that. */
+static void noted_meanwhile(void)
+{
+	static const char path[] = HF "org/model/pytorch/model.onnx";
+	struct fs *fs = double_fs(NULL);
+	struct fs_node *n = NULL;
+	struct fs_attr a;
+
+	t_int(fs_walk_wait(fs, path, &n, &a), 0);
+	t_int(fs_open_wait(fs, n, &seen), 0);
+	seen_plan = n->plan;
+	double_hub.deleted = read_all;
+	fs_plans_expire(&fs->plans);
+	t_check(!double_hub.deleted);
+	fs_close(seen);
+	t_int(double_hub.plans, 1);
+	t_int(double_stat(fs, path, &a), 0);
+	t_int(double_hub.plans, 2);
+	fs_node_unref(n);
+	double_fs_free(fs);
+}
+
 static bool shows(struct fs *fs, const char *path, const char *want,
 	bool fixed)
 {
@@ -448,6 +489,7 @@ int main(void)
 	staged();
 	planning_fails();
 	planned_in_vain();
+	noted_meanwhile();
 	names_asked();
 	single_flight();
 	offline();
