@@ -298,6 +298,31 @@ static void test_early_gone(void)
 	upstream_free(v);
 }
 
+/* Who reads without a hub what somebody fetches who has gone since: it is thrown
+ * away, nobody fetches it once more, and he is told. */
+static void test_offline(void)
+{
+	struct two t = begin("version-offline");
+	struct cache_name n = t_name_of("a", t.old, SIZE, OBJID_NONE);
+	struct upstream *u = up_of(t.new, 2);
+	struct t_asked *a;
+	struct src *s, *o;
+
+	read_old(&t, &n, 1);
+	atomic_store(&u->stalled, true);
+	s = t_open_src(t.c, &n, u);
+	src_hint(s, 2 * MIB, MIB);
+	src_unref(s);
+	o = t_open_src(t.c, &n, NULL);
+	a = t_ask(o, 2 * MIB, 10);
+	atomic_store(&u->stalled, false);
+	t_int(t_over(a), 1 + EHOSTUNREACH);
+	free(a);
+	src_unref(o);
+	end(&t);
+	upstream_free(u);
+}
+
 int main(void)
 {
 	test_another();
@@ -311,5 +336,6 @@ int main(void)
 	test_restless();
 	test_early();
 	test_early_gone();
+	test_offline();
 	return 0;
 }
