@@ -162,6 +162,37 @@ static void test_on_its_way(void)
 	free(dir);
 }
 
+/* Wrong bytes that nobody reads are fetched once more all the same. The chunk
+ * that comes last is the first, so that its pull has long ended when all is
+ * hashed. */
+static void test_wrong(void)
+{
+	const uint64_t size = 6 * MIB, chunk = 65536;
+	char *dir = upstream_dir("hint-wrong");
+	uint8_t *bytes = upstream_bytes(size, 9);
+	struct cache_name n = t_name_of("x", bytes, size, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, size, 1);
+	struct cache *c = t_open_cache(dir, 0);
+	struct src *s = t_open_src(c, &n, u);
+
+	u->wrong_at = size - 1;
+	u->wrong_len = 1;
+	atomic_store(&u->wrong_times, 1);
+	src_hint(s, chunk, size - chunk);
+	for (int i = 0; i < 30000 && src_present(s, 0, size) < size - chunk;
+	     i++)
+		usleep(1000);
+	t_int(src_present(s, 0, size), size - chunk);
+	src_hint(s, 0, chunk);
+	t_wait_state(s, SRC_VERIFIED);
+	t_expect(s, bytes, 0, size);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
 int main(void)
 {
 	test_shared();
@@ -169,5 +200,6 @@ int main(void)
 	test_length();
 	test_after_failure();
 	test_on_its_way();
+	test_wrong();
 	return 0;
 }
