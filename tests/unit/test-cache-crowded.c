@@ -139,6 +139,89 @@ static void test_put(void)
 	free(bytes);
 }
 
+/* Its place is free once its bytes have reached the disk and nobody has it. */
+static void close_kept(struct cache *c, struct src *first)
+{
+	unsigned n = 2;
+
+	(void) t_wait_fd(first);
+	src_unref(first);
+	for (int i = 0; i < 30000 && n > 1; i++) {
+		usleep(1000);
+		pthread_mutex_lock(&c->lock);
+		n = c->n_blobs;
+		pthread_mutex_unlock(&c->lock);
+	}
+	t_int(n, 1);
+}
+
+/* Room for some of it only: who waits for all is not told while that comes, for
+ * the rest may have room by then. */
+static void test_some(void)
+{
+	const size_t size = BUDGET - MIB;
+	struct cache *c = open_new("crowded-some", true);
+	uint8_t *bytes = upstream_bytes(SIZE, 1), *small;
+	struct upstream *u = upstream_new(bytes, size, 1), *u1;
+	struct cache_name n = t_name_of("second", bytes, size, OBJID_SHA256);
+	struct cache_name n1;
+	struct t_asked *a;
+	struct src *first, *s;
+
+	small = upstream_bytes(2 * MIB, 2);
+	n1 = t_name_of("first", small, 2 * MIB, OBJID_SHA256);
+	u1 = upstream_new(small, 2 * MIB, 1);
+	first = t_open_src(c, &n1, u1);
+	t_expect(first, small, 0, 2 * MIB);
+	(void) t_wait_fd(first);
+	atomic_store(&u->stalled, true);
+	s = t_open_src(c, &n, u);
+	a = t_ask(s, 0, 4096);
+	t_check(cache_used(c) > 2 * MIB);
+	t_check(cache_used(c) < 2 * MIB + size);
+	close_kept(c, first);
+	atomic_store(&u->stalled, false);
+	t_int(t_over(a), 1);
+	t_check(!memcmp(a->buf, bytes, 4096));
+	free(a);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u1);
+	upstream_free(u);
+	free(bytes);
+	free(small);
+}
+
+/* A hint for which there is no room is forgotten: room is not looked for again
+ * and again for what nobody waits for. */
+static void test_hint(void)
+{
+	struct cache *c = open_new("crowded-hint", false);
+	uint8_t *bytes = upstream_bytes(SIZE, 1);
+	struct upstream *u1 = upstream_new(bytes, SIZE, 1);
+	struct upstream *u = upstream_new(bytes, SIZE - 1, 1);
+	struct cache_name n = t_name_of("second", bytes, SIZE - 1,
+		OBJID_SHA256);
+	struct src *first = fill(c, bytes, u1), *s;
+
+	atomic_store(&slow, false);
+	(void) t_wait_fd(first);
+	s = t_open_src(c, &n, u);
+	src_hint(s, 0, MIB);
+	close_kept(c, first);
+	t_int(atomic_load(&u->pulls), 0);
+	src_hint(s, 2 * MIB, MIB);
+	for (int i = 0; i < 30000 && src_present(s, 2 * MIB, MIB) < MIB; i++)
+		usleep(1000);
+	t_int(src_present(s, 2 * MIB, MIB), MIB);
+	t_int(src_present(s, 0, MIB), 0);
+	src_unref(s);
+	cache_close(c);
+	upstream_free(u1);
+	upstream_free(u);
+	free(bytes);
+}
+
 int main(void)
 {
 	test_read("crowded", SIZE - MIB / 2, false, false);
@@ -148,5 +231,7 @@ int main(void)
 	test_read("crowded-held-small", 4 * MIB, false, true);
 	test_read("crowded-held-before", SIZE - MIB / 2, true, true);
 	test_put();
+	test_some();
+	test_hint();
 	return 0;
 }
