@@ -551,7 +551,7 @@ int cache_fill_pump(struct blob *b, struct fill_todo *todo)
 	if (r < 0) {
 		b->n_hints = 0;
 		/* Who waits for all may still get it from running pulls. */
-		return b->want_all && !b->part->n_busy ? r : 0;
+		return b->part->n_busy ? 0 : r;
 	}
 	return 0;
 }
