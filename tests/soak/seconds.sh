@@ -1,3 +1,3 @@
 #!/bin/sh
 # Seconds of what `make soak` does for minutes.
-exec "${PYTHON:-python3}" "$SRCDIR/tests/soak/soak.py" 15
+exec "${PYTHON:-python3}" "$SRCDIR/tests/soak/soak.py" 9

@@ -23,6 +23,8 @@ sys.path.insert(0, os.path.join(HERE, "..", "mount"))
 import lib  # noqa: E402
 from lib import MIB, check, equal, figure  # noqa: E402
 
+WARM = 300          # reads of each mount, in at most …
+GROWING = 60        # … so many seconds
 SECONDS = int(sys.argv[1]) if len(sys.argv) > 1 else 180
 SEED = int(sys.argv[2]) if len(sys.argv) > 2 else os.getpid()
 BUDGET = 24 * MIB
@@ -53,11 +55,11 @@ class Soak:
             repo, inner = "/".join(path.split("/")[:2]), "/".join(
                 path.split("/")[2:])
             repos.setdefault(repo, {"main": {}})["main"][inner] = data
-        self.moves = 0
+        self.moves, self.served = 0, [0, 0]
         repos["org/moves"] = {"at-0": {"x/y.bin": self.moved(0)}}
         self.hub = rig.hub(repos, {"org/moves": {"refs": {"main": "at-0"}}})
         self.cache = rig.dir("cache")
-        self.ends = time.monotonic() + SECONDS
+        self.ends = time.monotonic() + SECONDS + GROWING
         self.calm = time.monotonic() + SECONDS * 2 / 3
         self.wrong, self.counts = [], {}
         self.lock = threading.Lock()
@@ -115,6 +117,7 @@ class Soak:
                     self.read_moving(m)
                 else:
                     self.read_one(rnd, m)
+                self.served[k % 2] += 1
             except OSError as e:
                 self.count(errno.errorcode[e.errno])
                 if e.errno not in FAIR:
@@ -200,6 +203,16 @@ class Soak:
                     pass        # between two servers
             time.sleep(0.1)
 
+    def grown(self):
+        """One that was just killed, or waited for a hub that stalled, has to
+        grow to its size first: what it is then counts."""
+        warm = 0 if self.rig.sanitized else WARM
+        want = [n + warm for n in self.served]
+        lib.until(lambda: self.wrong or all(
+            n >= w for n, w in zip(self.served, want)), GROWING - 10,
+            "some reads of each mount")
+        self.ends = time.monotonic() + SECONDS / 3
+
     def most_until(self, end):
         """The memory and descriptors that each server has at most."""
         most = [(0, 0) for _ in self.mounts]
@@ -246,7 +259,7 @@ class Soak:
         for t in threads:
             t.start()
         storm.join()        # its last kill may come after the storm
-        # One that was just killed has to grow to its size first.
+        self.grown()
         before = self.most_until((time.monotonic() + self.ends) / 2)
         after = self.most_until(self.ends)
         for t in threads:
