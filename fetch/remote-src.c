@@ -123,7 +123,6 @@ static const char *strong_date(const struct fetch_reply *r)
 {
 	const char *v = fetch_reply_get(r, HEADER_LAST_MODIFIED);
 	const char *now = fetch_reply_get(r, HEADER_DATE);
-
 	time_t changed = v ? curl_getdate(v, NULL) : -1;
 
 	return now && changed >= 0 && changed < curl_getdate(now, NULL) ?

@@ -167,7 +167,7 @@ static int doubt_outcome(void *arg, const char *key, void *value)
 	return 0;
 }
 
-/* … and nor what was read back before the index had forgotten it. */
+/* … nor is what was read back before the index had forgotten it. */
 static int forget_outcome(void *arg, const char *key, void *value)
 {
 	struct fs_plan *p = value;
