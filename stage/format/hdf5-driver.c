@@ -98,20 +98,21 @@ static struct stage_hdf5_page *find_page(struct stage_hdf5_source *s,
 }
 
 static int get_page(struct stage_hdf5_source *s, uint64_t no,
-	struct stage_hdf5_page **ret)
+	const uint8_t **ret)
 {
 	struct stage_hdf5_page *p = find_page(s, no);
+	uint8_t *data = s->data + (size_t)(p - s->pages) * STAGE_HDF5_PAGE;
 	uint64_t off = no * STAGE_HDF5_PAGE, left = s->src->size - off;
 	int err = 0;
 
 	if (!p->used)
-		err = src_read_wait(s->src, off, p->data, left <
+		err = src_read_wait(s->src, off, data, left <
 			STAGE_HDF5_PAGE ? (size_t)left : STAGE_HDF5_PAGE);
 	if (err)
 		return err;
 	p->no = no;
 	p->used = ++s->clock;
-	*ret = p;
+	*ret = data;
 	return 0;
 }
 
@@ -123,13 +124,13 @@ static int read_pages(struct stage_hdf5_source *s, uint64_t off, uint8_t *to,
 	while (len) {
 		size_t at = (size_t)(off % STAGE_HDF5_PAGE);
 		size_t n = STAGE_HDF5_PAGE - at;
-		struct stage_hdf5_page *p;
-		int err = get_page(s, off / STAGE_HDF5_PAGE, &p);
+		const uint8_t *page;
+		int err = get_page(s, off / STAGE_HDF5_PAGE, &page);
 
 		if (err)
 			return err;
 		n = n < len ? n : len;
-		memcpy(to, p->data + at, n);
+		memcpy(to, page + at, n);
 		off += n;
 		to += n;
 		len -= n;

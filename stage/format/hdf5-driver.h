@@ -19,19 +19,20 @@
 #include "stage/format/hdf5.h"
 
 /* Headers lie all over a file, a few hundred bytes each: small pages, the ones
- * used last are kept. */
+ * used last are kept. What is looked through lies together, for each of the
+ * many small reads does. */
 #define STAGE_HDF5_PAGE 4096
 #define STAGE_HDF5_PAGES 256
 
 struct stage_hdf5_page {
 	uint64_t no;		/* in units of STAGE_HDF5_PAGE */
 	uint64_t used;		/* when, by clock; 0: never */
-	uint8_t data[STAGE_HDF5_PAGE];
 };
 
 struct stage_hdf5_source {
 	struct src *src;		/* the caller's */
-	struct stage_hdf5_page *pages;	/* STAGE_HDF5_PAGES of them */
+	struct stage_hdf5_page pages[STAGE_HDF5_PAGES];
+	uint8_t *data;			/* of each page, in that order */
 	uint64_t clock;
 	bool open;			/* libhdf5 has it open */
 	int err;			/* of the first read that failed */

@@ -97,8 +97,8 @@ int stage_hdf5_open(struct src *s, struct stage_hdf5 **ret,
 		return -ENOMEM;
 	h->file = -1;
 	h->source.src = s;
-	h->source.pages = calloc(STAGE_HDF5_PAGES, sizeof(*h->source.pages));
-	err = h->source.pages ? stage_hdf5_enter(why) : -ENOMEM;
+	h->source.data = malloc(STAGE_HDF5_PAGES * STAGE_HDF5_PAGE);
+	err = h->source.data ? stage_hdf5_enter(why) : -ENOMEM;
 	if (!err) {
 		err = open_file(h, why);
 		stage_hdf5_leave();
@@ -119,7 +119,7 @@ void stage_hdf5_close(struct stage_hdf5 *h)
 		(void) H5Fclose(h->file);
 		stage_hdf5_leave();
 	}
-	free(h->source.pages);
+	free(h->source.data);
 	free(h);
 }
 
