@@ -4,9 +4,10 @@
  * libhdf5 1.10 itself reads past its memory and loses some of it (stage/format/
  * hdf5.h) and may never come back, so inputs are read by another process, as
  * files of strangers are. It lives until it dies of one, or has read some
- * hundreds; what it broke for those that came later is no finding, so a broken
- * promise is looked at again by a new one. The counters of libFuzzer are the
- * process's own: it hands them over, or the fuzzer would be blind.
+ * thousands; what it broke for those that came later is no finding, so a broken
+ * promise is looked at again by a new one. A third keeps it: to fork the fuzzer,
+ * which becomes large, took longer than to read. The counters of libFuzzer are
+ * the process's own: it hands them over, or the fuzzer would be blind.
  */
 #include "config.h"
 
@@ -23,17 +24,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <hdf5.h>
+
 #include "stage/format/hdf5.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-#define BROKEN 42	/* exit code: a promise of the reader is */
+/* How a reader ends, and what is answered. */
+enum { DIED = 0, READ = 1, OLD = 2, NOBODY = 3, BROKEN = 42 };
+
 #define MADE_MAX (8u << 20)	/* bytes that are made */
 #define INPUT_MAX (1u << 20)	/* bytes */
-#define LIFE 500		/* inputs of a process */
-#define TICK_US 200000		/* of processor time: who is in the library now
+#define LIFE 4000		/* inputs of a process */
+#define TICK_US 50000		/* of processor time: who is in the library now
 				 * may stay there */
-#define TICKS 25		/* and who is not took too long by then */
+#define TICKS 100		/* and who is not took too long by then */
 #define FRAMES 64
 
 /* The thread sanitizer has nothing to see in one thread, ends what asks for more
@@ -142,10 +147,8 @@ __asm__(".weak __start___sancov_cntrs, __stop___sancov_cntrs\n"
 	".popsection\n");
 
 static struct {
-	pid_t pid;		/* 0: none */
-	int fd;			/* a length goes there, a byte comes back; -1: this
-				 * is that process */
-	unsigned served;
+	int fd;			/* a length goes there, a byte comes back */
+	bool begun, reads;	/* it reads: this is that process */
 	volatile sig_atomic_t ticks;	/* of the one that is being read */
 	uint8_t *input;		/* INPUT_MAX, shared */
 	uint8_t *seen;		/* as many as counters, shared */
@@ -173,7 +176,7 @@ static bool in_library(void)
 void __asan_on_error(void);
 void __asan_on_error(void)
 {
-	if (reader.fd < 0 && in_library())
+	if (reader.reads && in_library())
 		_exit(0);
 }
 
@@ -185,20 +188,27 @@ static void signalled(int sig)
 		_exit(BROKEN);
 }
 
-static void serve(int fd)
+static void be_reader(void)
 {
 	static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL,
 		SIGABRT, SIGVTALRM };
 	const struct sigaction act = { .sa_handler = signalled,
 		.sa_flags = SA_ONSTACK | SA_NODEFER };
+
+	reader.reads = true;
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		(void) sigaction(signals[i], &act, NULL);
+}
+
+static _Noreturn void serve(int fd)
+{
 	const struct itimerval tick = { { 0, TICK_US }, { 0, TICK_US } };
 	size_t len;
 
-	reader.fd = -1;
-	(void) in_library();	/* so that what it needs is loaded */
-	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		(void) sigaction(signals[i], &act, NULL);
-	while (read(fd, &len, sizeof(len)) == (ssize_t)sizeof(len)) {
+	be_reader();
+	for (unsigned served = 0; served < LIFE; served++) {
+		if (read(fd, &len, sizeof(len)) != (ssize_t)sizeof(len))
+			_exit(NOBODY);
 		reader.ticks = 0;
 		(void) setitimer(ITIMER_VIRTUAL, &tick, NULL);
 		if (n_counters())
@@ -206,10 +216,36 @@ static void serve(int fd)
 		read_it(reader.input, len);
 		if (n_counters())
 			memcpy(reader.seen, counters[0], n_counters());
-		if (write(fd, "", 1) != 1)
-			break;
+		if (write(fd, &(char){ READ }, 1) != 1)
+			_exit(NOBODY);
 	}
-	_exit(0);
+	_exit(OLD);
+}
+
+/* Small, and with the library begun: a new reader costs little. */
+static _Noreturn void keep_reader(int fd)
+{
+	int status;
+
+	(void) in_library();	/* so that what it needs is loaded */
+	if (H5open() < 0 ||
+	    H5set_free_list_limits(-1, -1, -1, -1, -1, -1) < 0)
+		abort();
+	for (;;) {
+		pid_t pid = fork();
+
+		if (!pid)
+			serve(fd);
+		if (pid < 0 || waitpid(pid, &status, 0) != pid)
+			abort();
+		if (WIFEXITED(status) && WEXITSTATUS(status) == NOBODY)
+			_exit(0);
+		if (WIFEXITED(status) && WEXITSTATUS(status) == OLD)
+			continue;
+		if (write(fd, WIFEXITED(status) && !WEXITSTATUS(status) ?
+			&(char){ DIED } : &(char){ BROKEN }, 1) != 1)
+			_exit(0);
+	}
 }
 
 static void *shared(size_t len)
@@ -225,59 +261,39 @@ static void *shared(size_t len)
 static void begin(void)
 {
 	int pair[2];
+	pid_t pid;
 
-	if (!reader.input) {
-		reader.input = shared(INPUT_MAX);
-		reader.seen = shared(n_counters());
-	}
+	reader.begun = true;
+	reader.input = shared(INPUT_MAX);
+	reader.seen = shared(n_counters());
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		abort();
-	reader.pid = fork();
-	if (reader.pid < 0)
+	pid = fork();
+	if (pid < 0)
 		abort();
-	if (!reader.pid) {
+	if (!pid) {
 		(void) close(pair[0]);
-		serve(pair[1]);
+		keep_reader(pair[1]);
 	}
 	(void) close(pair[1]);
 	reader.fd = pair[0];
-	reader.served = 0;
-}
-
-/* How it ended. */
-static int end(void)
-{
-	int status = 0;
-
-	(void) close(reader.fd);
-	if (waitpid(reader.pid, &status, 0) != reader.pid)
-		abort();
-	reader.pid = 0;
-	return status;
 }
 
 /* False: a promise is broken. */
 static bool ask(const uint8_t *data, size_t len)
 {
 	char answer;
-	int status;
 
-	if (!reader.pid)
+	if (!reader.begun)
 		begin();
 	if (len)
 		memcpy(reader.input, data, len);
-	reader.served++;
-	if (send(reader.fd, &len, sizeof(len), MSG_NOSIGNAL) ==
-	    (ssize_t)sizeof(len) &&
-	    read(reader.fd, &answer, 1) == 1) {
-		if (n_counters())
-			memcpy(counters[0], reader.seen, n_counters());
-		if (reader.served == LIFE)
-			(void) end();
-		return true;
-	}
-	status = end();
-	return !WIFEXITED(status) || !WEXITSTATUS(status);
+	if (send(reader.fd, &len, sizeof(len), MSG_NOSIGNAL) !=
+	    (ssize_t)sizeof(len) || read(reader.fd, &answer, 1) != 1)
+		abort();
+	if (answer == READ && n_counters())
+		memcpy(counters[0], reader.seen, n_counters());
+	return answer != BROKEN;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
