@@ -309,7 +309,11 @@ static int recall(struct cache *c, int kind, const char *key, struct buf *ret,
 int cache_index_get(struct cache *c, enum cache_kind kind, const char *key,
 	struct buf *ret, int64_t *ret_age)
 {
-	return recall(c, kind, key, ret, ret_age);
+	int r = recall(c, kind, key, ret, ret_age);
+
+	if (!r && kind == CACHE_KIND_PLAN && double_hub.recalled)
+		double_hub.recalled();
+	return r;
 }
 
 int cache_index_put(struct cache *c, enum cache_kind kind, const char *key,
@@ -556,15 +560,11 @@ int stage_plan(struct stage *s, const struct stage_input *in,
 	struct stage_recipe *r;
 	struct src *src = NULL;
 	char byte;
-	int err;
+	int err, found = double_hub.plan_err;
 
 	(void) s;
 	double_wait();
 	__atomic_add_fetch(&double_hub.plans, 1, __ATOMIC_RELAXED);
-	if (!strcmp(path, "pytorch/refused.onnx"))
-		return error_set(why, -ENOTSUP, "the double refuses");
-	if (double_hub.plan_err)
-		return double_fail(why, double_hub.plan_err);
 	e = listing_find(in->repo.listing, "model.safetensors");
 	err = in->open(in->arg, e, &src, why);
 	if (!err)
@@ -574,6 +574,10 @@ int stage_plan(struct stage *s, const struct stage_input *in,
 		return err;
 	if (double_hub.planning)
 		double_hub.planning();
+	if (!strcmp(path, "pytorch/refused.onnx"))
+		return error_set(why, -ENOTSUP, "the double refuses");
+	if (found)
+		return double_fail(why, found);
 	r = stage_recipe_new();
 	(void) stage_recipe_inline(r, "onnx:", 5);
 	(void) stage_recipe_copy(r, (unsigned)stage_recipe_source(r,

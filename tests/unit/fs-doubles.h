@@ -47,7 +47,12 @@ struct double_hub {
 	int err;				/* answer of every question */
 	int plan_err;				/* of every planning */
 	void (*planning)(void);			/* called in each, its bytes
-						 * read; or NULL */
+						 * read and its outcome found,
+						 * which it says then; or
+						 * NULL */
+	void (*recalled)(void);			/* called when a plan's outcome
+						 * was read in the index, who
+						 * reads it not told; or NULL */
 	void (*deleted)(void);			/* called when something of the
 						 * index was; or NULL */
 	bool gone;				/* pub/model was deleted */

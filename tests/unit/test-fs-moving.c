@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -136,6 +137,7 @@ static void planning_fails(void)
 	double_fs_free(fs);
 }
 
+static const char model[] = HF "org/model/pytorch/model.onnx";
 static struct fs *doubted;
 static unsigned doubts;
 
@@ -152,30 +154,120 @@ static void doubt(void)
  * ever. */
 static void planned_in_vain(void)
 {
-	static const char path[] = HF "org/model/pytorch/model.onnx";
 	struct fs_attr a;
 
 	doubted = double_fs(NULL);
 	double_hub.planning = doubt;
 	doubts = 2;
-	t_int(double_stat(doubted, path, &a), 0);
+	t_int(double_stat(doubted, model, &a), 0);
 	t_int(a.size, 62);
 	t_int(double_hub.plans, 3);
-	t_int(double_stat(doubted, path, &a), 0);
+	t_int(double_stat(doubted, model, &a), 0);
 	t_int(double_hub.plans, 3);
 	double_fs_free(doubted);
 
 	doubted = double_fs(NULL);
 	double_hub.planning = doubt;
 	doubts = 100;
-	t_int(double_stat(doubted, path, &a), -EIO);
+	t_int(double_stat(doubted, model, &a), -EIO);
 	t_int(double_hub.plans, 100 - doubts);
 	t_check(doubts > 90);
 	doubts = 0;
 	clock_advance(6000);
-	t_int(double_stat(doubted, path, &a), 0);
+	t_int(double_stat(doubted, model, &a), 0);
 	double_fs_free(doubted);
 	double_hub.planning = NULL;
+}
+
+static void mend_and_doubt(void)
+{
+	double_hub.planning = NULL;
+	double_hub.plan_err = 0;
+	fs_plans_expire(&doubted->plans);
+}
+
+/* A refusal of what is not believed any more is none. */
+static void refused_in_vain(void)
+{
+	struct fs_attr a;
+
+	doubted = double_fs(NULL);
+	double_hub.planning = mend_and_doubt;
+	double_hub.plan_err = -ENOTSUP;
+	t_int(double_stat(doubted, model, &a), 0);
+	t_int(a.size, 62);
+	t_int(double_hub.plans, 2);
+	double_fs_free(doubted);
+}
+
+static void doubt_recalled(void)
+{
+	double_hub.recalled = NULL;
+	fs_plans_expire(&doubted->plans);
+}
+
+/* Nor is what was read of the index just before it was cleared. */
+static void recalled_in_vain(void)
+{
+	struct fs_attr a;
+
+	doubted = double_fs(NULL);
+	t_int(double_stat(doubted, model, &a), 0);
+	double_hub.recalled = doubt_recalled;
+	t_int(double_stat(doubted, model, &a), 0);
+	t_check(!double_hub.recalled);
+	t_int(double_hub.plans, 2);
+	double_fs_free(doubted);
+}
+
+static struct {
+	pthread_t thread;
+	sem_t begun, told;
+} clearing;
+
+static void *clear(void *arg)
+{
+	fs_plans_expire(arg);
+	return NULL;
+}
+
+static void half_cleared(void)
+{
+	double_hub.deleted = NULL;
+	t_int(sem_post(&clearing.begun), 0);
+	t_int(sem_wait(&clearing.told), 0);
+}
+
+static void clear_beside(void)
+{
+	double_hub.planning = NULL;
+	double_hub.deleted = half_cleared;
+	t_int(pthread_create(&clearing.thread, NULL, clear, &doubted->plans),
+		0);
+	t_int(sem_wait(&clearing.begun), 0);
+}
+
+/* Nobody is told what was found before the index began to be cleared, though
+ * that takes time. */
+static void not_told_meanwhile(void)
+{
+	struct fs_attr a;
+
+	t_int(sem_init(&clearing.begun, 0, 0), 0);
+	t_int(sem_init(&clearing.told, 0, 0), 0);
+	doubted = double_fs(NULL);
+	/* So that the index has something. */
+	t_int(double_stat(doubted, HF "org/model/pytorch/refused.onnx", &a),
+		0);
+	t_int(double_hub.plans, 1);
+	double_hub.planning = clear_beside;
+	t_int(double_stat(doubted, model, &a), 0);
+	t_int(double_hub.plans, 3);
+	t_int(sem_post(&clearing.told), 0);
+	t_int(pthread_join(clearing.thread, NULL), 0);
+	double_fs_free(doubted);
+	t_int(sem_destroy(&clearing.begun), 0);
+	t_int(sem_destroy(&clearing.told), 0);
 }
 
 static struct fs_handle *seen;
@@ -200,12 +292,11 @@ static void read_all(void)
 /* What is noted while the index is being cleared does not survive that. */
 static void noted_meanwhile(void)
 {
-	static const char path[] = HF "org/model/pytorch/model.onnx";
 	struct fs *fs = double_fs(NULL);
 	struct fs_node *n = NULL;
 	struct fs_attr a;
 
-	t_int(fs_walk_wait(fs, path, &n, &a), 0);
+	t_int(fs_walk_wait(fs, model, &n, &a), 0);
 	t_int(fs_open_wait(fs, n, &seen), 0);
 	seen_plan = n->plan;
 	double_hub.deleted = read_all;
@@ -213,7 +304,7 @@ static void noted_meanwhile(void)
 	t_check(!double_hub.deleted);
 	fs_close(seen);
 	t_int(double_hub.plans, 1);
-	t_int(double_stat(fs, path, &a), 0);
+	t_int(double_stat(fs, model, &a), 0);
 	t_int(double_hub.plans, 2);
 	fs_node_unref(n);
 	double_fs_free(fs);
@@ -489,6 +580,9 @@ int main(void)
 	staged();
 	planning_fails();
 	planned_in_vain();
+	refused_in_vain();
+	recalled_in_vain();
+	not_told_meanwhile();
 	noted_meanwhile();
 	names_asked();
 	single_flight();
