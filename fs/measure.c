@@ -258,16 +258,6 @@ unsigned fs_measure_nth(struct fs_snap *s, const struct listing_entry *e)
 
 /* ---- asking --------------------------------------------------------------------- */
 
-static bool is_other(struct asking *k)
-{
-	bool r;
-
-	pthread_mutex_lock(&k->snap->resolver->lock);
-	r = !k->err && other(k->fact, &k->got);
-	pthread_mutex_unlock(&k->snap->resolver->lock);
-	return r;
-}
-
 static void make_way(const struct asking *k)
 {
 	const struct fs_resolver *r = k->snap->resolver;
@@ -281,16 +271,19 @@ static void settle(struct asking *k)
 {
 	struct fact *f = k->fact, *asked = f;
 	struct fs_waiter *list, *w;
-	bool changed = is_other(k);
+	bool changed;
 
+	pthread_mutex_lock(&k->snap->resolver->lock);
+	changed = !k->err && other(f, &k->got);
 	/* Before anybody learns of it, nobody may have the old size, or what
 	 * was made of the old bytes, any more. */
-	if (changed)
+	if (changed) {
+		pthread_mutex_unlock(&k->snap->resolver->lock);
 		make_way(k);
-	pthread_mutex_lock(&k->snap->resolver->lock);
+		pthread_mutex_lock(&k->snap->resolver->lock);
+	}
 	if (!k->err)
 		k->err = told_now(k, &f);
-	changed |= f != asked;
 	asked->busy = false;
 	asked->err = k->err;
 	asked->err_at = clock_ms();
