@@ -268,6 +268,24 @@ def server_of(supervisor):
     return int(found[0]) if found else None
 
 
+def supervisor_of(at):
+    """Of the mount at `at`: the other process that names the mountpoint is its
+    child."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            argv = read(f"/proc/{pid}/cmdline").split(b"\0")
+            if at.encode() in argv and b"omnihub-mount" in argv[0]:
+                stat = read(f"/proc/{pid}/stat").rsplit(b")", 1)[1].split()
+                found[int(pid)] = int(stat[1])
+        except OSError:
+            continue
+    for pid, parent in found.items():
+        if parent not in found:
+            return pid
+    raise Wrong("no process of " + at)
+
+
 def process_state(pid):
     """The letter of /proc/PID/stat; Z when it has ended, also when nobody
     knows of it any more."""

@@ -25,24 +25,6 @@ def daemon(rig, hub, at, *more, code=0):
     return p, took
 
 
-def pid_of(rig, at):
-    """The supervisor of a mount: the other process that names the mountpoint
-    is its child."""
-    found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            argv = read(f"/proc/{pid}/cmdline").split(b"\0")
-            if at.encode() in argv and b"omnihub-mount" in argv[0]:
-                stat = read(f"/proc/{pid}/stat").rsplit(b")", 1)[1].split()
-                found[int(pid)] = int(stat[1])
-        except OSError:
-            continue
-    for pid, parent in found.items():
-        if parent not in found:
-            return pid
-    raise lib.Wrong("no process of " + at)
-
-
 def gone(pid):
     try:
         os.kill(pid, 0)
@@ -65,7 +47,7 @@ def background(rig, hub):
         equal(read(os.path.join(at, "huggingface/org/a/f")), b"bytes",
               "right after the program returned")
         figure(f"ready in the background ({how})", took * 1000, "ms")
-        pid = pid_of(rig, at)
+        pid = lib.supervisor_of(at)
         if how == "umount":
             lib.umount(at)
         elif how == "omnihub":
@@ -83,7 +65,7 @@ def unheard(rig, hub):
     rig.run("env", "--ignore-signal=CHLD", lib.MOUNT, "--set",
             "huggingface.endpoint=" + hub.url, at)
     equal(read(os.path.join(at, "huggingface/org/a/f")), b"bytes")
-    pid = pid_of(rig, at)
+    pid = lib.supervisor_of(at)
     server = lib.server_of(pid)
     os.kill(server, signal.SIGKILL)
     lib.until(lambda: lib.server_of(pid) not in (None, server), 10,
@@ -113,7 +95,7 @@ def dead(rig, hub):
         daemon(rig, hub, at)
         equal(read(os.path.join(at, "huggingface/org/a/f")), b"bytes")
         held.close()
-        pid = pid_of(rig, at)
+        pid = lib.supervisor_of(at)
         lib.kill_both(pid)
         lib.until(lambda: gone(pid), 10, "death")
     daemon(rig, hub, at)

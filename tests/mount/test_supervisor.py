@@ -163,9 +163,13 @@ def upgraded(m):
         check(m.proc.poll() is None, start)
 
 
+def signals(pid, which):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(dict(line.split(":", 1) for line in f)[which], 16)
+
+
 def blocked(m):
-    with open(f"/proc/{m.serving()}/status", encoding="ascii") as f:
-        return dict(line.split(":", 1) for line in f)["SigBlk"]
+    return signals(m.serving(), "SigBlk")
 
 
 def upgraded_at_once(m):
@@ -208,23 +212,107 @@ def not_upgraded(rig, hub):
     m.stop()
 
 
-def other_program(rig, hub):
-    """The directory it was started in is gone, and the program that stands
-    there now knows less options."""
+def copy_of_it(rig):
     top = rig.dir("bin")
     own = os.path.join(top, "omnihub-mount")
     shutil.copy(lib.MOUNT, own)
     for name in ("omnihub-worker", "omnihub-jail"):
         os.symlink(os.path.join(lib.BUILDDIR, name), os.path.join(top, name))
+    return own
+
+
+def write_program(path, text):
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text)
+    os.chmod(path, 0o755)
+
+
+def other_program(rig, hub):
+    """The program is gone; then the one that stands there knows less
+    options."""
+    own = copy_of_it(rig)
     m = rig.mount(hub, program=own)
     os.unlink(own)
     refused(m)
-    with open(own, "w", encoding="ascii") as f:
-        f.write(f"#!/bin/sh\n[ \"$*\" != --version ] || exit 0\n"
-                f"exec {lib.MOUNT} --no-such \"$@\"\n")
-    os.chmod(own, 0o755)
+    write_program(own, f"#!/bin/sh\n[ \"$*\" != --version ] || exit 0\n"
+                  f"exec {lib.MOUNT} --no-such \"$@\"\n")
     refused(m)
     m.stop()
+
+
+def no_directory(rig, hub):
+    """The directory it was started in, in the background, is gone: nobody
+    ends the server for a program that could not begin."""
+    cwd, at = rig.dir("cwd"), rig.dir("mnt")
+    subprocess.run([lib.MOUNT, "--cache", rig.dir("cache"), "--set",
+                    "huggingface.endpoint=" + hub.url, at], cwd=cwd,
+                   env=rig.env(), stdin=subprocess.DEVNULL, timeout=20,
+                   check=True)
+    pid = lib.supervisor_of(at)
+    old = lib.server_of(pid)
+    os.rmdir(cwd)
+    # When it takes the second, what comes of the first is done.
+    for _ in range(2):
+        os.kill(pid, signal.SIGUSR2)
+        until(lambda: not signals(pid, "ShdPnd"), 10, "a taken signal")
+    equal(read(os.path.join(at, "huggingface/org/tree/d/f004.txt")), b"4\n")
+    equal(lib.server_of(pid), old)
+    os.mkdir(cwd)
+    os.kill(pid, signal.SIGUSR2)
+    until(lambda: lib.server_of(pid) not in (None, old), 10, "the new one")
+    equal(read(os.path.join(at, "huggingface/org/tree/d/f005.txt")), b"5\n")
+    lib.umount(at)
+    until(lambda: lib.has_ended(pid), 10, "the end")
+
+
+def lost(f):
+    """Is the mount that f is open in no more?"""
+    try:
+        os.listxattr(f.fileno())
+    except OSError as e:
+        return e.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
+    return False
+
+
+def mounts(m):
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        return sum(line.split()[4] == m.at for line in f)
+
+
+HEIR = """#!{python}
+import os, sys
+how = os.environ["OMNIHUB_HANDOVER"]
+if how == "try":
+    sys.exit()
+if {empty}:
+    os.dup2(os.open(os.devnull, os.O_RDWR), int(how.split()[1]))
+os.execv({mount!r}, [{mount!r}, *{more}, *sys.argv[1:]])
+"""
+
+
+def heirs(rig, hub):
+    """A new program has the mount, and then cannot go on with it: it is not
+    left behind without anybody who answers. If only what the program before
+    knew is of no use, the mount is made anew."""
+    for empty, more in ((True, []), (False, ["-o", "no_such"]),
+                        (False, ["--set", "no.such=1"])):
+        own = copy_of_it(rig)
+        m = rig.mount(hub, program=own)
+        p = m.hf("org/tree/d/f006.txt")
+        os.unlink(own)
+        write_program(own, HEIR.format(python=sys.executable, empty=empty,
+                                       mount=lib.MOUNT, more=more))
+        with open(p, "rb", buffering=0) as f:
+            m.proc.send_signal(signal.SIGUSR2)
+            if more:
+                equal(m.proc.wait(20), 1, more)
+                equal(mounts(m), 0, more)
+                continue
+            until(lambda: lost(f), 20, "the end of what is open")
+        until(m.answers, 20, "the new mount")
+        equal(read(p), b"6\n")
+        equal(mounts(m), 1)
+        m.stop()
 
 
 LISTER = """
@@ -301,8 +389,7 @@ def old_kernel(rig, hub):
             until(again, 20, "the new mount")
             with lib.raises(errno.ENOTCONN, errno.ECONNABORTED, errno.EIO):
                 os.listxattr(f.fileno())
-        with open("/proc/self/mountinfo", encoding="utf-8") as f:
-            equal(sum(line.split()[4] == m.at for line in f), 1, "mounts")
+        equal(mounts(m), 1)
     m.stop()
 
 
@@ -357,6 +444,8 @@ def run(rig):
     pid = m.serving()
     not_upgraded(rig, hub)
     other_program(rig, hub)
+    no_directory(rig, hub)
+    heirs(rig, hub)
     m.stop()
     check(not os.path.exists(f"/proc/{pid}"), "the server is still there")
     waits_for_the_hub(rig, hub)
