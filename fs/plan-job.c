@@ -69,7 +69,7 @@ static int make(struct fs_plan_job *j)
 	 * may be the road that damaged it, so this is not for good. */
 	if (r == -EBADMSG)
 		error_wrap(&j->why, "damaged or not what its name says");
-	if (r || for_good(r)) {
+	if (r) {
 		stage_recipe_unref(recipe);
 		j->refused = for_good(r);
 		if (j->refused)
