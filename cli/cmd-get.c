@@ -3,8 +3,8 @@
  * so that it is fetched, staged and checked. A few reads are in flight at
  * once; what is here already is passed over by src_peek().
  *
- * Ctrl-C ends the program at once: the cache keeps every chunk that has
- * arrived and needs no good-bye.
+ * Ctrl-C ends the program at once, by the signal, so that a shell's loop ends
+ * with it: the cache keeps every chunk that has arrived and needs no good-bye.
  */
 #include "config.h"
 
@@ -383,15 +383,29 @@ static int collect(void *arg, const char *path, struct fs_node *n,
 	return add(g, path, attr->size, sources != NULL);
 }
 
-static char goodbye[] = "\nomnihub: get: EINTR: interrupted; what has arrived "
-	"is kept, the same command goes on from there\n";
+static const char goodbye[] = "\nomnihub: get: EINTR: interrupted; what has "
+	"arrived is kept, the same command goes on from there\n";
+static size_t goodbye_from;	/* the newline ends a line of the terminal */
 
+/* By now the signal's own effect is in force again. */
 static void interrupted(int sig)
 {
-	(void) sig;
-	if (write(STDERR_FILENO, goodbye, sizeof(goodbye) - 1) < 0)
-		_exit(CLI_FAILED);
-	_exit(CLI_FAILED);
+	ssize_t n = write(STDERR_FILENO, goodbye + goodbye_from,
+		sizeof(goodbye) - 1 - goodbye_from);
+
+	(void) n;
+	(void) raise(sig);
+}
+
+/* Not when who started us has it ignored: nohup, a shell's background. */
+static void end_by(int sig)
+{
+	struct sigaction on = { .sa_handler = interrupted,
+		.sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
+	struct sigaction was;
+
+	if (!sigaction(sig, NULL, &was) && was.sa_handler == SIG_DFL)
+		(void) sigaction(sig, &on, NULL);
 }
 
 /* One argument. A hub or an owner may hold thousands of models: refused. */
@@ -419,15 +433,15 @@ static int collect_arg(struct get *g, const char *arg)
 
 static int run(struct cli *c, int argc, char **argv)
 {
-	struct sigaction on = { .sa_handler = interrupted };
 	struct get g = { .c = c };
 	size_t i;
 	int r;
 
 	if (!argc)
 		return cli_usage(c, "a PATH is needed");
-	(void) sigaction(SIGINT, &on, NULL);
-	(void) sigaction(SIGTERM, &on, NULL);
+	goodbye_from = isatty(STDERR_FILENO) ? 0 : 1;
+	end_by(SIGINT);
+	end_by(SIGTERM);
 	for (i = 0, r = CLI_DONE; !r && i < (size_t)argc; i++)
 		r = collect_arg(&g, argv[i]);
 	cli_progress_start(&g.progress, !(c->given & CLI_OPT_QUIET));

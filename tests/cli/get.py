@@ -120,28 +120,47 @@ def offline(d):
     check("EHOSTUNREACH" in err, err)
 
 
-def interrupted(d):
-    """Ctrl-C keeps what came; the same command goes on from there."""
+def cut(d, how, **more):
+    """A slow get that is told to end; what it was and what it said."""
     d.cache = d.dir("cache")
     d.hub.spoil("drip", match="big.bin", rate=4 * MIB)
+    start = d.hub.sent()
     p = subprocess.Popen(d.argv("get", TREE + "/big.bin"), env=d.env(),
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                         stderr=subprocess.PIPE)
-    start = d.hub.sent()
+                         stderr=subprocess.PIPE, **more)
     lib.until(lambda: d.hub.sent() - start > 6 * MIB, 30, "6 MiB")
-    p.send_signal(signal.SIGINT)
-    asked = time.monotonic()
-    out, err = p.communicate(timeout=20)
-    lib.figure("end after SIGINT", time.monotonic() - asked, "s", 2)
-    equal(p.returncode, 1, "status after SIGINT")
-    check(b"kept" in err and not out, out, err)
-    d.hub.clear()
+    p.send_signal(how)
+    return p
+
+
+def interrupted(d):
+    """Ctrl-C keeps what came; the same command goes on from there. Whoever
+    waits is told of the signal: a loop of a shell ends by it, too."""
+    for how in (signal.SIGTERM, signal.SIGINT):
+        p = cut(d, how)
+        asked = time.monotonic()
+        out, err = p.communicate(timeout=20)
+        lib.figure(f"end after {how.name}", time.monotonic() - asked, "s", 2)
+        equal(p.returncode, -how, "status after " + how.name)
+        check(b"kept" in err and not out, out, err)
+        equal(len(err.splitlines()), 1, err)
+        d.hub.clear()
     use = json.loads(d.run("du", "--json", TREE + "/big.bin"))[0]
     check(use["cached_bytes"] >= 4 * MIB, "kept only", use)
     start = d.hub.sent()
     d.run("get", TREE + "/big.bin")
     lib.figure("bytes fetched after the interruption", d.hub.sent() - start,
                "", len(d.big) - 4 * MIB)
+
+
+def undisturbed(d):
+    """What a shell starts in the background or nohup has started goes on."""
+    p = cut(d, signal.SIGINT, preexec_fn=lambda: signal.signal(
+        signal.SIGINT, signal.SIG_IGN))
+    d.hub.clear()
+    out, err = p.communicate(timeout=40)
+    equal((p.returncode, err), (0, b""), "with SIGINT ignored")
+    check(b"verified" in out, out)
 
 
 def terminal(d):
@@ -174,12 +193,15 @@ def terminal(d):
 
 
 def main():
+    # A shell that starts something behind itself has it ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     top = tempfile.mkdtemp(prefix="omnihub-get-")
     hubs = []
     try:
         d = Desk(top)
         hubs.append(d.hub)
-        for test in (plain, failures, broken, offline, interrupted, terminal):
+        for test in (plain, failures, broken, offline, interrupted,
+                     undisturbed, terminal):
             print("#", test.__name__, flush=True)
             test(d)
     finally:
