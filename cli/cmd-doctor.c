@@ -202,9 +202,13 @@ static int check_mount(void *arg, const char *dir)
 
 	if (!r)
 		doctor_say(d, OK, "mount", "%s answers", dir);
-	else if (r != -ENODEV)	/* it has gone since the list was read */
+	else if (r == -ENOTCONN)
 		doctor_say(d, BAD, "mount", "%s is dead (%s): 'omnihub umount %s'",
 			dir, strerror(-r), dir);
+	else if (r == -EACCES)
+		doctor_say(d, NOTE, "mount", "%s is another user's", dir);
+	else if (r != -ENODEV)	/* it has gone since the list was read */
+		doctor_say(d, BAD, "mount", "%s: %s", dir, strerror(-r));
 	return 0;
 }
 

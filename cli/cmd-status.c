@@ -106,8 +106,10 @@ static int run(struct cli *c, int argc, char **argv)
 		return mounted(c, dir);
 	if (r == -ENODEV)
 		return not_mounted(c, dir);
-	return cli_fail(c, dir, r, "the daemon of this mount is gone; "
-		"'omnihub mount' mounts it again");
+	return cli_fail(c, dir, r, r == -ENOTCONN ?
+		"the daemon of this mount is gone; 'omnihub mount' mounts it "
+		"again" : r == -EACCES ? "the mount of another user, who has "
+		"not given -o allow_other" : NULL);
 }
 
 const struct cli_cmd cli_cmd_status = {

@@ -89,7 +89,7 @@ static int run(struct cli *c, int argc, char **argv)
 	if (r == -ENODEV)
 		return cli_fail(c, given, -EINVAL, "OmniHub is not mounted "
 			"there");
-	r = detach(dir, lazy || r < 0, said, sizeof(said));
+	r = detach(dir, lazy || r == -ENOTCONN, said, sizeof(said));
 	if (r == -EBUSY || (r == -EIO && strstr(said, "busy")))
 		return cli_fail(c, given, -EBUSY, "files in it are open; "
 			"--lazy detaches it all the same");

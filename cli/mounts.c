@@ -156,7 +156,7 @@ int cli_mount_probe(const char *dir)
 	fd = open(file, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0 && read(fd, &byte, 1) >= 0)
 		return 0;
-	r = -errno;
+	r = errno == ECONNABORTED ? -ENOTCONN : -errno;
 	/* not dead, when it was unmounted meanwhile */
 	return cli_mounts_each(same, real) == 1 ? r : -ENODEV;
 }

@@ -20,7 +20,8 @@ char *cli_mount_of(const char *path);
 char *cli_mount_real(const char *path);
 
 /* Does somebody answer there? 0, or negative errno: -ENOTCONN when the daemon
- * is gone, -ENODEV when nothing of ours is mounted at dir (any path). */
+ * is gone, -EACCES when it is another user's, which not even root may look
+ * into, -ENODEV when nothing of ours is mounted at dir (any path). */
 int cli_mount_probe(const char *dir);
 
 /* Every live mount that keeps its bytes in `cache` looks again at its hubs for

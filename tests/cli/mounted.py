@@ -3,6 +3,7 @@
 what it says of the mount, and how it takes it down."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -93,6 +94,39 @@ def umount(rig, m):
     equal(m.proc.wait(20), 0, "the daemon")
 
 
+def stranger(rig):
+    """A live mount of somebody else, into which not even root can look: it is
+    not dead, and is not taken from whoever uses it."""
+    if os.geteuid() or not shutil.which("setpriv"):
+        print("# not root, or no setpriv")
+        return
+    at, cache = rig.dir("mnt"), rig.dir("cache")
+    for path in (at, cache):
+        os.chown(path, 65534, 65534)
+    caps = "+sys_admin,+dac_override"
+    other = ["setpriv", "--reuid", "65534", "--regid", "65534",
+             "--clear-groups", "--inh-caps", caps, "--ambient-caps", caps]
+    rig.run(*other, lib.MOUNT, "--demo", "--cache", cache, at)
+    err = failing(rig, "status", at)
+    check("EACCES" in err and "gone" not in err, err)
+    p = subprocess.run([lib.OMNIHUB, "doctor", "--offline", "--json",
+                        "--cache", rig.dir("cache")], env=rig.env(),
+                       check=False, stdout=subprocess.PIPE, timeout=50,
+                       stderr=subprocess.DEVNULL)
+    equal([r["verdict"] for r in json.loads(p.stdout)
+           if r["check"] == "mount" and at in r["text"]], ["note"])
+    user = subprocess.Popen([*other, "sh", "-c", 'exec 3<"$1" && echo in &&'
+                             "read x", "-", os.path.join(
+                                 at, "huggingface/bert-base/config.json")],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    equal(user.stdout.readline(), b"in\n")
+    err = failing(rig, "umount", at)
+    check("EBUSY" in err, err)
+    check(at in lib.mounted_below(rig.top), "taken away")
+    user.communicate(b"\n", timeout=20)
+    lib.umount(at, lib.OMNIHUB, "umount", env=rig.env())
+
+
 def up(rig):
     """omnihub mount finds the daemon beside itself and passes options on."""
     at = os.path.join(rig.dir("new"), "made")
@@ -111,6 +145,7 @@ def run(rig):
         test(rig, m)
     umount(rig, m)
     dead(rig)
+    stranger(rig)
     up(rig)
 
 
