@@ -171,6 +171,14 @@ static bool in_library(void)
 	return false;
 }
 
+/* The library asks for as much as a file says, and can live without; libFuzzer
+ * would end whoever got it. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "max_allocation_size_mb=1024:allocator_may_return_null=1";
+}
+
 /* Called by the address sanitizer before it writes of an error, which takes it
  * a second. What it has to say of the library is no news. */
 void __asan_on_error(void);
