@@ -22,7 +22,10 @@ struct fact {
 					 * `doubts` when the hub was asked */
 	unsigned nth;			/* resolver lock; its `changed` when
 					 * this stood in for another; or 0 */
-	bool wrong;			/* resolver lock; bytes contradict it */
+	unsigned wrong;			/* resolver lock; how often bytes
+					 * contradicted it … */
+	unsigned heard;			/* resolver lock; … before the hub was
+					 * asked */
 	bool busy;			/* resolver lock; a job is under way */
 	int err;			/* resolver lock; of the last asking */
 	uint64_t err_at;		/* resolver lock; clock_ms */
@@ -36,6 +39,7 @@ struct asking {
 	struct fact *fact;		/* the snapshot's */
 	bool again;			/* the index knows only what is doubted */
 	unsigned doubts;		/* the snapshot's, when it began */
+	unsigned wrong;			/* the fact's, then */
 	int err;
 	struct error why;
 	struct fetch_fact got;
@@ -91,7 +95,8 @@ static struct fact *fact_of(struct fs_snap *s, const struct listing_entry *e)
 /* Under the lock. Is what was found to be asked for again? */
 static bool due(const struct fs_snap *s, const struct fact *f)
 {
-	return (f->wrong || f->asked != s->doubts) && !s->resolver->offline;
+	return (f->wrong != f->heard || f->asked != s->doubts) &&
+		!s->resolver->offline;
 }
 
 /* Under the lock. */
@@ -127,8 +132,9 @@ static int told_now(const struct asking *k, struct fact **ret)
 		found(now, &k->got);
 		now->nth = atomic_fetch_add(&s->resolver->changed, 1) + 1;
 	}
-	now->wrong = false;
-	/* The answer may be from before a doubt that came meanwhile. */
+	/* The answer may be from before what came meanwhile. */
+	if (now == k->fact)
+		now->heard = k->wrong;
 	now->asked = k->doubts;
 	*ret = now;
 	return 0;
@@ -393,6 +399,7 @@ static int join(struct asking *k, fs_measure_cb *cb, void *arg)
 	}
 	k->again = due(k->snap, f);
 	k->doubts = k->snap->doubts;
+	k->wrong = f->wrong;
 	if (fs_waiter_add(&f->waiters, (void (*)(void))cb, arg))
 		return -ENOMEM;
 	if (f->busy)
@@ -465,7 +472,7 @@ static bool doubt(struct fs_resolver *r, const char *key, const char *path,
 
 	if (!f || !f->measured || f->entry.size != size)
 		return false;
-	f->wrong = true;
+	f->wrong++;
 	s->refs++;
 	*ret = (struct dropping){ { .run = drop }, s, f };
 	return true;

@@ -211,6 +211,38 @@ static void doubted_meanwhile(void)
 	double_fs_free(fs);
 }
 
+/* So it is when bytes contradict what was said before. */
+static void contradicted_meanwhile(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct crowd c = { .right = 0 };
+	struct fs_node *dir = NULL;
+	struct fs_attr a;
+	sem_t asked;
+
+	t_int(fs_walk_wait(fs, "pytorch/torchvision", &dir, NULL), 0);
+	t_int(double_stat(fs, late, &a), 0);
+	double_contradict(fs, 8 + 40);
+	t_int(sem_init(&c.sem, 0, 0), 0);
+	t_int(sem_init(&asked, 0, 0), 0);
+	double_hub.slow = &asked;
+	fs_lookup(fs, dir, "late.bin", crowd_told, &c);
+	t_int(sem_wait(&asked), 0);
+	double_hub.slow = NULL;
+	double_contradict(fs, 8 + 40);
+	double_tell();
+	t_int(sem_wait(&c.sem), 0);
+	t_int(double_hub.measured, 2);
+	for (int i = 0; i < 2; i++) {
+		t_int(double_stat(fs, late, &a), 0);
+		t_int(double_hub.measured, 3);
+	}
+	t_int(sem_destroy(&asked), 0);
+	t_int(sem_destroy(&c.sem), 0);
+	fs_node_unref(dir);
+	double_fs_free(fs);
+}
+
 /* What is staged is opened anew when a size is doubted, once, by whoever comes:
  * not the source that somebody else still has open. */
 static void staged_anew(struct fs *fs)
@@ -372,6 +404,7 @@ int main(void)
 	not_measured();
 	measured_again();
 	doubted_meanwhile();
+	contradicted_meanwhile();
 	contradicted();
 	one_source();
 	return 0;
