@@ -291,13 +291,20 @@ static void begin(void)
 static bool ask(const uint8_t *data, size_t len)
 {
 	char answer;
+	ssize_t n;
 
 	if (!reader.begun)
 		begin();
 	if (len)
 		memcpy(reader.input, data, len);
 	if (send(reader.fd, &len, sizeof(len), MSG_NOSIGNAL) !=
-	    (ssize_t)sizeof(len) || read(reader.fd, &answer, 1) != 1)
+	    (ssize_t)sizeof(len))
+		abort();
+	/* libFuzzer's clock rings. */
+	do
+		n = read(reader.fd, &answer, 1);
+	while (n < 0 && errno == EINTR);
+	if (n != 1)
 		abort();
 	if (answer == READ && n_counters())
 		memcpy(counters[0], reader.seen, n_counters());
