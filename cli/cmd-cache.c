@@ -18,6 +18,7 @@
 struct verb {
 	const char *name;
 	int min, max;	/* arguments; max -1: any number */
+	bool json;	/* can print it */
 	int (*run)(struct cli *c, int argc, char **argv);
 };
 
@@ -211,13 +212,13 @@ static int do_clear(struct cli *c, int argc, char **argv)
 }
 
 static const struct verb verbs[] = {
-	{ "stat", 0, 0, do_stat },
-	{ "gc", 0, 1, do_gc },
-	{ "verify", 0, 0, do_verify },
-	{ "pin", 1, -1, do_pin },
-	{ "unpin", 1, -1, do_unpin },
-	{ "adopt", 0, 0, do_adopt },
-	{ "clear", 0, 0, do_clear },
+	{ "stat", 0, 0, true, do_stat },
+	{ "gc", 0, 1, false, do_gc },
+	{ "verify", 0, 0, false, do_verify },
+	{ "pin", 1, -1, false, do_pin },
+	{ "unpin", 1, -1, false, do_unpin },
+	{ "adopt", 0, 0, true, do_adopt },
+	{ "clear", 0, 0, false, do_clear },
 };
 
 static int run(struct cli *c, int argc, char **argv)
@@ -240,6 +241,9 @@ static int run(struct cli *c, int argc, char **argv)
 		return cli_usage(c, "%s: a PATH is needed", v->name);
 	if (v->max >= 0 && argc > v->max)
 		return cli_usage(c, "%s: too many arguments", v->name);
+	if ((c->given & CLI_OPT_JSON) && !v->json)
+		return cli_usage(c, "%s: --json is for stat and adopt",
+			v->name);
 	r = cli_fs_open(c);
 	return r ? r : v->run(c, argc, argv);
 }

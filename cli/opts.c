@@ -125,7 +125,11 @@ static int bad_option(struct cli *c, int code, char **argv)
 	if (code == ':')
 		return cli_usage(c, "option '%s' needs an argument",
 			argv[optind - 1]);
-	if (optopt && optopt < 256)
+	for (size_t i = 0; optopt && i < OPTS; i++)
+		if (opts[i].code == optopt && taken(c->cmd, &opts[i]))
+			return cli_usage(c, "option '--%s' takes no argument",
+				opts[i].name);
+	if (optopt)
 		return cli_usage(c, "unknown option '-%c'", optopt);
 	return cli_usage(c, "unknown option '%s'", argv[optind - 1]);
 }
