@@ -50,6 +50,7 @@ static const struct cli_cmd *find(const char *name)
 /* What was printed is worth something only when it arrived. */
 static int finish(const struct cli *c, int status)
 {
+	errno = 0;
 	if ((fflush(stdout) || ferror(stdout)) && status == CLI_DONE)
 		return cli_fail(c, "standard output", errno ? -errno : -EIO,
 			NULL);

@@ -155,7 +155,9 @@ int cli_print_json(struct cli *c, json_t *j)
 
 	if (!own)
 		return cli_fail(c, NULL, -ENOMEM, NULL);
+	errno = 0;
 	if (json_dumpf(own, stdout, JSON_INDENT(2)) < 0 || putchar('\n') < 0)
-		return cli_fail(c, "standard output", -EIO, NULL);
+		return cli_fail(c, "standard output", errno ? -errno : -EIO,
+			NULL);
 	return CLI_DONE;
 }
