@@ -10,20 +10,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/plain.h"
+
 static void tidy(char *text)
 {
 	size_t len = strlen(text);
 
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-			text[i] = '?';
 	/* Where the end was cut off, no half of a UTF-8 character stays. */
-	if (len < ERROR_TEXT_MAX - 1)
-		return;
-	while (len && (text[len - 1] & 0xc0) == 0x80)
-		text[--len] = '\0';
-	if (len && (text[len - 1] & 0x80))
-		text[--len] = '\0';
+	if (len == ERROR_TEXT_MAX - 1) {
+		while (len && (text[len - 1] & 0xc0) == 0x80)
+			text[--len] = '\0';
+		if (len && (text[len - 1] & 0x80))
+			text[--len] = '\0';
+	}
+	plain_line(text);
 }
 
 int error_set(struct error *e, int code, const char *fmt, ...)

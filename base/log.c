@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <syslog.h>
 
+#include "base/plain.h"
+
 static enum log_level max_level = LOG_LEVEL_ERROR;	/* set before threads */
 static int use_syslog;					/* set before threads */
 
@@ -35,9 +37,7 @@ void log_at(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void) vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	for (char *p = line; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';	/* strangers' text, a terminal */
+	plain_line(line);
 	if (use_syslog)
 		syslog(prio[level], "%s", line);
 	else

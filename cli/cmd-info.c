@@ -5,11 +5,13 @@
 #include "config.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/plain.h"
 #include "cli/cmd.h"
 
 #define NAME_WIDTH 14
@@ -20,14 +22,34 @@ static const char *const attrs[] = {
 	"sha256", "sources", "made_by", "materialized", "error",
 };
 
+/* Much of it are a model's own words. */
+static void row(const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+static void row(const char *name, const char *fmt, ...)
+{
+	cleanup_free char *text = NULL;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (n < 0) {
+		text = NULL;
+		return;
+	}
+	plain_line(text);
+	printf("%-*s%s\n", NAME_WIDTH, name, text);
+}
+
 static void line(const char *name, const char *value)
 {
 	const char *nl;
 
 	for (;;) {	/* further lines of a value stand under the first */
 		nl = strchr(value, '\n');
-		printf("%-*s%.*s\n", NAME_WIDTH, name,
-			nl ? (int)(nl - value) : (int)strlen(value), value);
+		row(name, "%.*s", nl ? (int)(nl - value) : (int)strlen(value),
+			value);
 		if (!nl || !nl[1])
 			return;
 		value = nl + 1;
@@ -79,8 +101,8 @@ static void value_line(const char *kind, const json_t *v)
 	for (p = shape; p && *p; p++)	/* names of axes without quotes */
 		if (*p == '"')
 			memmove(p, p + 1, strlen(p)), p--;
-	printf("%-*s%s  %s %s\n", NAME_WIDTH, kind, name ? name : "?",
-		type ? type : "", shape ? shape : "");
+	row(kind, "%s  %s %s", name ? name : "?", type ? type : "",
+		shape ? shape : "");
 }
 
 static void values(const char *kind, const json_t *list)
@@ -104,14 +126,19 @@ static void counts(const char *kind, const json_t *ops)
 		return;
 	printf("%-*s", NAME_WIDTH, kind);
 	json_object_foreach ((json_t *)(uintptr_t)ops, name, n) {
+		cleanup_free char *shown = strdup(name);
+
+		if (!shown)
+			continue;
+		plain_line(shown);
 		(void) snprintf(count, sizeof(count), "%" JSON_INTEGER_FORMAT,
 			json_integer_value(n));
-		len = strlen(name) + strlen(count) + 2;	/* " Add×7" */
+		len = strlen(shown) + strlen(count) + 2;	/* " Add×7" */
 		if (width && NAME_WIDTH + width + len > 79) {
 			printf("\n%-*s", NAME_WIDTH, "");
 			width = 0;
 		}
-		printf("%s%s×%s", width ? " " : "", name, count);
+		printf("%s%s×%s", width ? " " : "", shown, count);
 		width += len;
 	}
 	putchar('\n');
@@ -122,8 +149,7 @@ static void number_line(const json_t *m, const char *key)
 	const json_t *v = json_object_get(m, key);
 
 	if (json_is_integer(v))
-		printf("%-*s%" JSON_INTEGER_FORMAT "\n", NAME_WIDTH, key,
-			json_integer_value(v));
+		row(key, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
 }
 
 /* What a model's maker noted in it: which family, which task. */
@@ -135,8 +161,7 @@ static void notes(const json_t *metadata)
 	json_object_foreach ((json_t *)(uintptr_t)metadata, name, v) {
 		if (!json_is_string(v))
 			continue;
-		printf("%-*s%s = %s\n", NAME_WIDTH, kind, name,
-			json_string_value(v));
+		row(kind, "%s = %s", name, json_string_value(v));
 		kind = "";
 	}
 }

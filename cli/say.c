@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/plain.h"
 #include "cli/cmd.h"
 
 #define REASONS 32		/* entries of the error log looked through */
@@ -100,6 +101,7 @@ int cli_fail(const struct cli *c, const char *what, int err, const char *why)
 	const char *cmd = c->cmd ? c->cmd->name : "";
 	const char *word = cli_errno_name(err);
 	cleanup_free char *meant = NULL;
+	cleanup_free char *line = NULL;
 	char text[ERROR_TEXT_MAX];
 	size_t n = strlen(word);
 
@@ -121,9 +123,13 @@ int cli_fail(const struct cli *c, const char *what, int err, const char *why)
 	if (!strncmp(why, word, n) && why[n] == ':')
 		why += n + 1 + strspn(why + n + 1, " ");
 	(void) fflush(stdout);
-	fprintf(stderr, "omnihub: %s%s%s%s%s: %s\n", cmd, *cmd ? ": " : "",
-		what && *what ? what : "", what && *what ? ": " : "", word,
-		why);
+	if (asprintf(&line, "omnihub: %s%s%s%s%s: %s", cmd, *cmd ? ": " : "",
+			what && *what ? what : "", what && *what ? ": " : "",
+			word, why) < 0)
+		line = NULL;
+	if (line)
+		plain_line(line);
+	fprintf(stderr, "%s\n", line ? line : word);
 	return CLI_FAILED;
 }
 

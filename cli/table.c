@@ -10,6 +10,7 @@
 #include <string.h>
 #include <wchar.h>
 
+#include "base/plain.h"
 #include "cli/table.h"
 
 #define COLUMNS_MAX 8
@@ -49,6 +50,7 @@ int cli_table_row(struct cli_table *t, ...)
 		cells[n + i] = strdup(cell && *cell ? cell : "-");
 		if (!cells[n + i])
 			break;
+		plain_line(cells[n + i]);
 	}
 	va_end(ap);
 	if (i == t->columns) {

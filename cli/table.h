@@ -10,7 +10,8 @@ struct cli_table;
 /* format: a letter a column, 'l' left or 'r' right aligned; the last column is
  * never padded. NULL: out of memory. */
 struct cli_table *cli_table_new(const char *format);
-/* As many strings as columns, copied. NULL is "-". -ENOMEM. */
+/* As many strings as columns, copied; of control characters a '?' stays. NULL
+ * is "-". -ENOMEM. */
 int cli_table_row(struct cli_table *t, ...);
 /* Two spaces between columns, one line a row. */
 void cli_table_print(const struct cli_table *t, FILE *to);

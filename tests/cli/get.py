@@ -16,13 +16,31 @@ SRCDIR = os.environ["SRCDIR"]
 BUILDDIR = os.environ["BUILDDIR"]
 sys.path.insert(0, os.path.join(SRCDIR, "tests", "mount"))
 sys.path.insert(0, os.path.join(SRCDIR, "tests", "hub"))
+sys.path.insert(0, os.path.join(SRCDIR, "contrib", "demo"))
 import lib  # noqa: E402
 from lib import check, equal, noise  # noqa: E402
+from wire import field  # noqa: E402
 
 OMNIHUB = os.path.join(BUILDDIR, "omnihub")
 MIB = 1 << 20
+# What a terminal may take for a command: its title, a colour, a line feed,
+# the one-byte form of ESC [ in UTF-8.
+ODD = "a\x1b]0;b\x07\x1b[31m\n\r\x7f\u009b5n"
+SAFE = "a?]0;b??[31m????5n"
 REPO = "someone/files"
 TREE = "huggingface/" + REPO
+
+
+def odd_onnx():
+    """A model whose every name is ODD."""
+    kind = field(2, field(1, field(1, 1) + field(2, field(1, field(
+        2, ODD)))))
+    value = field(1, ODD) + kind
+    graph = field(1, field(1, ODD) + field(2, ODD + "y") + field(4, ODD))
+    graph += field(2, "g") + field(11, value) + field(12, field(
+        1, ODD + "y") + kind)
+    return field(1, 8) + field(7, graph) + field(8, field(2, 17)) + field(
+        14, field(1, ODD) + field(2, ODD))
 
 
 class Desk:
@@ -35,6 +53,7 @@ class Desk:
         self.hub = lib.Hub(self, {
             REPO: {"main": {"big.bin": self.big, "a/small.txt": b"small\n",
                             "empty": b""}},
+            "someone/odd": {"main": {"model.onnx": odd_onnx()}},
             "someone/gated": {"main": {"x.bin": noise("x", MIB)}},
         }, {"someone/gated": {"gated": "manual"}})
         self.cache = self.dir("cache")
@@ -112,6 +131,19 @@ def broken(d):
     check(len(err.split("EIO: ")[1].strip()) > 20, "no reason:", err)
     d.hub.clear()
     d.run("get", TREE + "/big.bin")
+
+
+def odd(d):
+    """What a model says of itself does nothing to a terminal."""
+    path = "huggingface/someone/odd/model.onnx"
+    out = d.run("info", path)
+    for row in (f"inputs        {SAFE}  ", f"outputs       {SAFE}y  ",
+                f"metadata      {SAFE} = {SAFE}\n",
+                f"operators     {SAFE}×1\n"):
+        check(row in out, repr(row), "is not in", repr(out))
+    check(not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", out), repr(out))
+    got = json.loads(d.run("info", "--json", path))["model"]
+    equal(got["metadata"], {ODD: ODD}, "as it is, to programs")
 
 
 def offline(d):
@@ -200,7 +232,7 @@ def main():
     try:
         d = Desk(top)
         hubs.append(d.hub)
-        for test in (plain, failures, broken, offline, interrupted,
+        for test in (plain, failures, broken, odd, offline, interrupted,
                      undisturbed, terminal):
             print("#", test.__name__, flush=True)
             test(d)

@@ -130,6 +130,9 @@ static void errors(void)
 	t_str(error_text(&e, 0), "the hub said \"a???[31mb\"");
 	t_int(error_wrap(&e, "GET %s", "/api\n"), -EPROTO);
 	t_str(e.text, "GET /api?: the hub said \"a???[31mb\"");
+	t_int(error_set(&e, -EPROTO, "\xc2\x9b" "5n\xc2\x80\xc2\xa0"),
+		-EPROTO);
+	t_str(e.text, "?5n?\xc2\xa0");
 	memset(url, 'u', sizeof(url) - 1);
 	url[sizeof(url) - 1] = '\0';
 	t_int(error_wrap(&e, "%s", url), -EPROTO);

@@ -36,6 +36,14 @@ int main(void)
 		"-                -  x\n"
 		"größe          1 B  ü\n");
 	cli_table_free(t);
+	/* Nothing in a cell ends the row, or is a terminal's business. */
+	t = cli_table_new("ll");
+	t_int(cli_table_row(t, "a\n\033[31m\xc2\x9b", "x"), 0);
+	t_int(cli_table_row(t, "12345678", "y"), 0);
+	expect(t,
+		"a??[31m?  x\n"
+		"12345678  y\n");
+	cli_table_free(t);
 	cli_table_free(NULL);
 	return 0;
 }
