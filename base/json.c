@@ -6,6 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/buf.h"
+#include "base/cleanup.h"
+
 /* Depth is counted before parsing: jansson's own limit is 2048 levels and its
  * parser recurses. Strings are skipped; broken text is the parser's to find. */
 static bool too_deep(const char *p, size_t len)
@@ -55,6 +58,34 @@ int json_parse(const void *text, size_t len, size_t max, json_t **ret,
 			e.line, e.column, e.text);
 	*ret = j;
 	return 0;
+}
+
+/* Bytes of the UTF-8 character at p, up to `left`, or 0. */
+static size_t character(const char *p, size_t left)
+{
+	for (size_t n = 1; n <= 4 && n <= left; n++) {
+		cleanup_json json_t *one = json_stringn(p, n);
+
+		if (one)
+			return n;
+	}
+	return 0;
+}
+
+json_t *json_bytes(const char *bytes)
+{
+	cleanup_buf struct buf b = BUF_INIT(SIZE_MAX);
+	json_t *j = json_string(bytes);
+	int r = 0;
+
+	for (size_t left = strlen(bytes), n; !j && left && !r; left -= n) {
+		n = character(bytes, left);
+		r = n ? buf_append(&b, bytes, n) :
+			buf_append_str(&b, "\xef\xbf\xbd");
+		n += !n;
+		bytes += n;
+	}
+	return j || r ? j : json_stringn((const char *)b.data, b.len);
 }
 
 const char *json_str(const json_t *obj, const char *key)

@@ -27,6 +27,10 @@ int json_u64(const json_t *obj, const char *key, uint64_t *ret);
  * none. */
 int64_t json_time(const json_t *obj, const char *key);
 
+/* A string of bytes that need not be text, as a path of this machine: what is
+ * no UTF-8 is U+FFFD. NULL: out of memory. The caller owns the value. */
+json_t *json_bytes(const char *bytes);
+
 /* jansson's own json_decrefp() does it. */
 #define cleanup_json __attribute__((cleanup(json_decrefp)))
 

@@ -209,10 +209,10 @@ static int say(struct adopt *a, const struct found *f)
 	}
 	if (a->json)
 		return json_array_append_new(a->json, json_pack(
-			"{ss ss ss ss ss ss ss* ss sI ss*}", "tool", f->tool,
+			"{ss ss ss ss ss ss ss* so sI ss*}", "tool", f->tool,
 			"state", word, "hub", f->hub, "repo", f->repo,
 			"revision", f->revision, "path", f->path,
-			"name", name, "file", f->file,
+			"name", name, "file", json_bytes(f->file),
 			"size", (json_int_t)f->size,
 			"error", err ? cli_errno_name(err) : NULL)) ?
 			-ENOMEM : 0;

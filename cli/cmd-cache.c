@@ -45,7 +45,8 @@ static int do_stat(struct cli *c, int argc, char **argv)
 		return cli_fail(c, dir, r < 0 ? r : -ENOMEM, NULL);
 	if (c->given & CLI_OPT_JSON)
 		return cli_print_json(c, json_pack(
-			"{ss s{sI sI} s{sI sI} s{sI sI} sI sI}", "dir", dir,
+			"{so s{sI sI} s{sI sI} s{sI sI} sI sI}", "dir",
+			json_bytes(dir),
 			"objects", "files", (json_int_t)s.objects,
 			"bytes", (json_int_t)s.object_bytes,
 			"partial", "files", (json_int_t)s.partials,

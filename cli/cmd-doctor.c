@@ -37,8 +37,9 @@ void doctor_say(struct doctor *d, enum doctor_verdict v, const char *check,
 	va_end(ap);
 	d->bad += v == BAD;
 	if (d->json)
-		(void) json_array_append_new(d->json, json_pack("{ss ss ss}",
-			"check", check, "verdict", verdicts[v], "text", text));
+		(void) json_array_append_new(d->json, json_pack("{ss ss so}",
+			"check", check, "verdict", verdicts[v], "text",
+			json_bytes(text)));
 	else
 		(void) cli_table_row(d->table, verdicts[v], check, text);
 }

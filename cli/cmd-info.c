@@ -69,7 +69,7 @@ static void attrs_json(struct cli *c, struct fs_node *n, json_t *out)
 				json_integer(strtoll(v, NULL, 10)));
 		else if (v)
 			(void) json_object_set_new(out, attrs[i],
-				json_string(v));
+				json_bytes(v));
 	}
 }
 

@@ -41,7 +41,7 @@ static int stats_json(struct cli *c, const char *dir, bool mounted,
 		json_decref(j);
 		return cli_fail(c, dir, why.code, why.text);
 	}
-	(void) json_object_set_new(j, "mountpoint", json_string(dir));
+	(void) json_object_set_new(j, "mountpoint", json_bytes(dir));
 	(void) json_object_set_new(j, "mounted", json_boolean(mounted));
 	(void) json_object_set_new(j, "stats", stats);
 	r = cli_status_news(c, &names);

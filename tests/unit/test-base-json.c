@@ -67,6 +67,22 @@ static void nested(size_t depth, int want)
 	json_decref(j);
 }
 
+static void bytes(const char *in, const char *want)
+{
+	cleanup_json json_t *j = json_bytes(in);
+
+	t_str(json_string_value(j), want);
+}
+
+static void any_bytes(void)
+{
+	bytes("", "");
+	bytes("/a/\xc3\xa9\n", "/a/\xc3\xa9\n");
+	bytes("/\xff/\xc3\xa9", "/\xef\xbf\xbd/\xc3\xa9");
+	bytes("\xe2\x82", "\xef\xbf\xbd\xef\xbf\xbd");
+	bytes("\xf0\x9f\xa4\x97\xc3", "\xf0\x9f\xa4\x97\xef\xbf\xbd");
+}
+
 int main(void)
 {
 	struct error why;
@@ -74,6 +90,7 @@ int main(void)
 
 	good();
 	bad();
+	any_bytes();
 	nested(JSON_DEPTH_MAX, 0);
 	nested(JSON_DEPTH_MAX + 1, -EBADMSG);
 	nested(100000, -EBADMSG);
