@@ -63,7 +63,7 @@ const struct cli_cmd cli_cmd_mount = {
 		"when not given.\n"
 		"Beside the options below, all of omnihub-mount(1):\n\n"
 		"  -f, --foreground         stay, and log to stderr\n"
-		"      --cache-size SIZE    what the cache may take (20G)\n"
+		"      --cache-size SIZE    what the cache may take, as 20G\n"
 		"  -o OPTS                  mount options of FUSE\n"
 		"  -v, --verbose            say more\n",
 	.opts = CLI_OPT_COMMON,

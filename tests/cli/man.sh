@@ -10,6 +10,10 @@ if command -v man >/dev/null; then
 		[ -z "$out" ] || { echo "$page: $out"; bad=1; }
 	done
 fi
+for opt in $(omnihub --help | sed -n 's/^  -., --\([a-z]*\).*/\1/p'); do
+	grep -q -e "Fl -$opt\b" "$man/omnihub.1" ||
+		{ echo "omnihub.1: no option --$opt"; bad=1; }
+done
 for cmd in $(omnihub --help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p'); do
 	grep -q "^\.It Cm $cmd\b" "$man/omnihub.1" ||
 		{ echo "omnihub.1: no command $cmd"; bad=1; }
