@@ -395,9 +395,10 @@ static void answer_measure(struct pool_job *job)
 	double_hub.measured++;
 	if (!strcmp(q->hub->kind, "torchserve"))
 		q->fact = (struct fetch_fact){ .size = bytes_of(q->path)->len };
-	else
+	else if (double_hub.version != 9)
 		(void) objid_parse(OBJID_MD5,
 			"00112233445566778899aabbccddeeff", &q->fact.id);
+	q->fact.id.raw[0] += (uint8_t)double_hub.version;
 	if (!double_hub.slow) {
 		tell_measure(job);
 		return;

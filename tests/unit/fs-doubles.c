@@ -112,6 +112,7 @@ void cache_close(struct cache *c)
 struct epoch_src {
 	struct src src;
 	struct src *below;
+	struct objid id;
 };
 
 static int epoch_read(struct src *s, struct src_read *r)
@@ -138,6 +139,12 @@ static uint64_t epoch_present(struct src *s, uint64_t off, uint64_t len)
 	return double_hub.here ? len : 0;
 }
 
+static void epoch_stat(struct src *s, struct src_stat *ret)
+{
+	ret->state = double_hub.here ? SRC_VERIFIED : SRC_REMOTE;
+	ret->id = ((struct epoch_src *)s)->id;
+}
+
 static void epoch_free(struct src *s)
 {
 	src_unref(((struct epoch_src *)s)->below);
@@ -149,7 +156,8 @@ int cache_src_open(struct cache *c, const struct cache_name *name,
 {
 	static const struct src_ops ops = { .name = "double",
 		.read = epoch_read, .peek = epoch_peek, .epoch = epoch_of,
-		.present = epoch_present, .free = epoch_free };
+		.present = epoch_present, .stat = epoch_stat,
+		.free = epoch_free };
 	struct epoch_src *e;
 
 	(void) c;
@@ -158,6 +166,7 @@ int cache_src_open(struct cache *c, const struct cache_name *name,
 	e = calloc(1, sizeof(*e));
 	src_init(&e->src, &ops, name->size);
 	e->below = src_ref(upstream);
+	e->id = name->id;
 	*ret = &e->src;
 	return 0;
 }

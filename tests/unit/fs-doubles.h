@@ -66,8 +66,10 @@ struct double_hub {
 	unsigned opened, measured, puts;
 	int room;		/* of every put, 0 or -ENOSPC */
 	bool whole;		/* that hub lists nothing */
-	bool here;		/* the cache has every byte of every file */
+	bool here;		/* the cache has every byte of every file, and
+				 * they are right */
 	unsigned grown;		/* bytes that late.bin has more than before */
+	unsigned version;	/* of its bytes: another digest; 9: none */
 	sem_t *slow;		/* what is measured next is fixed when this is
 				 * posted, and told by double_tell(); or NULL */
 };
