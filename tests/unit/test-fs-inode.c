@@ -46,6 +46,15 @@ static void counts(void)
 	fs_inode_forget(&t, ino, 1);
 	t_int(fs_inodes_count(&t), 1);
 	t_check(!fs_inode_find(&t, ino));
+	b = child(root, "b");
+	ino = b->ino;
+	for (int i = 0; i < 3; i++)
+		fs_inode_looked_up(b);
+	fs_node_unref(b);
+	fs_inode_forget(&t, ino, 2);
+	t_int(fs_inodes_count(&t), 2);
+	fs_inode_forget(&t, ino, 2);	/* more than there were */
+	t_int(fs_inodes_count(&t), 1);
 	fs_inode_forget(&t, ino, 5);	/* not known: nothing happens */
 	fs_inode_forget(&t, 1, 1);	/* the root was never looked up */
 	t_int(fs_inodes_count(&t), 1);

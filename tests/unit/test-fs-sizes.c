@@ -36,6 +36,7 @@ static void crowd_told(void *arg, int err, struct fs_node *n,
 }
 
 static const char late[] = "pytorch/torchvision/late.bin";
+static const char staged[] = "pytorch/torchvision/pytorch/model.onnx";
 
 static void measured(void)
 {
@@ -175,6 +176,51 @@ static void measured_again(void)
 	t_int(a.size, 8 + 40 + 5);
 	t_int(double_stat(fs, late, &a), 0);
 	t_int(double_hub.measured, 3);
+	/* That it is not there any more is an answer. */
+	double_hub.err = -ENOENT;
+	clock_advance(6000);
+	for (int i = 0; i < 2; i++) {
+		t_int(double_stat(fs, late, &a), -ENOENT);
+		t_int(double_hub.measured, 4);
+	}
+	double_fs_free(fs);
+}
+
+/* As long as before, and another all the same: a digest says so, if both times
+ * one was told. */
+static void same_length(void)
+{
+	struct fs *fs = double_fs(NULL);
+	struct fs_handle *h = NULL, *now = NULL;
+	struct fs_node *n = NULL;
+	struct fs_attr a;
+
+	t_int(fs_walk_wait(fs, late, &n, &a), 0);
+	t_int(fs_open_wait(fs, n, &h), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		double_hub.version = i ? 1 : 9;
+		t_int(fs_handle_touch(h, 0, 1), 0);
+		t_int(fs_refresh_wait(fs, "pytorch/torchvision"), 0);
+		t_int(double_stat(fs, late, &a), 0);
+		t_int(fs->resolver.changed, i);
+	}
+	t_int(double_hub.measured, 3);
+	t_int(fs_open_wait(fs, n, &now), 0);
+	t_int(fs_handle_touch(now, 0, 1), 0);
+	t_int(fs_handle_touch(h, 0, 1), -EIO);
+	fs_close(now);
+	fs_close(h);
+	fs_node_unref(n);
+	double_fs_free(fs);
+
+	fs = double_fs(NULL);
+	double_hub.version = 9;
+	t_int(double_stat(fs, late, &a), 0);
+	double_hub.version = 1;
+	t_int(fs_refresh_wait(fs, "pytorch/torchvision"), 0);
+	t_int(double_stat(fs, late, &a), 0);
+	t_int(double_hub.measured, 2);
+	t_int(fs->resolver.changed, 0);
 	double_fs_free(fs);
 }
 
@@ -251,8 +297,7 @@ static void staged_anew(struct fs *fs)
 	struct fs_handle *h = NULL, *now = NULL, *then = NULL;
 	struct fs_attr a;
 
-	t_int(fs_walk_wait(fs, "pytorch/torchvision/pytorch/model.onnx", &n,
-		&a), 0);
+	t_int(fs_walk_wait(fs, staged, &n, &a), 0);
 	t_int(fs_open_wait(fs, n, &h), 0);
 	double_contradict(fs, 8 + 40);
 	t_int(fs_open_wait(fs, n, &now), 0);
@@ -315,7 +360,7 @@ static void one_source(void)
 {
 	struct fs *fs = double_fs(NULL);
 	struct fs_node *n = NULL;
-	struct fs_handle *h = NULL;
+	struct fs_handle *h = NULL, *now = NULL;
 	struct fs_attr a;
 
 	t_int(double_stat(fs, late, &a), 0);
@@ -323,18 +368,48 @@ static void one_source(void)
 	t_int(fs_refresh_wait(fs, "pytorch/torchvision"), 0);
 	t_int(double_stat(fs, late, &a), 0);
 	t_int(fs->resolver.changed, 1);
-	t_int(fs_walk_wait(fs, "pytorch/torchvision/pytorch/model.onnx", &n,
-		&a), 0);
+	t_int(fs_walk_wait(fs, staged, &n, &a), 0);
 	t_int(fs_open_wait(fs, n, &h), 0);
 	t_int(fs_plan_made_at(n->plan, fs_handle_src(h)), 1);
 	t_check(open_late(n) == fs_handle_src(h));
 	t_int(n->plan->users, 2);
 	fs_plan_close(n->plan, fs_handle_src(h));
 	t_check(n->plan->live == fs_handle_src(h));
+	/* Of one that a newer one has replaced nobody knows it. */
+	double_contradict(fs, 8 + 40 + 5);
+	t_int(fs_open_wait(fs, n, &now), 0);
+	t_int(fs_plan_made_at(n->plan, fs_handle_src(now)), 1);
+	t_int(fs_plan_made_at(n->plan, fs_handle_src(h)), 0);
 	fs_close(h);
+	fs_close(now);
 	t_check(!n->plan->live && !n->plan->users);
 	fs_node_unref(n);
 	double_fs_free(fs);
+}
+
+static struct fs *planned_in;
+
+static void contradict(void)
+{
+	double_hub.planning = NULL;
+	double_hub.plan_err = 0;
+	double_contradict(planned_in, 8 + 40);
+}
+
+/* Planning failed while a size was found to be wrong: that may be why, and the
+ * next who asks does not wait. */
+static void fails_meanwhile(void)
+{
+	struct fs_attr a;
+
+	planned_in = double_fs(NULL);
+	t_int(double_stat(planned_in, late, &a), 0);
+	double_hub.plan_err = -EACCES;
+	double_hub.planning = contradict;
+	t_int(double_stat(planned_in, staged, &a), -EACCES);
+	t_int(double_stat(planned_in, staged, &a), 0);
+	t_int(double_hub.plans, 2);
+	double_fs_free(planned_in);
 }
 
 /* Bytes contradict what was measured: it is asked again by the next who opens
@@ -403,9 +478,11 @@ int main(void)
 	measured();
 	not_measured();
 	measured_again();
+	same_length();
 	doubted_meanwhile();
 	contradicted_meanwhile();
 	contradicted();
 	one_source();
+	fails_meanwhile();
 	return 0;
 }
