@@ -351,10 +351,12 @@ int fetch_catalogue_load(struct fetch_catalogue *c, const char *kind,
 
 	if (fetch_url_is_file(endpoint)) {
 		err = fetch_url_file_path(endpoint, &root);
-		if (!err)
-			path = path_join(root, "catalogue.tsv");
-		if (path)
-			err = read_file(c, path, bases, why);
+		if (err)
+			return error_set(why, err, "%s is no place on this "
+				"disk", endpoint);
+		path = path_join(root, "catalogue.tsv");
+		err = path ? read_file(c, path, bases, why) :
+			error_set(why, -ENOMEM, "out of memory");
 	}
 	if (!is_absent(err))
 		return err;
