@@ -61,6 +61,7 @@ def lies(rig, hub, files, at, do, by):
     equal(heads(hub).count("HEAD"), 1, at)
     equal(os.stat(m.path(at)).st_size, len(want), at)
     m.stop()
+    equal(os.listdir(os.path.join(m.cache, "partial")), [], "left over")
     hub.ctl(reset=True)
     m = rig.mount(hub, "--offline", cache=m.cache)
     equal(read(m.path(at)) == want, True, "offline")
