@@ -12,8 +12,7 @@
 
 #define DAEMON "omnihub-mount"
 
-/* Beside this program (a build or an unpacked tree), or NULL. */
-static char *beside(void)
+char *cli_daemon(void)
 {
 	cleanup_free char *self = realpath("/proc/self/exe", NULL);
 	char *slash = self ? strrchr(self, '/') : NULL;
@@ -41,7 +40,7 @@ static int run(struct cli *c, int argc, char **argv)
 			return CLI_DONE;
 		}
 	}
-	path = beside();
+	path = cli_daemon();
 	args = calloc((size_t)argc + 2, sizeof(*args));
 	if (!args)
 		return cli_fail(c, NULL, -ENOMEM, NULL);

@@ -101,6 +101,10 @@ int cli_each_file(struct cli *c, const char *path,
 	int (*fn)(void *arg, const char *path, struct fs_node *n,
 		const struct fs_attr *attr), void *arg, bool *ret_failed);
 
+/* omnihub-mount beside this program, as installed and built (cmd-mount.c). The
+ * caller frees; NULL: not there. */
+char *cli_daemon(void);
+
 /* What `omnihub cache adopt` does (adopt.c). Returns the exit status. */
 int cli_adopt(struct cli *c);
 

@@ -1,13 +1,16 @@
 /* What the kernel grants us, and what it keeps from models. */
 #include "config.h"
 
+#include <endian.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/proc.h"
 #include "base/sandbox.h"
 #include "cli/doctor.h"
@@ -22,6 +25,19 @@ static bool has_admin(void)
 		(caps[0].effective & (1u << CAP_SYS_ADMIN));
 }
 
+/* By its file, as setcap(8) leaves it: capability.h has the layout. */
+static bool daemon_gets_admin(void)
+{
+	cleanup_free char *daemon = cli_daemon();
+	struct vfs_ns_cap_data caps = { 0 };
+	ssize_t n = daemon ? getxattr(daemon, "security.capability", &caps,
+		sizeof(caps)) : -1;
+
+	return n >= (ssize_t)XATTR_CAPS_SZ_1 &&
+		(le32toh(caps.magic_etc) & VFS_CAP_FLAGS_EFFECTIVE) &&
+		(le32toh(caps.data[0].permitted) & (1u << CAP_SYS_ADMIN));
+}
+
 void doctor_passthrough(struct doctor *d)
 {
 	unsigned major = 0, minor = 0;
@@ -33,7 +49,7 @@ void doctor_passthrough(struct doctor *d)
 		doctor_say(d, NOTE, "passthrough", "kernel %s has none (6.9 "
 			"and later do): reads go through the daemon",
 			u.release);
-	else if (!has_admin())
+	else if (!has_admin() && !daemon_gets_admin())
 		doctor_say(d, NOTE, "passthrough", "needs CAP_SYS_ADMIN "
 			"('setcap cap_sys_admin+ep omnihub-mount' as root): "
 			"reads go through the daemon");
