@@ -101,18 +101,21 @@ static int get_page(struct stage_hdf5_source *s, uint64_t no,
 	const uint8_t **ret)
 {
 	struct stage_hdf5_page *p = find_page(s, no);
-	uint8_t *data = s->data + (size_t)(p - s->pages) * STAGE_HDF5_PAGE;
 	uint64_t off = no * STAGE_HDF5_PAGE, left = s->src->size - off;
 	int err = 0;
 
+	if (!p->data)
+		p->data = malloc(STAGE_HDF5_PAGE);
+	if (!p->data)
+		return -ENOMEM;
 	if (!p->used)
-		err = src_read_wait(s->src, off, data, left <
+		err = src_read_wait(s->src, off, p->data, left <
 			STAGE_HDF5_PAGE ? (size_t)left : STAGE_HDF5_PAGE);
 	if (err)
 		return err;
 	p->no = no;
 	p->used = ++s->clock;
-	*ret = data;
+	*ret = p->data;
 	return 0;
 }
 

@@ -27,12 +27,12 @@
 struct stage_hdf5_page {
 	uint64_t no;		/* in units of STAGE_HDF5_PAGE */
 	uint64_t used;		/* when, by clock; 0: never */
+	uint8_t *data;		/* STAGE_HDF5_PAGE bytes; or NULL: not yet */
 };
 
 struct stage_hdf5_source {
 	struct src *src;		/* the caller's */
 	struct stage_hdf5_page pages[STAGE_HDF5_PAGES];
-	uint8_t *data;			/* of each page, in that order */
 	uint64_t clock;
 	bool open;			/* libhdf5 has it open */
 	int err;			/* of the first read that failed */

@@ -97,8 +97,7 @@ int stage_hdf5_open(struct src *s, struct stage_hdf5 **ret,
 		return -ENOMEM;
 	h->file = -1;
 	h->source.src = s;
-	h->source.data = malloc(STAGE_HDF5_PAGES * STAGE_HDF5_PAGE);
-	err = h->source.data ? stage_hdf5_enter(why) : -ENOMEM;
+	err = stage_hdf5_enter(why);
 	if (!err) {
 		err = open_file(h, why);
 		stage_hdf5_leave();
@@ -119,7 +118,8 @@ void stage_hdf5_close(struct stage_hdf5 *h)
 		(void) H5Fclose(h->file);
 		stage_hdf5_leave();
 	}
-	free(h->source.data);
+	for (unsigned i = 0; i < STAGE_HDF5_PAGES; i++)
+		free(h->source.pages[i].data);
 	free(h);
 }
 

@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 /* How a reader ends, and what is answered. */
 enum { DIED = 0, READ = 1, OLD = 2, NOBODY = 3, BROKEN = 42 };
 
-#define MADE_MAX (8u << 20)	/* bytes that are made */
+#define MADE_MAX (256u << 10)	/* bytes that are made */
 #define INPUT_MAX (1u << 20)	/* bytes */
 #define LIFE 4000		/* inputs of a process */
 #define TICK_US 50000		/* of processor time: who is in the library now
