@@ -35,7 +35,12 @@ static void branch_moves(void)
 	t_int(double_stat(fs, HF "org/model/config.json", &b), 0);
 	t_check(b.ino != a.ino);
 	t_int(b.mtime, 2000);
-	/* What is open keeps its revision. */
+	t_check(b.left_ms > 0);
+	/* What is open keeps its revision, but is not what its name means. */
+	t_int(fs_attr_now(fs, n, &b), 0);
+	t_int(b.mtime, 1000);
+	t_int(b.left_ms, 0);
+	t_int(double_stat(fs, HF "org/model/config.json", &b), 0);
 	t_int(fs_handle_touch(h, 0, 51), 0);
 	t_int(src_read_wait(fs_handle_src(h), 0, text, 51), 0);
 	t_str(text, "config.json" DOUBLE_COMMIT_1);
@@ -54,9 +59,24 @@ static void branch_moves(void)
 	t_int(double_stat(fs, HF "org/new/x", &a), -ETIMEDOUT);
 	t_int(double_stat(fs, HF "org/new/y", &a), -ETIMEDOUT);
 	t_int(double_hub.resolves, 2);
+	/* No refusal is for good, though a commit means itself. */
+	t_int(double_stat(fs, HF "org/model@" DOUBLE_COMMIT_1 "/config.json",
+		&a), -ETIMEDOUT);
 	double_hub.err = 0;
 	clock_advance(6000);
 	t_int(double_stat(fs, HF "org/new/x", &a), -ENOENT);
+	t_int(double_stat(fs, HF "org/model@" DOUBLE_COMMIT_1 "/config.json",
+		&a), 0);
+	double_fs_free(fs);
+
+	/* What memory has forgotten meanwhile the disk does not know better. */
+	fs = double_fs(NULL);
+	t_int(double_stat(fs, HF "org/model/config.json", &a), 0);
+	t_int(a.mtime, 1000);
+	double_hub.main = DOUBLE_COMMIT_2;
+	clock_advance(3600000);
+	t_int(double_stat(fs, HF "org/model/config.json", &a), 0);
+	t_int(a.mtime, 2000);
 	double_fs_free(fs);
 }
 
@@ -93,6 +113,9 @@ static void staged(void)
 
 	t_int(fs_walk_wait(fs, HF "org/model/pytorch/refused.onnx", &n, &a), 0);
 	t_int(a.size, 0);
+	t_check(!a.fixed);
+	t_int(fs_attr_now(fs, n, &a), 0);
+	t_check(!a.fixed);
 	t_int(fs_open_wait(fs, n, &h), -ENOTSUP);
 	t_int(fs_xattr_get(fs, n, "user.omnihub.error", &b), 0);
 	t_str((char *)b.data, "the double refuses");

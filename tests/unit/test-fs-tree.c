@@ -31,6 +31,13 @@ static void names(void)
 	t_int(double_stat(fs, HF "org/model@" DOUBLE_COMMIT_1 "/onnx/own.onnx",
 		&a), 0);
 	t_check(a.fixed && a.bound);
+	t_int(double_stat(fs, HF "org/model@" DOUBLE_COMMIT_1 "/config.json",
+		&a), 0);
+	t_check(a.fixed && a.bound);
+	t_int(double_stat(fs, HF "org/model@" DOUBLE_COMMIT_1, &a), 0);
+	t_check(a.fixed);
+	t_int(double_stat(fs, HF "org/model", &a), 0);
+	t_check(!a.fixed);
 	t_int(double_hub.lists, 1); /* the same snapshot */
 	t_int(double_stat(fs, HF "short/config.json", &a), 0);
 	t_int(double_stat(fs, HF "nick/config.json", &a), 0);
@@ -367,6 +374,16 @@ static void owners(void)
 	fs_node_unref(n);
 	t_int(double_stat(fs, HF "org", &a), 0);
 	t_check(!a.unsure);
+	double_fs_free(fs);
+
+	/* A token may open what no listing shows. */
+	fs = double_fs("huggingface.token=t");
+	t_int(getattr_path(fs, HF "nobody"), 0);
+	t_int(fs_walk_wait(fs, HF "nobody", &n, &a), 0);
+	t_int(fs_readdir_wait(fs, n, &d), 0);
+	t_int(fs_dir_count(d), 0);
+	fs_dir_free(d);
+	fs_node_unref(n);
 	double_fs_free(fs);
 }
 
