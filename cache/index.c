@@ -159,6 +159,10 @@ static int open_db(struct cache_index *x, const char *path, bool *ret_new)
 		rc = prepare(x);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_busy_timeout(x->db, BUSY_LOCKED_MS);
+	/* Of the file that WAL shares SQLite does not tell it as of others. */
+	if ((rc & 0xff) == SQLITE_IOERR &&
+	    sqlite3_system_errno(x->db) == ENOSPC)
+		rc = SQLITE_FULL;
 	return rc;
 }
 

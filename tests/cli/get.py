@@ -146,6 +146,28 @@ def odd(d):
     equal(got["metadata"], {ODD: ODD}, "as it is, to programs")
 
 
+FULL = """
+mount -t tmpfs -o size=1m none "$0" && "$@" >/dev/null || exit 77
+cat /dev/zero >"$0/fill" 2>&-
+exec "$@"
+"""
+
+
+def full(d):
+    """Not a byte is left on the disk: that is what is said."""
+    if not shutil.which("unshare"):
+        return
+    d.cache = d.dir("cache")
+    p = subprocess.run(["unshare", "-m", "sh", "-c", FULL, d.cache,
+                        *d.argv("ls", "-l", TREE)], stdin=subprocess.DEVNULL,
+                       capture_output=True, env=d.env(), timeout=60,
+                       check=False)
+    if p.returncode == 77 or p.stderr.startswith(b"unshare: "):
+        print("# no tmpfs of our own")
+        return
+    check(p.returncode == 1 and b" ENOSPC: " in p.stderr, p)
+
+
 def offline(d):
     d.cache = d.dir("cache")
     err = d.run("get", "--offline", TREE + "/big.bin", code=1)
@@ -232,7 +254,7 @@ def main():
     try:
         d = Desk(top)
         hubs.append(d.hub)
-        for test in (plain, failures, broken, odd, offline, interrupted,
+        for test in (plain, failures, broken, odd, full, offline, interrupted,
                      undisturbed, terminal):
             print("#", test.__name__, flush=True)
             test(d)
