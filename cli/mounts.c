@@ -55,6 +55,38 @@ char *cli_mountinfo_parse(char *line)
 	return dir;
 }
 
+long long cli_mountinfo_user(const char *line)
+{
+	const char *p = strstr(line, " - ");
+	int i;
+
+	/* … - TYPE SOURCE OPTION,OPTION; a blank in one of them is "\040" */
+	for (i = 0; p && i < 3; i++)
+		p = strchr(p + 1, ' ');
+	for (; p && *p; p = strchr(p, ','))
+		if (!strncmp(++p, "user_id=", 8))
+			return strtoll(p + 8, NULL, 10);
+	return -1;
+}
+
+bool cli_mount_is_own(const char *dir)
+{
+	cleanup_file FILE *f = fopen("/proc/self/mountinfo", "re");
+	cleanup_free char *line = NULL;
+	const char *at;
+	long long user;
+	size_t room = 0;
+	bool own = false;
+
+	while (f && getline(&line, &room, f) > 0) {
+		user = cli_mountinfo_user(line);
+		at = cli_mountinfo_parse(line);
+		if (at && !strcmp(at, dir))	/* the last one is on top */
+			own = user == (long long)geteuid();
+	}
+	return own;
+}
+
 int cli_mounts_each(int (*fn)(void *arg, const char *dir), void *arg)
 {
 	cleanup_file FILE *f = fopen("/proc/self/mountinfo", "re");

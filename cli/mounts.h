@@ -8,6 +8,13 @@
  * is fuse.omnihub, unescaped, in place; else NULL. */
 char *cli_mountinfo_parse(char *line);
 
+/* Who mounted what stands in one such line; -1: it does not say. */
+long long cli_mountinfo_user(const char *line);
+
+/* Is the mount at `dir`, as the kernel knows it, this user's? The kernel says
+ * so: what is in the mount may say anything. */
+bool cli_mount_is_own(const char *dir);
+
 /* Every mountpoint of ours. fn's not 0 ends it and is returned. */
 int cli_mounts_each(int (*fn)(void *arg, const char *dir), void *arg);
 

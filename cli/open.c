@@ -67,8 +67,9 @@ static void conf_from_mount(struct cli *c, const char *dir)
 		conf_line(c->conf, line);
 }
 
-/* Path in the tree of an absolute, clean path; NULL: not in any mount. */
-static char *from_mount(struct cli *c, const char *path)
+/* Path in the tree of an absolute, clean path; NULL: not in any mount, or
+ * (*ret_refused) in one that must not say where our tokens go. */
+static char *from_mount(struct cli *c, const char *path, bool *ret_refused)
 {
 	cleanup_free char *dir = cli_mount_of(path);
 	cleanup_free char *home = NULL;
@@ -76,8 +77,12 @@ static char *from_mount(struct cli *c, const char *path)
 	const char *rest;
 
 	if (dir) {
-		if (c->conf && !c->conf_given && !c->fs)
+		if (c->conf && !c->conf_given && !c->fs) {
+			*ret_refused = !cli_mount_is_own(dir);
+			if (*ret_refused)
+				return NULL;
 			conf_from_mount(c, dir);
+		}
 		return strdup(cli_below(path, dir));
 	}
 	home = conf_mountpoint();	/* nothing mounted there now */
@@ -86,7 +91,7 @@ static char *from_mount(struct cli *c, const char *path)
 		return strdup(rest);
 	real = realpath(path, NULL);	/* a symbolic link to the mount? */
 	if (real && strcmp(real, path))
-		return from_mount(c, real);
+		return from_mount(c, real, ret_refused);
 	return NULL;
 }
 
@@ -95,13 +100,18 @@ int cli_tree_path(struct cli *c, const char *arg, char **ret)
 	cleanup_free char *clean = NULL;
 	cleanup_free char *tree = NULL;
 	bool here = *arg == '.' && (!arg[1] || strchr("./", arg[1]));
+	bool refused = false;
 	size_t n;
 
 	/* Relative names are the tree's, unless they exist where we stand in
 	 * a mount. "./x" and "../x" always mean where we stand. */
 	clean = cli_path_clean(arg);
 	if (clean && (*arg == '/' || here || !access(arg, F_OK)))
-		tree = from_mount(c, clean);
+		tree = from_mount(c, clean, &refused);
+	if (refused)
+		return cli_fail(c, arg, -EACCES, "in the mount of another user, "
+			"whose settings are not taken: give --cache or "
+			"--config");
 	if (!tree && (*arg == '/' || here))
 		return cli_fail(c, arg, -ENOENT,
 			"not below a mountpoint of OmniHub");

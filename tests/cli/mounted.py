@@ -106,6 +106,18 @@ def stranger(rig):
     caps = "+sys_admin,+dac_override"
     other = ["setpriv", "--reuid", "65534", "--regid", "65534",
              "--clear-groups", "--inh-caps", caps, "--ambient-caps", caps]
+    # One that we may look into: its settings are not ours for all that. They
+    # say where our tokens go.
+    rig.run(*other, lib.MOUNT, "--demo", "--cache", cache, "-o", "allow_other",
+            at)
+    err = failing(rig, "ls", os.path.join(at, "huggingface/bert-base"))
+    check("EACCES: " in err and "another user" in err, err)
+    err = failing(rig, "status", at)
+    check("EACCES: " in err and "another user" in err, err)
+    got = rig.run(lib.OMNIHUB, "ls", "--demo", "--cache", rig.dir("cache"),
+                  os.path.join(at, "huggingface/bert-base"))
+    check("config.json" in got, got)
+    lib.umount(at)
     rig.run(*other, lib.MOUNT, "--demo", "--cache", cache, at)
     err = failing(rig, "status", at)
     check("EACCES" in err and "gone" not in err, err)

@@ -36,6 +36,31 @@ static void test_mountinfo(void)
 	mountinfo("", NULL);
 }
 
+static void owner(const char *text, long long want)
+{
+	char line[512];
+
+	(void) snprintf(line, sizeof(line), "%s", text);
+	t_int(cli_mountinfo_user(line), want);
+}
+
+static void test_owner(void)
+{
+	owner("36 35 0:51 / /home/u/.modelhub ro,nosuid,nodev - "
+		"fuse.omnihub omnihub ro,user_id=1000,group_id=5\n", 1000);
+	owner("36 35 0:51 / /mnt ro shared:7 - fuse.omnihub omnihub "
+		"rw,group_id=1,user_id=0\n", 0);
+	/* The source is whatever who mounts it wants. */
+	owner("36 35 0:51 / /mnt ro - fuse.omnihub user_id=1 ro,user_id=2\n",
+		2);
+	owner("36 35 0:51 / /mnt ro,user_id=3 - fuse.omnihub omnihub ro\n",
+		-1);
+	owner("36 35 0:51 / /mnt ro - fuse.omnihub omnihub ro,xuser_id=3\n",
+		-1);
+	owner("36 35 0:51 / /mnt ro -\n", -1);
+	owner("", -1);
+}
+
 static void clean(const char *path, const char *want)
 {
 	char *got = cli_path_clean(path);
@@ -73,6 +98,7 @@ static void test_below(void)
 int main(void)
 {
 	test_mountinfo();
+	test_owner();
 	test_clean();
 	test_below();
 	t_int(cli_mount_probe("/proc"), -ENODEV);
