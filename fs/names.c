@@ -37,6 +37,7 @@ struct names_job {
 	struct error why;
 	char key[65];
 	char *path;
+	uint64_t epochs;	/* cache_epochs() before anything is read */
 };
 
 void fs_names_free(struct fs_names *list)
@@ -160,6 +161,22 @@ static int open_file(void *arg, const struct listing_entry *e,
 	return fs_stack_file_wait(&j->plans->stack, j->snap, e, ret, why);
 }
 
+/* Unless bytes turned out wrong meanwhile: who clears the index for that may be
+ * through with it. */
+static void remember(const struct names_job *j, const struct listing *got)
+{
+	struct cache *c = j->plans->cache;
+	char *json = listing_to_json(got);
+
+	if (json && cache_epochs(c) == j->epochs) {
+		(void) cache_index_put(c, CACHE_KIND_PLAN, j->key, json,
+			strlen(json));
+		if (cache_epochs(c) != j->epochs)
+			(void) cache_index_del(c, CACHE_KIND_PLAN, j->key);
+	}
+	free(json);
+}
+
 static void ask_stage(struct pool_job *job)
 {
 	struct names_job *j = (struct names_job *)job;
@@ -168,16 +185,12 @@ static void ask_stage(struct pool_job *job)
 		fs_snap_repo(j->snap), open_file, j, NULL
 	};
 	struct listing got = { 0 };
-	char *json;
 	int err = stage_names(p->stage, &in, j->names->dir, &got, &j->why);
 
-	json = err ? NULL : listing_to_json(&got);
-	if (json)
-		(void) cache_index_put(p->cache, CACHE_KIND_PLAN, j->key, json,
-			strlen(json));
-	free(json);
 	if (err)
 		listing_done(&got);
+	else
+		remember(j, &got);
 	settle(j, err, &got);
 }
 
@@ -269,7 +282,7 @@ static int join(struct names_job *j, const char *dir, uint64_t epochs,
 	if (n->busy)
 		return -EINPROGRESS;
 	n->busy = true;
-	n->epochs = epochs;
+	n->epochs = j->epochs = epochs;
 	j->plans->busy++;
 	j->names = n;
 	return 0;

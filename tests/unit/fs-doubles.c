@@ -13,6 +13,7 @@
 #include "base/path.h"
 #include "base/pool.h"
 #include "cache/cache.h"
+#include "fs/tree.h"
 #include "stage/stage.h"
 #include "tests/unit/t.h"
 
@@ -328,6 +329,8 @@ int cache_index_get(struct cache *c, enum cache_kind kind, const char *key,
 int cache_index_put(struct cache *c, enum cache_kind kind, const char *key,
 	const void *value, size_t len)
 {
+	if (kind == CACHE_KIND_PLAN && double_hub.putting)
+		double_hub.putting();
 	return keep(c, kind, key, value, len);
 }
 
@@ -375,6 +378,18 @@ int cache_index_each(struct cache *c, enum cache_kind kind,
 	pthread_mutex_unlock(&c->lock);
 	free(p);
 	return r;
+}
+
+static int any(void *arg, const char *key, const void *value, size_t len,
+	int64_t age)
+{
+	(void) arg, (void) key, (void) value, (void) len, (void) age;
+	return 1;
+}
+
+bool double_planned(struct fs *fs)
+{
+	return cache_index_each(fs->cache, CACHE_KIND_PLAN, "", any, NULL);
 }
 
 int cache_recipe_get(struct cache *c, const char *key, struct buf *ret)

@@ -53,6 +53,9 @@ struct double_hub {
 	void (*recalled)(void);			/* called when a plan's outcome
 						 * was read in the index, who
 						 * reads it not told; or NULL */
+	void (*putting)(void);			/* called before a plan's
+						 * outcome is put into the
+						 * index; or NULL */
 	void (*deleted)(void);			/* called when something of the
 						 * index was; or NULL */
 	bool gone;				/* pub/model was deleted */
@@ -82,6 +85,9 @@ int double_stat(struct fs *fs, const char *path, struct fs_attr *ret);
 
 /* The cache has nothing any more that was put into it. */
 void double_evict(void);
+
+/* Has the index anything of plans? */
+bool double_planned(struct fs *fs);
 
 /* Answers wait until release. */
 void double_hold(void);

@@ -166,6 +166,18 @@ static bool shows(struct fs *fs, const char *path, const char *want,
 	return same;
 }
 
+static void put_in_vain(void)
+{
+	t_check(!"put for a moment");
+}
+
+static void spoil(void)
+{
+	static unsigned epoch = 30;
+
+	double_epoch(++epoch);
+}
+
 /* Names that take reading: asked for once, when somebody looks inside. */
 static void names_asked(void)
 {
@@ -215,6 +227,22 @@ static void names_asked(void)
 	t_int(double_hub.named, 7 + FS_NAMES_TRIES);
 	double_epoch(0);
 	double_fs_free(fs);
+
+	/* Nor has the next process what was not believed here. */
+	for (unsigned late = 0; late < 2; late++) {
+		fs = double_fs(NULL);
+		double_hub.spoils = late ? 0 : 100;
+		double_hub.putting = late ? spoil : put_in_vain;
+		t_int(double_stat(fs, HF "org/asks/pytorch/part.onnx", &a),
+			-EIO);
+		t_check(!double_planned(fs));
+		double_hub.spoils = 0;
+		double_hub.putting = NULL;
+		t_int(double_stat(fs, HF "org/asks/pytorch/part.onnx", &a), 0);
+		t_check(double_planned(fs));
+		double_epoch(0);
+		double_fs_free(fs);
+	}
 }
 
 struct many {

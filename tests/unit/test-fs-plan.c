@@ -100,6 +100,11 @@ static void doubt(void)
 	fs_plans_expire(&doubted->plans);
 }
 
+static void put_in_vain(void)
+{
+	t_check(!"put for a moment");
+}
+
 /* What is planned from is not believed any more when the plan is there: once
  * more, and neither this process nor the next one has what was found. Not for
  * ever. */
@@ -119,15 +124,24 @@ static void planned_in_vain(void)
 
 	doubted = double_fs(NULL);
 	double_hub.planning = doubt;
+	double_hub.putting = put_in_vain;
 	doubts = 100;
 	t_int(double_stat(doubted, model, &a), -EIO);
 	t_int(double_hub.plans, 100 - doubts);
 	t_check(doubts > 90);
+	double_hub.putting = NULL;
 	doubts = 0;
 	clock_advance(6000);
 	t_int(double_stat(doubted, model, &a), 0);
 	double_fs_free(doubted);
-	double_hub.planning = NULL;
+
+	/* The last moment for that is when the outcome is kept. */
+	doubted = double_fs(NULL);
+	double_hub.putting = doubt;
+	doubts = 100;
+	t_int(double_stat(doubted, model, &a), -EIO);
+	t_check(!double_planned(doubted));
+	double_fs_free(doubted);
 }
 
 static void mend_and_doubt(void)
