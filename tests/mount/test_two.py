@@ -5,7 +5,7 @@ import subprocess
 import threading
 
 import lib
-from lib import MIB, check, equal, figure
+from lib import MIB, check, equal, figure, read, until
 
 REPO = "org/shared"
 SIZE = 24 * MIB
@@ -28,6 +28,30 @@ def no_index(rig, hub, old):
         old = rig.mount(hub, cache=old.cache)
         equal(len(os.listdir(old.hf("org/third"))), 1, "beside the old one")
         new.stop()
+
+
+def whole(path):
+    try:
+        return read(path)
+    except OSError:
+        return None     # it was among those who got wrong bytes
+
+
+def wrong_beside(rig, hub, new):
+    """The bytes that one mount has read and closed are wrong, as the other one
+    finds out: what the kernel has of them is not read again."""
+    old = rig.mount(hub, "--set", "mount.passthrough=no", cache=new.cache)
+    data = lib.noise("wrong", 24 * MIB)
+    hub.put("org/wrong", "main", {"w.bin": data})
+    hub.ctl(reload=True)
+    paths = [m.hf("org/wrong/w.bin") for m in (old, new)]
+    hub.spoil("flip", offset=100, times=1, match="org/wrong/w.bin$")
+    check(read(paths[0], 65536) != data[:65536], "the fault did not happen")
+    old.until_closed()
+    check(lib.xattr(paths[0], "state") == "partial", "it has all of it")
+    until(lambda: whole(paths[1]) == data, 20, "the right bytes")
+    equal(read(paths[0], 65536) == data[:65536], True, "of the other mount")
+    old.stop()
 
 
 def run(rig):
@@ -62,6 +86,8 @@ def run(rig):
           lib.hashlib.sha256(lib.noise("more", 4 * MIB)).hexdigest())
     figure("content requests after omnihub get", hub.content() - before, "",
            0)
+
+    wrong_beside(rig, hub, mounts[1])
 
     # One dies while both wait for the same bytes; the other goes on.
     hub.put("org/third", "main", {"w.bin": lib.noise("third", 8 * MIB)})
