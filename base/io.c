@@ -120,6 +120,13 @@ int io_fsync_dir(int dirfd)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
+void io_hold_standard(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			(void) open("/dev/null", fd ? O_RDONLY : O_WRONLY);
+}
+
 /* Open the directory that holds `path`; *ret_name is the last component. */
 static int open_parent(int dirfd, const char *path, const char **ret_name)
 {

@@ -25,6 +25,10 @@ int io_mkdirs(int dirfd, const char *path);
 
 int io_fsync_dir(int dirfd);
 
+/* Of standard input, output and error what is closed becomes what fails: no
+ * file is opened in its place, to be read or written as that. For main(). */
+void io_hold_standard(void);
+
 /* Write data to a temporary name beside `path` and rename it into place
  * (replacing what is there): readers see the old file or the new, whole. */
 int io_publish(int dirfd, const char *path, const void *data, size_t len,

@@ -66,6 +66,7 @@ struct get {
 	struct map paths;	/* of files; the values mean nothing */
 	uint64_t total;
 	bool failed;
+	int out_err;		/* why standard output takes nothing, or 0 */
 };
 
 static void read_done(struct src_read *r, int err)
@@ -255,7 +256,8 @@ static void say_done(struct get *g, const struct file *file, uint64_t bytes,
 		return;
 	printf("%s  %s  %s\n", file->path, cli_size(size, bytes),
 		outcome(st));
-	(void) fflush(stdout);
+	if (fflush(stdout) && !g->out_err)
+		g->out_err = -errno;
 }
 
 static void fail(struct get *g, const struct file *file, int err,
@@ -454,6 +456,8 @@ static int run(struct cli *c, int argc, char **argv)
 	free(g.files);
 	map_done(&g.paths);
 	cli_progress_wipe(&g.progress);
+	if (!r && g.out_err)
+		r = cli_fail(c, "standard output", g.out_err, NULL);
 	return r ? r : g.failed ? CLI_FAILED : CLI_DONE;
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/io.h"
 #include "cli/cmd.h"
 
 const struct cli_cmd *const cli_cmds[] = {
@@ -74,6 +75,7 @@ int main(int argc, char **argv)
 	struct cli c = { 0 };
 	int status;
 
+	io_hold_standard();
 	(void) setlocale(LC_CTYPE, "");
 	/* Ignored by who started us, nobody's end could be waited for. */
 	(void) signal(SIGCHLD, SIG_DFL);
