@@ -41,10 +41,13 @@ static int member_of(const char *text, struct stage_archive *a)
 	int at = 0;
 
 	if (sscanf(text, "%x %" SCNx64 " %64s %" SCNx32 " %x %" SCNx64
-			" %" SCNx64 " %" SCNx64 " %n", &how, &m.size, hex,
+			" %" SCNx64 " %" SCNx64 "%n", &how, &m.size, hex,
 			&m.crc32, &flags, &m.packed, &m.header, &m.end,
 			&at) != 8 || !at || how > STAGE_MEMBER_STREAM ||
-		flags > UINT16_MAX || !path_rel_ok(text + at))
+		flags > UINT16_MAX)
+		return -EBADMSG;
+	/* A path may begin with what scanf would pass over. */
+	if (text[at] != ' ' || !path_rel_ok(text + ++at))
 		return -EBADMSG;
 	m.how = (enum stage_member_how)how;
 	m.flags = (uint16_t)flags;

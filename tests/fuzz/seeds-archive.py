@@ -19,6 +19,7 @@ for title, (content, _) in make().items():
         put(title, content)
 put("good-small-zip", Zip().add("a/b", b"stored", 0).add("c", b"text" * 9)
     .add("d", b"with a descriptor", flags=8).add("dir/", b"", 0, 0o40755).end())
+put("good-spaces", Zip().add(" a", b"", 0).add("  b/ c ", b"text" * 9).end())
 put("good-small-tar", Tar().add("./a", b"text").add("b" * 120, b"pax").end())
 put("good-small-tar-gz", gz(Tar().add("./a", b"text" * 99).end()))
 put("good-json", b'{"version":1,"members":["3 4 ' + b"0" * 64 +
