@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/conf.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/path.h"
 #include "fs/ctl.h"
@@ -383,6 +384,7 @@ int main(int argc, char **argv)
 	int r = read_arguments(&c, argc, argv);
 	bool trial = is_trial(), handed = was_handed_over(&s);
 
+	io_hold_standard();
 	/* Ignored by who started us, nobody's end could be waited for. */
 	(void) signal(SIGCHLD, SIG_DFL);
 	if (r == 1 && trial)

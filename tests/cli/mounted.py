@@ -139,6 +139,21 @@ def stranger(rig):
     lib.umount(at, lib.OMNIHUB, "umount", env=rig.env())
 
 
+def closed(rig):
+    """What is logged never goes into a file of the cache that was opened as
+    number two."""
+    at = rig.dir("mnt")
+    p = subprocess.Popen(["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', lib.MOUNT,
+                          "-f", "--demo", "--cache", rig.dir("cache"), at],
+                         env=rig.env())
+    lib.until(lambda: os.path.ismount(at), 20, "the mount")
+    for pid in (p.pid, lib.server_of(p.pid)):
+        equal([os.readlink(f"/proc/{pid}/fd/{n}") for n in range(3)],
+              ["/dev/null"] * 3, "standard files")
+    lib.umount(at, lib.OMNIHUB, "umount", env=rig.env())
+    equal(p.wait(20), 0, "the daemon")
+
+
 def up(rig):
     """omnihub mount finds the daemon beside itself and passes options on."""
     at = os.path.join(rig.dir("new"), "made")
@@ -158,6 +173,7 @@ def run(rig):
     umount(rig, m)
     dead(rig)
     stranger(rig)
+    closed(rig)
     up(rig)
 
 
