@@ -52,12 +52,13 @@ static int need(struct bp_run *r, const struct bp_expr *e,
 
 static bool in_words(const char *words, const char *key)
 {
-	size_t len = strlen(key);
+	size_t len = strlen(key), n;
 
-	for (const char *p = words; (p = strstr(p, key)) != NULL; p += len)
-		if ((p == words || p[-1] == ' ') &&
-		    (!p[len] || p[len] == ' '))
+	for (const char *p = words; *p; p += n + (p[n] == ' ')) {
+		n = strcspn(p, " ");
+		if (n == len && !memcmp(p, key, len))
 			return true;
+	}
 	return false;
 }
 

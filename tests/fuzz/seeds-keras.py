@@ -181,6 +181,11 @@ def seeds():
                                "config": {"name": 7}}, 1, None, []], out="y"), {}
     yield "unsupported-lambda", chain(rows(), layer(
         "Lambda", "f", function=["4wEA", None, None])), {}
+    yield "unsupported-option", chain(rows(), layer(
+        "Dense", "d", **dense, **{"": 1})), {"d.kernel": [4, 3], "d.bias": [3]}
+    yield "unsupported-options", chain(rows(), layer(
+        "Dense", "d", **dense, **{"units activation": 1})), {
+            "d.kernel": [4, 3], "d.bias": [3]}
     yield "unsupported-class", chain(rows(), layer("Mine", "f")), {}
 
 
