@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/log.h"
 #include "cache/store.h"
 
 #define INDEX_VERSION 2
@@ -161,7 +162,8 @@ static int open_db(struct cache_index *x, const char *path, bool *ret_new)
 		rc = sqlite3_busy_timeout(x->db, BUSY_LOCKED_MS);
 	/* Of the file that WAL shares SQLite does not tell it as of others. */
 	if ((rc & 0xff) == SQLITE_IOERR &&
-	    sqlite3_system_errno(x->db) == ENOSPC)
+	    (sqlite3_system_errno(x->db) == ENOSPC ||
+	     sqlite3_system_errno(x->db) == EDQUOT))
 		rc = SQLITE_FULL;
 	return rc;
 }
@@ -268,6 +270,13 @@ int cache_index_open(struct cache *c, const char *path,
 		close_db(x);
 		remove_db(path);
 		rc = open_patiently(x, path, ret_new);
+		r = to_errno(rc);
+	}
+	/* Who has to make room needs none for this. */
+	if (r == -ENOSPC) {
+		log_debug("%s: no room for it, kept in memory", path);
+		close_db(x);
+		rc = open_patiently(x, ":memory:", ret_new);
 		r = to_errno(rc);
 	}
 	if (r) {

@@ -16,7 +16,9 @@
 struct cache;
 struct cache_index;
 
-/* A damaged or newer file is removed and made anew; *ret_new tells. */
+/* A damaged or newer file is removed and made anew; *ret_new tells. Where the
+ * disk has no room for what SQLite keeps beside it, the index is new and in
+ * memory, and what is told it is gone with it. */
 int cache_index_open(struct cache *c, const char *path,
 	struct cache_index **ret, bool *ret_new, struct error *why);
 void cache_index_close(struct cache_index *x);

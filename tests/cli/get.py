@@ -147,25 +147,39 @@ def odd(d):
 
 
 FULL = """
-mount -t tmpfs -o size=1m none "$0" && "$@" >/dev/null || exit 77
+o()
+{
+    what=$1; shift
+    "$OMNIHUB" "$what" --cache "$0" --set "huggingface.endpoint=$HUB" "$@"
+}
+mount -t tmpfs -o size=1m none "$0" && o get -q "$1/a/small.txt" || exit 77
 cat /dev/zero >"$0/fill" 2>&-
-exec "$@"
+o get "$1/a/small.txt"; echo $?
+o get "$2"; echo $?
+o cache gc 0; echo $?
+o ls -l "$1/a"; echo $?
 """
 
 
 def full(d):
-    """Not a byte is left on the disk: that is what is said."""
+    """Not a byte is left on the disk: that is what is said, what is here is
+    told all the same, and room can be made."""
     if not shutil.which("unshare"):
         return
     d.cache = d.dir("cache")
-    p = subprocess.run(["unshare", "-m", "sh", "-c", FULL, d.cache,
-                        *d.argv("ls", "-l", TREE)], stdin=subprocess.DEVNULL,
-                       capture_output=True, env=d.env(), timeout=60,
-                       check=False)
-    if p.returncode == 77 or p.stderr.startswith(b"unshare: "):
+    env = {**d.env(), "OMNIHUB": OMNIHUB, "HUB": d.hub.url}
+    p = subprocess.run(["unshare", "-m", "sh", "-c", FULL, d.cache, TREE,
+                        "huggingface/someone/odd/model.onnx"],
+                       stdin=subprocess.DEVNULL, capture_output=True, env=env,
+                       timeout=60, text=True, check=False)
+    if p.returncode == 77 or p.stderr.startswith("unshare: "):
         print("# no tmpfs of our own")
         return
-    check(p.returncode == 1 and b" ENOSPC: " in p.stderr, p)
+    out = p.stdout.splitlines()
+    check(" ENOSPC: " in p.stderr, p)
+    equal(out[0], f"{TREE}/a/small.txt  6 B  verified", p)
+    equal([s for s in out if s.isdigit()], ["0", "1", "0", "0"], p)
+    check("freed 6 B" in out, p)
 
 
 def offline(d):
