@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "fetch/retry.h"
+
 void fetch_limit_init(struct fetch_limit *l, unsigned connections,
 	uint64_t rate, uint64_t now)
 {
@@ -81,6 +83,8 @@ bool fetch_limit_may_start(const struct fetch_limit *l,
 void fetch_limit_hold(struct fetch_limit_host *h, enum fetch_class c,
 	uint64_t now, uint64_t ms)
 {
+	if (ms > RETRY_ASKED_CAP_MS)
+		ms = RETRY_ASKED_CAP_MS;
 	if (h->held[c] < now + ms)
 		h->held[c] = now + ms;
 }

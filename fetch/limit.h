@@ -58,7 +58,8 @@ void fetch_limit_host_put(struct fetch_limit *l, struct fetch_limit_host *h);
 
 bool fetch_limit_may_start(const struct fetch_limit *l,
 	const struct fetch_limit_host *h, enum fetch_class c, uint64_t now);
-/* Nothing of this class starts at this host for `ms` more. */
+/* Nothing of this class starts at this host for `ms` more, RETRY_ASKED_CAP_MS
+ * at most: some ask for a day and do not mean it. */
 void fetch_limit_hold(struct fetch_limit_host *h, enum fetch_class c,
 	uint64_t now, uint64_t ms);
 

@@ -48,6 +48,10 @@ static void holds(void)
 	t_check(!fetch_limit_may_start(&l, h, FETCH_META, 1499));
 	t_check(fetch_limit_may_start(&l, h, FETCH_BULK, 1499));
 	t_check(fetch_limit_may_start(&l, h, FETCH_META, 1500));
+	/* who asks for a day is asked again in a minute */
+	fetch_limit_hold(h, FETCH_BULK, 1000, 86400000);
+	t_check(!fetch_limit_may_start(&l, h, FETCH_BULK, 60999));
+	t_check(fetch_limit_may_start(&l, h, FETCH_BULK, 61000));
 	fetch_limit_done(&l);
 }
 
