@@ -98,6 +98,8 @@ int fetch_reply_line(struct fetch_reply *r, const char *line, size_t len)
 	if (len >= 5 && !strncasecmp(line, "HTTP/", 5)) {
 		fetch_reply_done(r);
 		r->status = status_of(line, len);
+		if (!r->status)
+			return -EPROTO;
 	}
 	r->bytes += len;
 	if (r->bytes > HEADER_BYTES_MAX)
@@ -343,4 +345,9 @@ bool fetch_header_is_html(const char *v)
 {
 	return v && (!strncasecmp(v, "text/html", 9) ||
 		!strncasecmp(v, "application/xhtml", 17));
+}
+
+bool fetch_header_is_encoded(const char *v)
+{
+	return v && *v && strcasecmp(v, "identity") != 0;
 }

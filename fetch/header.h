@@ -46,8 +46,8 @@ struct fetch_reply {
 };
 
 /* One line as the network gave it, line end included. A status line begins the
- * reply anew (1xx and a proxy's own replies go before the real one). -EFBIG
- * over a ceiling, -ENOMEM. */
+ * reply anew (1xx and a proxy's own replies go before the real one). -EPROTO: one
+ * without a status; -EFBIG over a ceiling, -ENOMEM. */
 int fetch_reply_line(struct fetch_reply *r, const char *line, size_t len);
 void fetch_reply_done(struct fetch_reply *r);
 /* NULL: absent. */
@@ -76,5 +76,7 @@ char *fetch_header_link_next(const char *v);
 bool fetch_header_goog_md5(const char *v, struct objid *ret);
 /* Is this Content-Type that of a web page? */
 bool fetch_header_is_html(const char *v);
+/* Is this Content-Encoding any but identity? */
+bool fetch_header_is_encoded(const char *v);
 
 #endif

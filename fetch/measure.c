@@ -86,12 +86,10 @@ bool fetch_digest_goog(const struct fetch_reply *r, struct objid *ret)
 /* Of a reply to HEAD, or to a range that was ignored. */
 static bool whole_length(const struct fetch_reply *r, uint64_t *ret)
 {
-	const char *v = fetch_reply_get(r, HEADER_CONTENT_ENCODING);
-
-	if (v && *v && strcasecmp(v, "identity") != 0)
-		return false;
-	return r->status == 200 && fetch_header_u64(fetch_reply_get(r,
-		HEADER_CONTENT_LENGTH), ret);
+	return r->status == 200 && !fetch_header_is_encoded(
+			fetch_reply_get(r, HEADER_CONTENT_ENCODING)) &&
+		fetch_header_u64(fetch_reply_get(r, HEADER_CONTENT_LENGTH),
+			ret);
 }
 
 static bool total_length(const struct fetch_reply *r, uint64_t *ret)

@@ -29,8 +29,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 	err = fetch_reply_line(&r->reply, line, n);
 	if (err) {
 		r->stopped = true;
-		r->status = (struct fetch_status){ err == -EFBIG ? -EIO : err,
-			FETCH_AGAIN_NEVER };
+		r->status = (struct fetch_status){ err, err == -EPROTO ?
+			FETCH_AGAIN_LATER : FETCH_AGAIN_NEVER };
 		return 0;
 	}
 	return n;
@@ -167,6 +167,19 @@ int fetch_request_prepare(struct fetch_request *r, CURL *easy,
 	return c ? -ENOMEM : 0;
 }
 
+static void bad_headers(struct fetch_request *r)
+{
+	const char *words = "";
+
+	if (r->status.err == -EFBIG)
+		words = "the headers of the reply are too long";
+	else if (r->status.err == -EPROTO)
+		words = "the reply has no status";
+	if (*words)
+		r->status.err = -EIO;
+	snprintf(r->words, sizeof(r->words), "%s", words);
+}
+
 void fetch_request_ended(struct fetch_request *r, CURLcode c)
 {
 	/* to libcurl a reply that was cut in its headers is one without body */
@@ -178,9 +191,7 @@ void fetch_request_ended(struct fetch_request *r, CURLcode c)
 	if (!c && r->reply.status)
 		(void) tell_head(r);
 	if (r->stopped && r->status.err) {	/* by on_header */
-		snprintf(r->words, sizeof(r->words), "%s",
-			r->status.err == -EIO ?
-			"the headers of the reply are too long" : "");
+		bad_headers(r);
 		return;
 	}
 	if (r->stopped)

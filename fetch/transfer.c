@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -79,11 +78,6 @@ static void finish(struct fetch_transfer *t, int err)
 
 /* ---- while a reply comes ---- */
 
-static bool encoded(const char *v)
-{
-	return v && *v && strcasecmp(v, "identity") != 0;
-}
-
 /* What the headers say of the range; notes whether that is a range of a file
  * of another length. */
 static struct fetch_range_reply range_reply(struct fetch_transfer *t,
@@ -95,7 +89,7 @@ static struct fetch_range_reply range_reply(struct fetch_transfer *t,
 		.status = r->status,
 		.total = RANGE_UNKNOWN,
 		.length = RANGE_UNKNOWN,
-		.encoded = encoded(fetch_reply_get(r,
+		.encoded = fetch_header_is_encoded(fetch_reply_get(r,
 			HEADER_CONTENT_ENCODING)),
 		.page = fetch_header_is_html(type) &&
 			!fetch_url_names_html(t->url),

@@ -33,7 +33,8 @@ static void keeps_what_we_act_on(void)
 		"<a>; rel=\"x\", <b>; rel=\"next\"");
 	t_int(line(&r, "ETag:\r\n"), 0);
 	t_str(fetch_reply_get(&r, HEADER_ETAG), "");
-	t_int(line(&r, "HTTP/1.1 2x0 No\r\n"), 0);
+	t_int(line(&r, "HTTP/1.1 2x0 No\r\n"), -EPROTO);
+	t_int(line(&r, "HTTP/1.1  200 OK\r\n"), -EPROTO);
 	t_int(r.status, 0);
 	fetch_reply_done(&r);
 }
