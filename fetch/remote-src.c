@@ -29,11 +29,13 @@
 #include "fetch/transfer.h"
 #include "fetch/url.h"
 
+#define BECAME "the file has become another while it was read"
+
 struct address {
 	char *url;			/* constant; NULL: to be located */
 	struct fetch_place place;	/* the engine thread's */
 	char *etag;			/* the engine thread's; of the first
-					   reply that had bytes */
+					   bytes */
 };
 
 struct remote_src {
@@ -69,6 +71,8 @@ struct remote_job {
 	bool any_sick, patient;
 	bool contradicts;		/* some place has another file */
 	bool became;			/* … than it had: so may all others */
+	char *etag;			/* of the reply now, till it is the
+					   address's */
 	bool fresh;			/* located for this very try */
 	struct fetch_located located;	/* its own copy, while it is asked */
 	struct fetch_auth auth;		/* of it */
@@ -110,8 +114,7 @@ static int learn(struct remote_src *s, const struct fetch_reply *r,
 	if (s->learnt.alg == OBJID_NONE)
 		s->learnt = id;
 	else if (!objid_match(&s->learnt, &id))
-		err = error_set(why, -EIO, "the file has become another while "
-			"it was read");
+		err = error_set(why, -EIO, BECAME);
 	pthread_mutex_unlock(&s->lock);
 	return err;
 }
@@ -148,8 +151,10 @@ static int same_version(struct remote_job *j, const struct fetch_reply *r,
 	struct error *why)
 {
 	const char *etag = fetch_reply_get(r, HEADER_ETAG);
-	struct address *a = &j->from->at[j->nth];
+	const struct address *a = &j->from->at[j->nth];
 
+	free(j->etag);
+	j->etag = NULL;
 	if (j->from->file.id.alg != OBJID_NONE ||
 	    j->from->learnt.alg != OBJID_NONE || r->status >= 300)
 		return 0;
@@ -158,11 +163,21 @@ static int same_version(struct remote_job *j, const struct fetch_reply *r,
 		return 0;
 	if (a->etag) {
 		j->became = strcmp(a->etag, etag) != 0;
-		return j->became ? error_set(why, -EIO, "the file has become "
-			"another while it was read") : 0;
+		return j->became ? error_set(why, -EIO, BECAME) : 0;
 	}
-	a->etag = strdup(etag);
-	return a->etag ? 0 : -ENOMEM;
+	j->etag = strdup(etag);
+	return j->etag ? 0 : -ENOMEM;
+}
+
+/* A page, say: it will be refused, and what it tells is not of the file. */
+static bool is_other(const struct fetch_transfer *t,
+	const struct fetch_reply *r)
+{
+	return fetch_header_is_encoded(fetch_reply_get(r,
+			HEADER_CONTENT_ENCODING)) ||
+		(fetch_header_is_html(fetch_reply_get(r,
+			HEADER_CONTENT_TYPE)) &&
+		!fetch_url_names_html(t->url));
 }
 
 static int on_vet(struct fetch_transfer *t, const struct fetch_reply *r,
@@ -173,8 +188,9 @@ static int on_vet(struct fetch_transfer *t, const struct fetch_reply *r,
 	int err = s->hub->ops->vet ? s->hub->ops->vet(&s->file, r, why) : 0;
 
 	(void) url;
-	if (!err)
-		err = learn(s, r, why);
+	if (err || is_other(t, r))
+		return err;
+	err = learn(s, r, why);
 	return err ? err : same_version(j, r, why);
 }
 
@@ -198,10 +214,17 @@ static int check_head(struct fetch_transfer *t, const uint8_t *p, size_t len)
 static int on_data(struct fetch_transfer *t, const void *data, size_t len)
 {
 	struct remote_job *j = job_of(t);
+	struct address *a = &j->from->at[j->nth];
 	int r = check_head(t, data, len);
 
 	if (r)
 		return r;
+	if (j->etag && a->etag && strcmp(j->etag, a->etag) != 0) {
+		j->became = t->contradicts = true;
+		return error_set(&t->why, -EIO, BECAME);
+	}
+	if (!a->etag)
+		a->etag = steal_ptr(j->etag);
 	if (j->pull)
 		return j->pull->data(j->pull, data, len);
 	memcpy((char *)j->read->buf + (t->want.off - j->read->off), data,
@@ -234,6 +257,7 @@ static void end(struct remote_job *j, int err, const struct error *why)
 			s->file.repo, s->file.revision, s->file.path,
 			s->file.size);
 	drop_located(j);
+	free(j->etag);
 	free(j);
 	if (pull)
 		pull->done(pull, err, err ? &said : NULL);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/io.h"
@@ -17,22 +18,30 @@
 #include "tests/unit/t.h"
 
 #define NAME "densenet161.mar"
+#define IN_ONE_PLACE "dog_breed_wf.war"
 #define LEN 100U
 #define DATE "Date: Sun, 22 Nov 2026 10:00:00 GMT\r\n"
 #define OLDER "Last-Modified: Sun, 22 Nov 2026 09:59:59 GMT\r\n"
 #define OLD "Last-Modified: Sun, 22 Nov 2026 09:00:00 GMT\r\n"
 #define NOW "Last-Modified: Sun, 22 Nov 2026 10:00:00 GMT\r\n"
+#define CUT "HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n"
 
-/* What a place says with the bytes; NULL: it has them not. */
+/* What a place says with the bytes; NULL: it has them not. Before that, if it is
+ * told so: whole replies, each once. */
 struct place {
 	const char *says;
+	const char *const *before;	/* up to a NULL; NULL: none */
 	struct server *server;
 };
 
 static bool serve(const struct asked *a, void *arg)
 {
-	const struct place *p = arg;
+	struct place *p = arg;
 
+	if (p->before && *p->before) {
+		server_say(a, "%s", *p->before++);
+		return true;
+	}
 	if (!p->says) {
 		server_say(a, "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
 		return true;
@@ -58,14 +67,20 @@ static struct fetch *engine(const char *first, const char *second,
 	return f;
 }
 
-static struct src *source(struct fetch_hub *h, enum objid_alg alg)
+static struct src *named(struct fetch_hub *h, const char *name,
+	enum objid_alg alg)
 {
 	struct objid id = { .alg = alg, .digits = alg ? 64 : 0 };
 	struct src *s;
 
-	t_int(fetch_src_new(h, FETCH_THE_REPO, "catalogue", NAME, LEN, &id,
+	t_int(fetch_src_new(h, FETCH_THE_REPO, "catalogue", name, LEN, &id,
 		&s), 0);
 	return s;
+}
+
+static struct src *source(struct fetch_hub *h, enum objid_alg alg)
+{
+	return named(h, NAME, alg);
 }
 
 /* ---- what is told ---- */
@@ -184,6 +199,75 @@ static void test_places(struct place *p, struct place *q, struct fetch_hub *h)
 	t_check(!src_same_version(b, says(p, h, NULL)));
 }
 
+/* ---- replies that are not of the file ---- */
+
+#define PAGE_OF(tag) "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n" \
+	"Content-Length: 5\r\nETag: \"" tag "\"\r\n\r\nsorry"
+#define PACKED "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n" \
+	"Content-Length: 5\r\nETag: \"packed\"\r\n\r\nbytes"
+#define ELSEWHERE "HTTP/1.1 206 Part\r\nContent-Range: bytes 1-5/100\r\n" \
+	"Content-Length: 5\r\nETag: \"part\"\r\n\r\nbytes"
+
+/* A proxy's page, and whatever else is refused, has a tag of its own: before the
+ * file has come and after it. */
+static void test_pages(struct place *p, struct fetch_hub *h)
+{
+	static const char *const first[] = { PAGE_OF("1"), PAGE_OF("2"), NULL },
+		*const packed[] = { PACKED, NULL },
+		*const part[] = { ELSEWHERE, NULL };
+	const char *const *const all[] = { first, packed, part };
+	struct src *s;
+	uint64_t v;
+
+	p->says = "ETag: \"a\"\r\n";
+	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		s = named(h, IN_ONE_PLACE, OBJID_NONE);
+		p->before = all[i];
+		t_int(pull(s, &v), 0);
+		t_check(v);
+		if (all[i] != part) {
+			p->before = all[i];
+			t_int(pull(s, &v), 0);
+			t_check(v);
+		}
+		src_unref(s);
+	}
+	p->before = NULL;
+}
+
+static int refuse(struct src_pull *p, const void *buf, size_t len)
+{
+	(void) p;
+	(void) buf;
+	(void) len;
+	return -ENOSPC;
+}
+
+/* No other place is asked, and none blamed, for what the reader refuses. */
+static void test_reader(struct place *p, struct place *q, struct fetch_hub *h)
+{
+	static const char *const before[] = { CUT, CUT, ELSEWHERE, NULL };
+	struct whole w = { .p = { .len = LEN, .data = refuse,
+		.done = on_done } };
+	struct src *s = source(h, OBJID_NONE);
+	struct src_stat st;
+
+	p->says = "";
+	p->before = before;
+	q->says = NULL;
+	t_int(sem_init(&w.over, 0, 0), 0);
+	src_pull(s, &w.p);
+	while (sem_wait(&w.over) < 0)
+		;
+	t_int(sem_destroy(&w.over), 0);
+	t_int(w.err, -ENOSPC);
+	t_check(!*p->before);
+	src_stat(s, &st);
+	t_check(!strstr(st.last.text, "places"));
+	p->before = NULL;
+	src_unref(s);
+}
+
 static void put(const char *dir, const char *text, long ns)
 {
 	const struct timespec at[2] = { { .tv_nsec = UTIME_OMIT },
@@ -226,7 +310,7 @@ static void test_on_disk(void)
 
 int main(void)
 {
-	struct place p = { NULL, NULL }, q = { NULL, NULL };
+	struct place p = { .says = NULL }, q = { .says = NULL };
 	const char *src = getenv("SRCDIR");
 	struct fetch_hub *h;
 	struct fetch *f;
@@ -242,6 +326,8 @@ int main(void)
 	f = engine(server_root(p.server), server_root(q.server), &h);
 	test_replies(&p, h);
 	test_places(&p, &q, h);
+	test_pages(&q, h);
+	test_reader(&p, &q, h);
 	fetch_free(f);
 	test_on_disk();
 	server_free(p.server);
