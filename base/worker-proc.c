@@ -163,7 +163,8 @@ static int serve_read(struct worker_proc *p, struct worker_job *j,
 	if (!m->a) {
 		if (!size_inside(m->b, m->c, j->len))
 			return -EPROTO;
-		memcpy(p->in, (const uint8_t *)j->input + m->b, m->c);
+		if (m->c)	/* there need not be any */
+			memcpy(p->in, (const uint8_t *)j->input + m->b, m->c);
 		return 0;
 	}
 	if (m->a > j->n_srcs)

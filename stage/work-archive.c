@@ -18,6 +18,7 @@
 
 struct arrived {
 	char *path;
+	uint64_t size;
 	struct objid id;
 };
 
@@ -27,7 +28,7 @@ struct unpacking {
 	const struct stage_member *only;	/* no other member; or NULL */
 	uint8_t *block;		/* WORKER_WINDOW bytes, out of its reach */
 	char path[PATH_LEN_MAX + 1];	/* of the member that arrives */
-	uint64_t left;		/* bytes of it */
+	uint64_t size, left;	/* bytes of it */
 	bool open;
 	uint64_t total;		/* bytes of all */
 	struct arrived *v;	/* those that did */
@@ -51,7 +52,7 @@ static int serve_begin(struct unpacking *u, struct worker_msg *m,
 		u->n >= STAGE_ARCHIVE_MEMBERS)
 		return -EPROTO;
 	m->err = u->sink->begin(u->sink->arg, u->path, m->b);
-	u->left = m->b;
+	u->size = u->left = m->b;
 	u->open = !m->err;
 	return 0;
 }
@@ -83,6 +84,7 @@ static int remember(struct unpacking *u, const struct objid *id)
 	v[u->n].path = strdup(u->path);
 	if (!v[u->n].path)
 		return -ENOMEM;
+	v[u->n].size = u->size;
 	v[u->n++].id = *id;
 	return 0;
 }
@@ -162,8 +164,6 @@ static void again(struct worker_job *j)
 static int run(const struct stage *s, const char *whose,
 	struct worker_job *j, struct unpacking *u, struct error *why)
 {
-	int r;
-
 	u->block = malloc(WORKER_WINDOW);
 	if (!u->block)
 		return -ENOMEM;
@@ -173,9 +173,7 @@ static int run(const struct stage *s, const char *whose,
 	j->again = again;
 	j->arg = u;
 	j->bulk = true;
-	r = workers_run(s->workers, j, why);
-	drop(u);
-	return r;
+	return workers_run(s->workers, j, why);
 }
 
 static void unpacking_done(struct unpacking *u)
@@ -194,7 +192,7 @@ static int by_path(const void *va, const void *vb)
 	return strcmp(a->path, b->path);
 }
 
-/* -EPROTO: a member is in the list that never came. */
+/* -EPROTO: a member is in the list that never came so. */
 static int set_ids(struct unpacking *u, struct stage_archive *a)
 {
 	if (u->n)
@@ -207,7 +205,7 @@ static int set_ids(struct unpacking *u, struct stage_archive *a)
 			continue;
 		if (u->n)
 			at = bsearch(&key, u->v, u->n, sizeof(*u->v), by_path);
-		if (!at)
+		if (!at || at->size != a->v[i].size)
 			return -EPROTO;
 		a->v[i].id = at->id;
 	}
@@ -262,6 +260,7 @@ static int run_one(const struct stage *s, const char *whose,
 		r = error_set(why, -ENOTSUP, "the unpacker unpacked nothing");
 	if (!r && u->v[0].id.alg != OBJID_NONE)
 		*ret = u->v[0].id;
+	buf_done(&j->result);
 	unpacking_done(u);
 	return r;
 }
