@@ -16,10 +16,12 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/path.h"
 
 #define FDS_MAX 8
 #define ENV_MAX 16
+#define KILLED_MS 100	/* from SIGKILL to the end of who can be killed */
 
 /* Of ours, what a program may have: where its libraries lie, and how it tells
  * of bugs. */
@@ -143,6 +145,47 @@ bool proc_gone(pid_t pid, struct proc_end *ret)
 		return false;
 	*ret = got == pid ? ended(status) : (struct proc_end){ 0, 0 };
 	return true;
+}
+
+static bool gone_within(pid_t pid, uint64_t ms, struct proc_end *ret)
+{
+	struct timespec nap = { 0, 2 * 1000 * 1000 };
+	uint64_t start = clock_ms();
+
+	while (!proc_gone(pid, ret)) {
+		if (clock_ms() - start >= ms)
+			return false;
+		(void) nanosleep(&nap, NULL);
+	}
+	return true;
+}
+
+/* Whoever reads what we print must not wait for a child that stays. */
+static void hold_nothing(void)
+{
+	(void) close_range(0, ~0u, 0);
+	if (open("/dev/null", O_RDWR) == 0) {
+		(void) dup(0);
+		(void) dup(0);
+	}
+}
+
+int proc_ask(int (*ask)(const char *what), const char *what)
+{
+	struct proc_end end;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		hold_nothing();
+		_exit(-ask(what));
+	}
+	if (gone_within(pid, PROC_ANSWER_MS, &end))
+		return end.sig ? -EIO : -end.status;
+	(void) kill(pid, SIGKILL);
+	(void) gone_within(pid, KILLED_MS, &end);
+	return -ETIMEDOUT;
 }
 
 uint64_t proc_cpu_ms(pid_t pid)

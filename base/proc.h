@@ -30,6 +30,14 @@ int proc_start(const struct proc_spec *spec, pid_t *ret);
 struct proc_end proc_wait(pid_t pid, bool kill);
 /* Has it ended? Then it is gone, as after proc_wait(). */
 bool proc_gone(pid_t pid, struct proc_end *ret);
+/* What may never come back, in a child: a look at a file system whose daemon
+ * stands still. ask() is given `what`, calls only what signal-safety(7) lists,
+ * has no descriptors but 0 to 2, which lead nowhere, and returns 0 or negative
+ * errno. -ETIMEDOUT: no answer within PROC_ANSWER_MS; the child ends by itself
+ * if it cannot be killed. */
+#define PROC_ANSWER_MS 5000
+int proc_ask(int (*ask)(const char *what), const char *what);
+
 uint64_t proc_cpu_ms(pid_t pid);	/* it has computed; 0: unknown */
 uint64_t proc_resident(pid_t pid);	/* bytes; 0: unknown */
 

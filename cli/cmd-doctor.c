@@ -206,6 +206,10 @@ static int check_mount(void *arg, const char *dir)
 	else if (r == -ENOTCONN)
 		doctor_say(d, BAD, "mount", "%s is dead (%s): 'omnihub umount %s'",
 			dir, strerror(-r), dir);
+	else if (r == -ETIMEDOUT)
+		doctor_say(d, BAD, "mount", "%s does not answer, though its "
+			"daemon lives: 'omnihub umount --lazy %s' gives it up",
+			dir, dir);
 	else if (r == -EACCES)
 		doctor_say(d, NOTE, "mount", "%s is another user's", dir);
 	else if (r != -ENODEV)	/* it has gone since the list was read */

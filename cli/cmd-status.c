@@ -1,6 +1,6 @@
 /*
  * omnihub status: what the daemon says of itself when it is there, else what
- * the cache holds. A dead mount is a failure; no mount is not.
+ * the cache holds. A dead or silent mount is a failure; no mount is not.
  */
 #include "config.h"
 
@@ -108,7 +108,9 @@ static int run(struct cli *c, int argc, char **argv)
 		return not_mounted(c, dir);
 	return cli_fail(c, dir, r, r == -ENOTCONN ?
 		"the daemon of this mount is gone; 'omnihub mount' mounts it "
-		"again" : r == -EACCES ? "the mount of another user, who has "
+		"again" : r == -ETIMEDOUT ? "the daemon of this mount does "
+		"not answer; 'omnihub umount --lazy' gives it up" :
+		r == -EACCES ? "the mount of another user, who has "
 		"not given -o allow_other" : NULL);
 }
 
@@ -117,11 +119,11 @@ const struct cli_cmd cli_cmd_status = {
 	.args = "[OPTION]... [MOUNTPOINT]",
 	.about = "Say whether the mount is up and what it does",
 	.help = "When nothing is mounted there, the cache is shown. A mount "
-		"whose daemon is gone\nis a failure.\n\nAt the end: names whose "
-		"branch is at a newer revision at its hub, as far as is\n"
-		"known; --check asks. A name that is not locked moves by "
-		"itself at a look-up\n(cache.fresh); one of a lock file "
-		"stays.\n",
+		"whose daemon is gone\nor does not answer is a failure.\n\n"
+		"At the end: names whose branch is at a newer revision at its "
+		"hub, as far as is\nknown; --check asks. A name that is not "
+		"locked moves by itself at a look-up\n(cache.fresh); one of a "
+		"lock file stays.\n",
 	.opts = CLI_OPT_COMMON | CLI_OPT_CHECK | CLI_OPT_JSON,
 	.run = run,
 };

@@ -1,7 +1,9 @@
 /*
  * omnihub umount. fusermount3 does it for who is not root; root's umount2(2)
- * also works where fusermount3 is not installed. A mount whose daemon is gone
- * is always detached lazily: nobody can wait for its open files.
+ * also works where fusermount3 is not installed. A mount in use whose daemon is
+ * gone is detached lazily: nobody can wait for its open files. One whose daemon
+ * stands still may go on. Whoever asks a daemon uses its mount, and may do so
+ * for long: so it is asked only when it must be.
  */
 #include "config.h"
 
@@ -71,28 +73,41 @@ static int detach(const char *dir, bool lazy, char *said, size_t room)
 	return spawn(argv, said, room);
 }
 
+static bool is_busy(int err, const char *said)
+{
+	return err == -EBUSY || (err == -EIO && strstr(said, "busy"));
+}
+
 static int run(struct cli *c, int argc, char **argv)
 {
 	cleanup_free char *given = NULL;
 	cleanup_free char *dir = NULL;
 	bool lazy = c->given & CLI_OPT_LAZY;
 	char said[256];
-	int r;
+	int asked = 0, r;
 
 	if (argc > 1)
 		return cli_usage(c, "one MOUNTPOINT at most");
 	given = argc ? strdup(argv[0]) : conf_mountpoint();
 	if (!given)
 		return cli_fail(c, NULL, -ENOMEM, NULL);
-	dir = cli_mount_real(given);
-	r = dir ? cli_mount_probe(dir) : -ENODEV;
-	if (r == -ENODEV)
+	r = cli_mount_real(given, &dir);
+	if (r == -ETIMEDOUT)
+		return cli_fail(c, given, r, "in a mount that does not answer");
+	if (r || !cli_mount_at(dir))
 		return cli_fail(c, given, -EINVAL, "OmniHub is not mounted "
 			"there");
-	r = detach(dir, lazy || r == -ENOTCONN, said, sizeof(said));
-	if (r == -EBUSY || (r == -EIO && strstr(said, "busy")))
-		return cli_fail(c, given, -EBUSY, "files in it are open; "
-			"--lazy detaches it all the same");
+	r = detach(dir, lazy, said, sizeof(said));
+	if (!lazy && is_busy(r, said)) {
+		asked = cli_mount_probe(dir);
+		if (asked == -ENOTCONN)
+			r = detach(dir, true, said, sizeof(said));
+	}
+	if (is_busy(r, said))
+		return cli_fail(c, given, -EBUSY, asked == -ETIMEDOUT ?
+			"files in it are open, and its daemon does not answer; "
+			"--lazy detaches it all the same" :
+			"files in it are open; --lazy detaches it all the same");
 	if (r == -ENOENT)
 		return cli_fail(c, given, r, "fusermount3 is not installed "
 			"(package fuse3)");

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/path.h"
+#include "base/proc.h"
 #include "cli/mounts.h"
 
 #define FSTYPE "fuse.omnihub"
@@ -150,47 +153,63 @@ static int same(void *arg, const char *dir)
 	return !strcmp(arg, dir);
 }
 
-char *cli_mount_real(const char *path)
+bool cli_mount_at(const char *real)
 {
-	cleanup_free char *clean = NULL;
-	cleanup_free char *parent = NULL;
-	char *real = realpath(path, NULL), *slash;
+	return cli_mounts_each(same, (void *)(uintptr_t)real) == 1;
+}
 
-	if (real || errno == ENOENT)
-		return real;
-	clean = cli_path_clean(path);
-	slash = clean ? strrchr(clean, '/') : NULL;
-	if (!slash)
-		return NULL;
-	*slash = '\0';
-	parent = realpath(*clean ? clean : "/", NULL);
-	if (!parent || asprintf(&real, "%s/%s", parent[1] ? parent : "",
-			slash + 1) < 0)
-		return NULL;
-	return real;
+static int ask_path(const char *path)
+{
+	return open(path, O_PATH | O_CLOEXEC) < 0 ? -errno : 0;
+}
+
+int cli_mount_real(const char *path, char **ret)
+{
+	cleanup_fd int fd = -1;
+	char link[32], real[PATH_MAX];
+	ssize_t n;
+	int r = proc_ask(ask_path, path);	/* it may lie in the mount */
+
+	if (r)
+		return r;
+	/* realpath(3) would look into the mount. */
+	fd = open(path, O_PATH | O_CLOEXEC);
+	(void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = fd < 0 ? -1 : readlink(link, real, sizeof(real) - 1);
+	if (n < 0)
+		return -errno;
+	real[n] = '\0';
+	*ret = strdup(real);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* stat may be answered from the kernel's cache; open and read are not. */
+static int ask_status(const char *file)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	char byte;
+
+	return fd >= 0 && read(fd, &byte, 1) >= 0 ? 0 : -errno;
 }
 
 int cli_mount_probe(const char *dir)
 {
-	cleanup_free char *real = cli_mount_real(dir);
+	cleanup_free char *real = NULL;
 	cleanup_free char *file = NULL;
-	cleanup_fd int fd = -1;
-	char byte;
-	int r;
+	int r = cli_mount_real(dir, &real);
 
-	if (!real || cli_mounts_each(same, real) != 1)
+	if (r == -ETIMEDOUT)
+		return r;
+	if (r || !cli_mount_at(real))
 		return -ENODEV;
 	file = path_join(real, ".omnihub/status");
 	if (!file)
 		return -ENOMEM;
-	/* stat may be answered from the kernel's cache; open and read are
-	 * not. */
-	fd = open(file, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && read(fd, &byte, 1) >= 0)
-		return 0;
-	r = errno == ECONNABORTED ? -ENOTCONN : -errno;
+	r = proc_ask(ask_status, file);
+	if (r == -ECONNABORTED)
+		r = -ENOTCONN;
 	/* not dead, when it was unmounted meanwhile */
-	return cli_mounts_each(same, real) == 1 ? r : -ENODEV;
+	return !r || cli_mount_at(real) ? r : -ENODEV;
 }
 
 char *cli_path_clean(const char *path)

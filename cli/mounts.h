@@ -22,13 +22,17 @@ int cli_mounts_each(int (*fn)(void *arg, const char *dir), void *arg);
  * one; NULL: none. The caller frees. */
 char *cli_mount_of(const char *path);
 
-/* `path` as the kernel knows it, also when a dead mount stands there (which
- * cannot be resolved, only named). The caller frees; NULL: not there. */
-char *cli_mount_real(const char *path);
+/* `path` as the kernel knows it, also of a mount that is dead or does not
+ * answer. -ETIMEDOUT: of something in such a one. The caller frees. */
+int cli_mount_real(const char *path, char **ret);
+
+/* Is something of ours mounted there? `real` is a path as the kernel has it. */
+bool cli_mount_at(const char *real);
 
 /* Does somebody answer there? 0, or negative errno: -ENOTCONN when the daemon
  * is gone, -EACCES when it is another user's, which not even root may look
- * into, -ENODEV when nothing of ours is mounted at dir (any path). */
+ * into, -ETIMEDOUT when the daemon stands still (PROC_ANSWER_MS later), -ENODEV
+ * when nothing of ours is mounted at dir (any path). */
 int cli_mount_probe(const char *dir);
 
 /* Every live mount that keeps its bytes in `cache` looks again at its hubs for

@@ -2,29 +2,25 @@
  * What is at a mountpoint. The kernel's list of mounts is asked first, because
  * looking at the path itself can fail (ENOTCONN), wait (a daemon that is
  * stopped) or lie (attributes of a dead mount come from the kernel's cache).
- * Whether the daemon lives is asked with statfs, which always goes to it, from
- * a child that can be killed when no answer comes.
+ * Whether the daemon lives is asked with statfs, which always goes to it.
  */
 #include "config.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/vfs.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/proc.h"
 #include "fs/session.h"
 
-#define PROBE_MS 5000
 #define READ_AHEAD_KB 2048
 #define MOUNTINFO_MAX (16 << 20)
 
@@ -96,30 +92,16 @@ static bool find_mount(const char *point, struct buf *text,
 	return found;
 }
 
-/* Wait for a child at most PROBE_MS; its exit status, or -1. */
-static int wait_short(pid_t pid)
+static int ask_statfs(const char *point)
 {
-	struct timespec nap = { 0, 10 * 1000 * 1000 };
-	int status;
+	struct statfs st;
 
-	for (int i = 0; i < PROBE_MS / 10; i++) {
-		if (waitpid(pid, &status, WNOHANG) == pid)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-		(void) nanosleep(&nap, NULL);
-	}
-	(void) kill(pid, SIGKILL);
-	(void) waitpid(pid, &status, 0);
-	return -1;
+	return statfs(point, &st) ? -errno : 0;
 }
 
 static bool answers(const char *point)
 {
-	struct statfs st;
-	pid_t pid = fork();
-
-	if (pid == 0)
-		_exit(statfs(point, &st) ? 1 : 0);
-	return pid > 0 && wait_short(pid) == 0;
+	return proc_ask(ask_statfs, point) == 0;
 }
 
 enum fs_mount_state fs_mount_state(const char *point)
@@ -141,23 +123,18 @@ enum fs_mount_state fs_mount_state(const char *point)
 	return s;
 }
 
+static int run_fusermount(const char *point)
+{
+	execlp("fusermount3", "fusermount3", "-u", "-z", "--", point,
+		(char *)NULL);
+	return -errno;
+}
+
 int fs_mount_detach(const char *point)
 {
-	pid_t pid;
-
 	if (umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
 		return 0;
-	pid = fork();
-	if (pid == 0) {
-		int null = open("/dev/null", O_RDWR);
-
-		if (null >= 0)
-			(void) dup2(null, STDERR_FILENO);
-		execlp("fusermount3", "fusermount3", "-u", "-z", "--", point,
-			(char *)NULL);
-		_exit(127);
-	}
-	return pid > 0 && wait_short(pid) == 0 ? 0 : -EBUSY;
+	return proc_ask(run_fusermount, point) == 0 ? 0 : -EBUSY;
 }
 
 unsigned fs_mount_tune(const char *point)

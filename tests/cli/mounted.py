@@ -4,6 +4,7 @@ what it says of the mount, and how it takes it down."""
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,23 @@ import lib  # noqa: E402
 from lib import check, equal  # noqa: E402
 
 ONNX = "bert-base/pytorch/model.onnx"
+
+# Mounts, says yes to INIT, and takes all requests without an answer: who waits
+# for one of them cannot be killed.
+DEAF = r"""
+import ctypes, os, struct, sys
+fd = os.open("/dev/fuse", os.O_RDWR)
+if ctypes.CDLL(None).mount(b"omnihub", sys.argv[1].encode(), b"fuse.omnihub",
+                           6, b"fd=%d,rootmode=40000,user_id=0,group_id=0"
+                           % fd):
+    sys.exit("mount failed")
+asked = os.read(fd, 1 << 18)
+os.write(fd, asked[8:16].join((struct.pack("<Ii", 80, 0), struct.pack(
+    "<IIIIHHIIHHI28x", 7, 31, 0, 0, 12, 9, 4096, 1, 1, 0, 0))))
+print("up", flush=True)
+while os.read(fd, 1 << 18):
+    pass
+"""
 
 
 def failing(rig, *argv, **more):
@@ -78,7 +96,9 @@ def dead(rig):
     check(any(m.at in r["text"] for r in json.loads(p.stdout)
               if (r["check"], r["verdict"]) == ("mount", "bad")), rows)
     check(("cache", "ok") in rows and ("keras", "ok") in rows, rows)
-    rig.run(lib.OMNIHUB, "umount", m.at)
+    link = os.path.join(rig.dir("links"), "hub")
+    os.symlink(m.at, link)
+    rig.run(lib.OMNIHUB, "umount", link + "/")
     check(not os.path.ismount(m.at), "the dead mount is still there")
     err = failing(rig, "umount", m.at)
     check("not mounted" in err, err)
@@ -91,6 +111,74 @@ def umount(rig, m):
         os.listdir(m.at)
         rig.run(lib.OMNIHUB, "umount", "--lazy", m.at)
         check(not os.path.ismount(m.at), "still mounted")
+    equal(m.proc.wait(20), 0, "the daemon")
+
+
+def stop(pid):
+    """With all its threads: one that still runs may take a request with it."""
+    os.kill(pid, signal.SIGSTOP)
+    for task in os.listdir(f"/proc/{pid}/task"):
+        lib.until(lambda: lib.process_state(f"{pid}/task/{task}") == "T", 10,
+                  "a thread to stop")
+
+
+def deaf(at):
+    p = subprocess.Popen([sys.executable, "-c", DEAF, at],
+                         stdout=subprocess.PIPE)
+    equal(p.stdout.readline(), b"up\n")
+    return p
+
+
+def all_ended(rig, *commands):
+    """All at once: [(stdout, stderr, code)]."""
+    ps = [subprocess.Popen([lib.OMNIHUB, *c], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           env=rig.env(), text=True) for c in commands]
+    try:
+        return [(*p.communicate(timeout=30), p.returncode) for p in ps]
+    finally:
+        for p in ps:
+            p.kill()
+
+
+def silent(rig):
+    """A daemon that stands still, and one that never answers what it has
+    taken: nobody waits for long, and what is in use is not taken away."""
+    m = rig.mount(None, "--demo")
+    here = [m.at]
+    both = [m.proc.pid, m.serving()]
+    other = None
+    held = open(m.hf("bert-base/config.json"), "rb")
+    try:
+        for pid in both:
+            stop(pid)
+        if not os.geteuid():
+            here.append(rig.dir("deaf"))
+            other = deaf(here[1])
+        found, *told = all_ended(
+            rig, ["doctor", "--json", "--demo", "--cache", rig.dir("cache")],
+            *(["status", at + "/"] for at in here),
+            ["status", m.hf("x")], ["umount", m.hf("x")], ["umount", m.at])
+        for out, err, code in told:
+            equal((code, out), (1, ""), err)
+            check("does not answer" in err, err)
+        check("EBUSY" in err and "--lazy" in err, err)
+        rows = [r for r in json.loads(found[0]) if r["check"] == "mount"]
+        for at in here:
+            equal([r["verdict"] for r in rows if at in r["text"]
+                   and "does not answer" in r["text"]], ["bad"], at)
+        equal(lib.mounted_below(rig.top), here, "still mounted")
+        held.close()
+        equal(all_ended(rig, ["umount", m.at], *(
+            ["umount", "--lazy", at] for at in here[1:])),
+            [("", "", 0)] * len(here))
+        equal(lib.mounted_below(rig.top), [], "mounted")
+    finally:
+        for pid in both:
+            os.kill(pid, signal.SIGCONT)
+        if other:
+            other.kill()
+            other.communicate()
     equal(m.proc.wait(20), 0, "the daemon")
 
 
@@ -172,6 +260,7 @@ def run(rig):
         test(rig, m)
     umount(rig, m)
     dead(rig)
+    silent(rig)
     stranger(rig)
     closed(rig)
     up(rig)
