@@ -142,7 +142,8 @@ static uint64_t epoch_present(struct src *s, uint64_t off, uint64_t len)
 
 static void epoch_stat(struct src *s, struct src_stat *ret)
 {
-	ret->state = double_hub.here ? SRC_VERIFIED : SRC_REMOTE;
+	ret->state = !double_hub.here ? SRC_REMOTE :
+		double_hub.rough ? SRC_CACHED : SRC_VERIFIED;
 	ret->id = ((struct epoch_src *)s)->id;
 }
 

@@ -71,6 +71,7 @@ struct double_hub {
 	bool whole;		/* that hub lists nothing */
 	bool here;		/* the cache has every byte of every file, and
 				 * they are right */
+	bool rough;		/* … which nobody has found out yet */
 	unsigned grown;		/* bytes that late.bin has more than before */
 	unsigned version;	/* of its bytes: another digest; 9: none */
 	sem_t *slow;		/* what is measured next is fixed when this is
