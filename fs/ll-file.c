@@ -220,10 +220,12 @@ static void end_unused(struct ll *ll, fuse_ino_t ino)
 
 	pthread_mutex_lock(&ll->open_lock);
 	n = fs_inode_find(ll->inodes, ino);
-	if (!n)
+	if (!n) {
 		id = close_seat(ll, ino);
-	else if (n->kind != FS_CTL)
+	} else if (n->kind != FS_CTL) {
+		be_seated(ll, n);
 		id = close_one(ll, n, atomic_load(&n->shell.sure));
+	}
 	pthread_mutex_unlock(&ll->open_lock);
 	if (id)
 		ll_backing_close(ll, id);

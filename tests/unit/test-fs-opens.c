@@ -414,6 +414,24 @@ static void sure_before(void)
 	done(&next);
 }
 
+/* Its pages stay, also when all that comes of it is the close. */
+static void kept_before(void)
+{
+	struct server s, next;
+	bool yes;
+
+	begin(&s, late, NULL);
+	double_hub.here = true;
+	(void) keeps(&s);
+	ll_file_drop(ll_handle_in(&s.ll, open_file(&s, &yes)));
+	t_check(yes);
+	killed(&s);
+	begin(&next, late, s.ll.handover);
+	close_file(&next, 0);
+	t_check(keeps(&next));
+	done(&next);
+}
+
 int main(void)
 {
 	not_compared(staged, true);
@@ -426,5 +444,6 @@ int main(void)
 	wrong_before(false);
 	wrong_before(true);
 	sure_before();
+	kept_before();
 	return 0;
 }
