@@ -55,6 +55,7 @@ struct cli {
 	struct conf *conf;	/* NULL for commands without CLI_OPT_COMMON */
 	unsigned given;		/* enum cli_opt: options that were given */
 	bool conf_given;	/* one of the common options was */
+	char *mount;		/* whose settings conf has; NULL: our own */
 	const char *file, *hub, *limit;	/* of --file, --hub, --limit */
 	struct fs *fs;		/* after cli_fs_open() */
 };
@@ -82,7 +83,8 @@ int cli_fs_open(struct cli *c);
 /* `arg` as the user wrote it → path in the tree ("" is the root); the caller
  * frees. When it lies in a live mount and no common option was given, c->conf
  * becomes that mount's, so that both work on the same cache and hubs: call it
- * before cli_fs_open(). 0, or the exit status. */
+ * before cli_fs_open(). A path in another mount is then -EXDEV. 0, or the exit
+ * status. */
 int cli_tree_path(struct cli *c, const char *arg, char **ret);
 
 /* A node's attribute without its "user.omnihub." as text. The caller frees;

@@ -98,5 +98,6 @@ int main(int argc, char **argv)
 	status = finish(&c, run(&c, argc - 1, argv + 1));
 	fs_free(c.fs);
 	conf_free(c.conf);
+	free(c.mount);
 	return status;
 }

@@ -67,9 +67,28 @@ static void conf_from_mount(struct cli *c, const char *dir)
 		conf_line(c->conf, line);
 }
 
+/* Work with the settings of the mount at dir. -EACCES: it must not say where our
+ * tokens go; -EXDEV: those of another are there. */
+static int use_mount(struct cli *c, const char *dir)
+{
+	if (!c->conf || c->conf_given)
+		return 0;
+	if (c->mount)
+		return strcmp(c->mount, dir) ? -EXDEV : 0;
+	if (c->fs)
+		return 0;
+	if (!cli_mount_is_own(dir))
+		return -EACCES;
+	c->mount = strdup(dir);
+	if (!c->mount)
+		return -ENOMEM;
+	conf_from_mount(c, dir);
+	return 0;
+}
+
 /* Path in the tree of an absolute, clean path; NULL: not in any mount, or
- * (*ret_refused) in one that must not say where our tokens go. */
-static char *from_mount(struct cli *c, const char *path, bool *ret_refused)
+ * (*ret_err) in one whose settings cannot be taken. */
+static char *from_mount(struct cli *c, const char *path, int *ret_err)
 {
 	cleanup_free char *dir = cli_mount_of(path);
 	cleanup_free char *home = NULL;
@@ -77,13 +96,8 @@ static char *from_mount(struct cli *c, const char *path, bool *ret_refused)
 	const char *rest;
 
 	if (dir) {
-		if (c->conf && !c->conf_given && !c->fs) {
-			*ret_refused = !cli_mount_is_own(dir);
-			if (*ret_refused)
-				return NULL;
-			conf_from_mount(c, dir);
-		}
-		return strdup(cli_below(path, dir));
+		*ret_err = use_mount(c, dir);
+		return *ret_err ? NULL : strdup(cli_below(path, dir));
 	}
 	home = conf_mountpoint();	/* nothing mounted there now */
 	rest = home ? cli_below(path, home) : NULL;
@@ -91,8 +105,16 @@ static char *from_mount(struct cli *c, const char *path, bool *ret_refused)
 		return strdup(rest);
 	real = realpath(path, NULL);	/* a symbolic link to the mount? */
 	if (real && strcmp(real, path))
-		return from_mount(c, real, ret_refused);
+		return from_mount(c, real, ret_err);
 	return NULL;
+}
+
+static int refuse(const struct cli *c, const char *arg, int err)
+{
+	return cli_fail(c, arg, err, err == -EACCES ? "in the mount of another "
+		"user, whose settings are not taken: give --cache or --config" :
+		err == -EXDEV ? "in another mount than the name before it: one "
+		"at a time" : NULL);
 }
 
 int cli_tree_path(struct cli *c, const char *arg, char **ret)
@@ -100,18 +122,16 @@ int cli_tree_path(struct cli *c, const char *arg, char **ret)
 	cleanup_free char *clean = NULL;
 	cleanup_free char *tree = NULL;
 	bool here = *arg == '.' && (!arg[1] || strchr("./", arg[1]));
-	bool refused = false;
+	int err = 0;
 	size_t n;
 
 	/* Relative names are the tree's, unless they exist where we stand in
 	 * a mount. "./x" and "../x" always mean where we stand. */
 	clean = cli_path_clean(arg);
 	if (clean && (*arg == '/' || here || !access(arg, F_OK)))
-		tree = from_mount(c, clean, &refused);
-	if (refused)
-		return cli_fail(c, arg, -EACCES, "in the mount of another user, "
-			"whose settings are not taken: give --cache or "
-			"--config");
+		tree = from_mount(c, clean, &err);
+	if (err)
+		return refuse(c, arg, err);
 	if (!tree && (*arg == '/' || here))
 		return cli_fail(c, arg, -ENOENT,
 			"not below a mountpoint of OmniHub");

@@ -227,6 +227,26 @@ def stranger(rig):
     lib.umount(at, lib.OMNIHUB, "umount", env=rig.env())
 
 
+def two(rig):
+    """Each mount has its hubs and its cache: one command works with those of
+    one, unless it is told which."""
+    a, b = (rig.mount(None, "--demo").hf("bert-base") for _ in range(2))
+    cache = rig.dir("cache")
+    rig.run(lib.OMNIHUB, "du", a, a + "/config.json")
+    for first, second in ((a, b), (b, a)):
+        p = subprocess.run([lib.OMNIHUB, "du", first, second],
+                           env=rig.env(), check=False, timeout=50,
+                           capture_output=True, text=True)
+        equal(p.returncode, 1, p.stderr)
+        check(f"{second}: EXDEV: in another mount" in p.stderr, p.stderr)
+        equal(p.stderr.count("\n"), 1, p.stderr)
+        check("huggingface/bert-base" in p.stdout, p.stdout)
+    rig.run(lib.OMNIHUB, "du", "--demo", "--cache", cache, a, b)
+    for m in a, b:
+        lib.umount(m.split("/huggingface")[0], lib.OMNIHUB, "umount",
+                   env=rig.env())
+
+
 def closed(rig):
     """What is logged never goes into a file of the cache that was opened as
     number two."""
@@ -262,6 +282,7 @@ def run(rig):
     dead(rig)
     silent(rig)
     stranger(rig)
+    two(rig)
     closed(rig)
     up(rig)
 
