@@ -100,18 +100,12 @@ static int set_alias(struct conf *c, const char *key, const char *value,
 	return 0;
 }
 
-int conf_set(struct conf *c, const char *key, const char *value,
+static int set_at(struct conf *c, size_t i, const char *value,
 	enum conf_origin from, struct error *why)
 {
 	char *text = NULL;
-	int i = key_index(key);
-	int r;
+	int r = conf_table_check(&conf_table[i], value, from, &text, why);
 
-	if (is_alias(key))
-		return set_alias(c, key, value, from, why);
-	if (i < 0)
-		return error_set(why, -EINVAL, "unknown key \"%s\"", key);
-	r = conf_table_check(&conf_table[i], value, from, &text, why);
 	if (r)
 		return r;
 	if (c->values[i].text && c->values[i].from > from)
@@ -119,6 +113,18 @@ int conf_set(struct conf *c, const char *key, const char *value,
 	else
 		replace(&c->values[i], text, from);
 	return 0;
+}
+
+int conf_set(struct conf *c, const char *key, const char *value,
+	enum conf_origin from, struct error *why)
+{
+	int i = key_index(key);
+
+	if (is_alias(key))
+		return set_alias(c, key, value, from, why);
+	if (i < 0)
+		return error_set(why, -EINVAL, "unknown key \"%s\"", key);
+	return set_at(c, (size_t)i, value, from, why);
 }
 
 int conf_set_arg(struct conf *c, const char *assignment, struct error *why)
@@ -234,7 +240,7 @@ static int set_defaults(struct conf *c)
 		const struct conf_key *k = &conf_table[i];
 
 		if (k->value)
-			r = conf_set(c, k->key, k->value, CONF_DEFAULT, NULL);
+			r = set_at(c, i, k->value, CONF_DEFAULT, NULL);
 		if (k->demo) {
 			c->demo[i] = conf_table_demo_url(k->demo);
 			if (!c->demo[i])
