@@ -105,6 +105,9 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 	} while (n > 0 && ll->resume && ll_resume_take(ll, buf, (size_t)n));
 	if (n > 0 && !atomic_load(&ll->init_unique))
 		see_init(ll, buf, (size_t)n);
+	/* Both say that the mount has ended; to libfuse only one does. */
+	if (n < 0 && errno == ECONNABORTED)
+		errno = ENODEV;
 	return n;
 }
 

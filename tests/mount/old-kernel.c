@@ -1,6 +1,7 @@
 /*
  * A kernel before 6.9, as far as FUSE shows (LD_PRELOAD): it does not offer to
- * repeat requests, and refuses to.
+ * repeat requests, and refuses to. And the other error, which a newer one has
+ * too at times, by which a kernel says that the mount has ended.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -26,6 +27,8 @@ ssize_t read(int fd, void *buf, size_t len)
 	NEXT(read);
 
 	n = next(fd, buf, len);
+	if (n < 0 && errno == ENODEV)
+		errno = ECONNABORTED;
 	if (n < FLAGS2 + 4)
 		return n;
 	memcpy(head, buf, sizeof(head));

@@ -390,7 +390,8 @@ def old_kernel(rig, hub):
             with lib.raises(errno.ENOTCONN, errno.ECONNABORTED, errno.EIO):
                 os.listxattr(f.fileno())
         equal(mounts(m), 1)
-    m.stop()
+    lib.umount(m.at)
+    equal(m.proc.wait(20), 0, read(m.log))
 
 
 def hopeless(rig, hub):
