@@ -141,6 +141,18 @@ static void begin(struct ll *ll, struct ll_file *f, int *ret_backing,
 	pthread_mutex_unlock(&ll->open_lock);
 }
 
+/* Does the kernel have nothing of the number but what is read by f now? */
+static bool has_only(struct ll *ll, struct ll_file *f)
+{
+	bool drop;
+
+	pthread_mutex_lock(&ll->open_lock);
+	drop = f->node->shell.drop;
+	pthread_mutex_unlock(&ll->open_lock);
+	return !drop && !fs_handle_outlived(f->handle) &&
+		src_epoch(fs_handle_src(f->handle)) == f->handle->epoch;
+}
+
 /* Will the bytes that were handed out stay right? */
 static bool is_sure(struct ll *ll, struct ll_file *f)
 {
@@ -149,7 +161,7 @@ static bool is_sure(struct ll *ll, struct ll_file *f)
 
 	if (atomic_load(&shell->sure))
 		return true;
-	if (fs_handle_outlived(f->handle))
+	if (!has_only(ll, f))
 		return false;
 	src_stat(fs_handle_src(f->handle), &st);
 	/* A file the hub tells no digest of has nothing to be compared with. */

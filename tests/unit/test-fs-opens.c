@@ -333,6 +333,34 @@ static void new_is_not_here(void)
 	done(&s);
 }
 
+/* What is right by now is not what was read, or not all that the kernel has: the
+ * server before may have handed out other bytes. */
+static void other_was_read(bool by_the_one_before)
+{
+	struct server s, next;
+	uint64_t old;
+	bool yes;
+
+	begin(&s, late, NULL);
+	old = open_file(&s, &yes);
+	t_int(read_file(&s, old), 0);
+	if (by_the_one_before) {
+		ll_file_drop(ll_handle_in(&s.ll, old));
+		killed(&s);
+		begin(&s, late, s.ll.handover);
+		old = open_again(&s);
+	} else {
+		double_epoch(1);
+	}
+	double_hub.here = true;
+	close_file(&s, old);
+	killed(&s);
+	double_epoch(0);
+	begin(&next, late, s.ll.handover);
+	t_check(!keeps(&next));
+	done(&next);
+}
+
 /* ---- wrong bytes --------------------------------------------------------- */
 
 /* The next open drops pages, also when one has since the bytes were wrong: it
@@ -440,6 +468,8 @@ int main(void)
 	old_was_right(true);
 	old_was_right(false);
 	new_is_not_here();
+	other_was_read(false);
+	other_was_read(true);
 	wrong_here();
 	wrong_before(false);
 	wrong_before(true);
