@@ -68,7 +68,7 @@ static void conf_from_mount(struct cli *c, const char *dir)
 }
 
 /* Work with the settings of the mount at dir. -EACCES: it must not say where our
- * tokens go; -EXDEV: those of another are there. */
+ * tokens go; -EXDEV: those of another are there; -ETIMEDOUT: it is silent. */
 static int use_mount(struct cli *c, const char *dir)
 {
 	if (!c->conf || c->conf_given)
@@ -79,6 +79,8 @@ static int use_mount(struct cli *c, const char *dir)
 		return 0;
 	if (!cli_mount_is_own(dir))
 		return -EACCES;
+	if (cli_mount_probe(dir) == -ETIMEDOUT)
+		return -ETIMEDOUT;
 	c->mount = strdup(dir);
 	if (!c->mount)
 		return -ENOMEM;
@@ -94,6 +96,7 @@ static char *from_mount(struct cli *c, const char *path, int *ret_err)
 	cleanup_free char *home = NULL;
 	cleanup_free char *real = NULL;
 	const char *rest;
+	int r;
 
 	if (dir) {
 		*ret_err = use_mount(c, dir);
@@ -103,9 +106,10 @@ static char *from_mount(struct cli *c, const char *path, int *ret_err)
 	rest = home ? cli_below(path, home) : NULL;
 	if (rest)
 		return strdup(rest);
-	real = realpath(path, NULL);	/* a symbolic link to the mount? */
-	if (real && strcmp(real, path))
+	r = cli_mount_real(path, &real);	/* a link to the mount? */
+	if (!r && strcmp(real, path))
 		return from_mount(c, real, ret_err);
+	*ret_err = r == -ETIMEDOUT ? r : 0;
 	return NULL;
 }
 
@@ -114,7 +118,8 @@ static int refuse(const struct cli *c, const char *arg, int err)
 	return cli_fail(c, arg, err, err == -EACCES ? "in the mount of another "
 		"user, whose settings are not taken: give --cache or --config" :
 		err == -EXDEV ? "in another mount than the name before it: one "
-		"at a time" : NULL);
+		"at a time" : err == -ETIMEDOUT ? "in a mount that does not "
+		"answer" : NULL);
 }
 
 int cli_tree_path(struct cli *c, const char *arg, char **ret)

@@ -147,6 +147,8 @@ def silent(rig):
     m = rig.mount(None, "--demo")
     here = [m.at]
     both = [m.proc.pid, m.serving()]
+    link = os.path.join(rig.dir("links"), "link")
+    os.symlink(m.hf("x"), link)
     other = None
     held = open(m.hf("bert-base/config.json"), "rb")
     try:
@@ -158,7 +160,8 @@ def silent(rig):
         found, *told = all_ended(
             rig, ["doctor", "--json", "--demo", "--cache", rig.dir("cache")],
             *(["status", at + "/"] for at in here),
-            ["status", m.hf("x")], ["umount", m.hf("x")], ["umount", m.at])
+            ["status", m.hf("x")], ["ls", m.hf("x")], ["ls", link],
+            ["umount", m.hf("x")], ["umount", m.at])
         for out, err, code in told:
             equal((code, out), (1, ""), err)
             check("does not answer" in err, err)
