@@ -119,7 +119,8 @@ int fetch_lfs_add(struct fetch_lfs *l, const char *dir, const char *text,
 			strcspn(p, " \t\r");
 		int said;
 
-		if (!*p || *p == '#' || *p == '[')
+		/* A pattern may begin with a bracket, too. */
+		if (!*p || *p == '#' || !strncmp(p, "[attr]", 6))
 			continue;
 		said = says(p + n + (p[n] == '"'), p + strlen(p));
 		if (*p == '"') {
