@@ -485,7 +485,9 @@ static void on_owner(struct fetch_document *d, int err,
 	else
 		err = fetch_json_owner(d->body.data, d->body.len, "full_name",
 			j->query->name, gh_repo_ok, &j->listing, &mine);
-	if (!err && d->next && strcmp(d->next, d->url)) {
+	if (!err && d->next && !strcmp(d->next, d->url))
+		err = error_set(&mine, -EIO, "GitHub's answer has no end");
+	if (!err && d->next) {
 		err = buf_append_str(&b, d->next);
 		if (!err) {
 			ask(j, &b, on_owner);
