@@ -94,8 +94,6 @@ static void zoo_locate(struct fetch_hub *h, const struct fetch_file *f,
 		fetch_lfs_locate(h, (const char *)root.data, f, cb, arg);
 }
 
-/* Hugging Face names the object at its first hop; the branch may have moved
- * since the last range. */
 /* The token for Hugging Face, if that is where the zoo is. */
 static char *zoo_credentials(const struct conf *c, unsigned nth)
 {

@@ -104,7 +104,7 @@ static int add_dir(struct listing *l, const char *dir, const char *name)
 }
 
 /* Its "ref" is OWNER/MODEL. A mirror on disk cannot filter by owner: it has
- * them all. 1: another's. */
+ * them all. */
 static int add_model(struct listing *l, const char *owner, const json_t *m)
 {
 	const char *ref = json_str(m, "ref");
