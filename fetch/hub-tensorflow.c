@@ -292,14 +292,16 @@ static void on_objects(void *arg, int err, const struct error *why,
 	struct fetch_query *q = arg;
 	struct error mine = { 0 };
 
-	(void) why;
 	if (!err) {
 		fetch_query_answer(q, 0, NULL, NULL, l);
-		return;
+	} else if (err == -ECANCELED || err == -ENOMEM ||
+	    err == -EHOSTUNREACH || err == -ETIMEDOUT) {
+		fail(q, err, why);	/* an archive would not come either */
+	} else {
+		error_set(&mine, -ENODATA, "Kaggle cannot be asked, and only "
+			"its archive is known of %s", q->name);
+		fail(q, -ENODATA, &mine);
 	}
-	error_set(&mine, -ENODATA, "Kaggle cannot be asked, and only its "
-		"archive is known of %s", q->name);
-	fail(q, err == -ECANCELED ? err : -ENODATA, &mine);
 }
 
 static void on_unpacked(void *arg, int err, const struct error *why,
@@ -319,7 +321,7 @@ static void list_failed(struct fetch_query *q, int err,
 {
 	if (not_kaggles_word(err) &&
 	    !fetch_url_is_file(q->hub->endpoints[AT_TFHUB]))
-		fetch_tfhub_unpacked(q->hub, q->name, q->revision, why,
+		fetch_tfhub_unpacked(q->hub, q->name, q->revision, NULL,
 			on_unpacked, q);
 	else
 		fail(q, err, why);
@@ -327,9 +329,7 @@ static void list_failed(struct fetch_query *q, int err,
 
 static void list_at(struct fetch_query *q, char *place)
 {
-	static const struct fetch_kaggle_alias alias = {
-		.failed = list_failed
-	};
+	static const struct fetch_kaggle_alias alias = { .failed = list_failed };
 	const struct tfhub *t = q->hub->own;
 	const char *version;
 	struct error why = { 0 };
