@@ -21,7 +21,7 @@
 
 #define FDS_MAX 8
 #define ENV_MAX 16
-#define KILLED_MS 100	/* from SIGKILL to the end of who can be killed */
+#define KILLED_MS 1000	/* from SIGKILL to the end of who can be killed */
 
 /* Of ours, what a program may have: where its libraries lie, and how it tells
  * of bugs. */
