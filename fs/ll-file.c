@@ -52,6 +52,7 @@ struct ll_file {
 	struct fs_handle *handle;
 	struct fs_node *node;	/* a reference */
 	bool direct;		/* a control file: never cached */
+	atomic_uint reads;	/* about to be answered */
 };
 
 struct open_op {
@@ -210,6 +211,7 @@ static void end(struct ll *ll, struct ll_file *f)
 	int id = 0;
 	bool sure;
 
+	(void) atomic_load_explicit(&f->reads, memory_order_acquire);
 	if (!f->direct) {
 		sure = is_sure(ll, f);
 		pthread_mutex_lock(&ll->open_lock);
@@ -393,6 +395,13 @@ void ll_file_again(struct ll *ll, struct fs_node *n, ll_file_cb *cb, void *arg)
 
 /* ---- read --------------------------------------------------------------------- */
 
+/* RELEASE comes on another thread: only the kernel puts it behind all that was
+ * looked at here, and C does not know that. */
+static void done_with(struct ll_file *f)
+{
+	(void) atomic_fetch_add_explicit(&f->reads, 1, memory_order_release);
+}
+
 static void reply_read(struct read_op *o)
 {
 	const struct src_read *r = &o->read;
@@ -410,12 +419,13 @@ static void read_finish(struct read_op *o, int err)
 		if (!err && src_epoch(o->src) !=
 				o->file->handle->epoch)
 			err = -EIO;
-		if (err) {
+		if (err)
 			fs_handle_failed(o->file->handle, err);
+		done_with(o->file);
+		if (err)
 			ll_reply_err(o->op.req, fs_errno(err));
-		} else {
+		else
 			reply_read(o);
-		}
 	}
 	src_unref(o->src);
 	ll_op_put(&o->op);
@@ -435,6 +445,7 @@ static void read_wait(fuse_req_t req, struct ll_file *f, uint64_t off,
 	struct read_op *o;
 	int r;
 
+	done_with(f);
 	o = (struct read_op *)ll_op_new(req, fs_node_ref(f->node),
 		sizeof(*o), len);
 	if (!o) {
@@ -470,6 +481,7 @@ void ll_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	}
 	src = fs_handle_src(f->handle);
 	if (at >= src->size || !size) {
+		done_with(f);
 		(void) fuse_reply_buf(req, NULL, 0);
 		return;
 	}
@@ -477,16 +489,19 @@ void ll_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		size = (size_t)(src->size - at);
 	if (fs_handle_look(f->handle, at, size, &more_at, &more)) {
 		fs_handle_failed(f->handle, -EIO);
+		done_with(f);
 		ll_reply_err(req, -EIO);
 		return;
 	}
 	/* The reader may have its bytes and close before the reply returns. */
 	(void) src_ref(src);
 	n = size < LEND_MIN ? 0 : src_peek(src, at, size, iov, PIECES_MAX);
-	if (n <= 0)
+	if (n <= 0) {
 		read_wait(req, f, at, size);
-	else
+	} else {
+		done_with(f);
 		(void) fuse_reply_iov(req, iov, n);
+	}
 	if (more)
 		src_hint(src, more_at, more);
 	(void) src_unref(src);
