@@ -228,8 +228,11 @@ static struct fill_gift gift_of(struct blob *b, const struct src_read *r)
 	return g;
 }
 
-/* Takes the gift. -ESTALE: another tool has changed its file; the blob knows,
- * and the read has to be looked at again. */
+/* No errno: the upstream's are passed on, and any may be among them. */
+#define LOOK_AGAIN 1
+
+/* Takes the gift. LOOK_AGAIN: another tool has changed its file, and the blob
+ * knows. */
 static int take(struct blob *b, struct src_read *r, struct fill_gift *g)
 {
 	int err;
@@ -256,7 +259,7 @@ static int take(struct blob *b, struct src_read *r, struct fill_gift *g)
 	}
 	cache_foreign_unref(g->there);
 	g->there = NULL;
-	return err ? -ESTALE : 0;
+	return err ? LOOK_AGAIN : 0;
 }
 
 /* With b->lock held. */
@@ -308,7 +311,7 @@ int cache_fill_read(struct blob *b, struct src *up, struct src_read *r)
 		return -ENOMEM;
 	do
 		err = try_read(b, up, r, &w, &todo);
-	while (err == -ESTALE);
+	while (err == LOOK_AGAIN);
 	free(w);
 	cache_fill_run(b, &todo);
 	return err;
@@ -445,7 +448,7 @@ void cache_fill_run(struct blob *b, struct fill_todo *todo)
 		todo->done = w->next;
 		if (!err && !w->copied)
 			err = take(b, w->r, &w->gift);
-		if (err == -ESTALE) {
+		if (err == LOOK_AGAIN) {
 			pthread_mutex_lock(&b->lock);
 			wait_for(b, w);
 			cache_fill_kick(b, todo);

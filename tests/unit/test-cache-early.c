@@ -303,6 +303,26 @@ static void test_last(void)
 	tear_down(&g);
 }
 
+/* Whatever the upstream's error is, who waits hears it, and who asks again at
+ * once; later it is asked for again. */
+static void test_stale(void)
+{
+	struct rig g = set_up("stale", SIZE, CHUNK, false);
+	struct t_asked *a;
+
+	g.u->fail_err = -ESTALE;
+	g.u->fail_at = 30000;
+	atomic_store(&g.u->fail_times, 1);
+	a = ask(&g, 40000, 100);
+	t_int(t_over(a), 1 + ESTALE);
+	t_int(src_read(g.s, &a->r), -ESTALE);
+	free(a);
+	clock_advance(2500);
+	t_expect(g.s, g.bytes, 0, SIZE);
+	t_wait_state(g.s, SRC_VERIFIED);
+	tear_down(&g);
+}
+
 int main(void)
 {
 	test_some(CHUNK, 100, 20000);
@@ -317,6 +337,7 @@ int main(void)
 	test_fails(MIB, 150000, false);
 	test_fails(MIB, 150000, true);
 	test_fails_often();
+	test_stale();
 	test_fails_at_once();
 	test_many();
 	test_wrong();
