@@ -337,6 +337,15 @@ bool cache_partial_complete(struct partial *p)
 	return p->first_absent == p->n;
 }
 
+void cache_partial_clear(struct partial *p, uint64_t i)
+{
+	/* Somebody may still be reading what was found wrong there. */
+	if (p->data < 0 || atomic_load(&p->head->lost))
+		return;
+	(void) fallocate(p->data, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		(off_t)(i * p->chunk), (off_t)cache_partial_len(p, i));
+}
+
 void cache_partial_publish(struct partial *p, uint64_t i, uint64_t hash)
 {
 	cache_bitmap_set(p->checked, i);

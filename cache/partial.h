@@ -99,6 +99,9 @@ bool cache_partial_has(struct partial *p, uint64_t i);
 /* Every chunk is here (not all of them compared yet). Sets rehash when
  * another process has found one wrong. */
 bool cache_partial_complete(struct partial *p);
+/* Chunk i, claimed here, will not come whole: its blocks, which nobody counts,
+ * are given back. */
+void cache_partial_clear(struct partial *p, uint64_t i);
 /* The data of chunk i are written: say so to everybody. */
 void cache_partial_publish(struct partial *p, uint64_t i, uint64_t hash);
 /* Bytes of chunks that overlap [off, off+len), cut to it. */

@@ -317,6 +317,8 @@ static void on_done(struct src_pull *sp, int err, const struct error *why)
 				clock_ms() - f->began);
 	}
 	if (f->at < end) {
+		if (f->fill > f->held)
+			cache_partial_clear(p, f->at);
 		unclaim(p, f->at, end - f->at);
 		cache_land(b->c, bytes_of(p, f->at, end - f->at));
 		cache_release(b->c, bytes_of(p, f->at, end - f->at));

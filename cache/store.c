@@ -412,6 +412,7 @@ static struct cache *new_cache(const struct cache_conf *conf)
 int cache_open(const struct cache_conf *conf, struct cache **ret,
 	struct error *why)
 {
+	struct error said = { .code = 0 };
 	struct cache *c;
 	int r;
 
@@ -422,9 +423,9 @@ int cache_open(const struct cache_conf *conf, struct cache **ret,
 	c = new_cache(conf);
 	if (!c)
 		return error_set(why, -ENOMEM, "out of memory");
-	r = open_root(c, conf->dir, why);
+	r = open_root(c, conf->dir, &said);
 	if (!r)
-		r = open_index(c, conf->dir, why);
+		r = open_index(c, conf->dir, &said);
 	if (!r)
 		r = copy_places(c, conf);
 	if (!r) {
@@ -432,11 +433,12 @@ int cache_open(const struct cache_conf *conf, struct cache **ret,
 		c->keepers = pool_new(KEEPER_THREADS, "keep");
 		c->pass = cache_pass_new();
 		if (!c->pool || !c->keepers || !c->pass)
-			r = error_set(why, -ENOMEM, "cannot start threads");
+			r = error_set(&said, -ENOMEM, "cannot start threads");
 	}
 	if (r) {
 		free_cache(c);
-		return r;
+		return error_set(why, r, "%s", said.code ? said.text :
+			strerror(-r));
 	}
 	log_debug("cache %s: %llu bytes used", conf->dir,
 		(unsigned long long)cache_used(c));

@@ -129,12 +129,25 @@ static int reserve_once(struct cache *c, uint64_t len, uint64_t *ret_short)
 	return -ENOSPC;
 }
 
+/* Nothing need go for what there could not be room for anyway. */
+static bool fits_empty(struct cache *c, uint64_t len)
+{
+	struct statvfs fs;
+
+	if (c->budget)
+		return len <= c->budget;
+	return len <= INT64_MAX / 2 && (fstatvfs(c->dir, &fs) ||
+		len / fs.f_frsize <= fs.f_blocks / 10 * 9);
+}
+
 int cache_reserve(struct cache *c, uint64_t len)
 {
 	uint64_t lack = 0;
+	int r;
 
-	int r = reserve_once(c, len, &lack);
-
+	if (!fits_empty(c, len))
+		return -ENOSPC;
+	r = reserve_once(c, len, &lack);
 	if (!r)
 		return 0;
 	/* One at a time: two that need the same room would evict it twice. */

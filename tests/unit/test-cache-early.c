@@ -6,10 +6,11 @@
 #include "config.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "cache/cache.h"
+#include "cache/blob.h"
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
 
@@ -323,6 +324,29 @@ static void test_stale(void)
 	tear_down(&g);
 }
 
+/* What came of a chunk, and is not counted, takes no room on the disk. */
+static void test_cut_off(void)
+{
+	struct rig g = set_up("cut-off", SIZE, MIB, false);
+	struct blob *b = ((struct cached_src *)g.s)->b;
+	struct t_asked *a;
+	struct stat st;
+
+	t_expect(g.s, g.bytes, 0, MIB);
+	g.u->fail_err = -ETIMEDOUT;
+	g.u->fail_at = 3 * MIB - 1000;
+	atomic_store(&g.u->fail_times, 1);
+	a = ask(&g, 3 * MIB - 100, 100);
+	t_int(t_over(a), 1 + ETIMEDOUT);
+	free(a);
+	t_int(fstat(b->part->data, &st), 0);
+	t_check(st.st_blocks * 512 < (blkcnt_t)(MIB + MIB / 2));
+	clock_advance(2500);
+	t_expect(g.s, g.bytes, 0, SIZE);
+	t_wait_state(g.s, SRC_VERIFIED);
+	tear_down(&g);
+}
+
 int main(void)
 {
 	test_some(CHUNK, 100, 20000);
@@ -338,6 +362,7 @@ int main(void)
 	test_fails(MIB, 150000, true);
 	test_fails_often();
 	test_stale();
+	test_cut_off();
 	test_fails_at_once();
 	test_many();
 	test_wrong();

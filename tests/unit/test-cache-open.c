@@ -198,10 +198,35 @@ static void test_strange_tmp(void)
 	free(dir);
 }
 
+/* Who does not ask why is refused all the same. */
+static void test_no_why(void)
+{
+	char *dir = upstream_dir("open-no-why"), *tmp = t_join(dir, "tmp");
+	const struct cache_conf conf = { .dir = dir };
+	struct cache *c = t_open_cache(dir, 0), *second;
+	char *aside = t_join(dir, "aside");
+	struct error why = { .code = 0 };
+	int fd;
+
+	t_int(rename(tmp, aside), 0);
+	fd = open(tmp, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	t_check(fd >= 0);
+	(void) close(fd);
+	t_check(cache_open(&conf, &second, NULL) < 0);
+	t_check(cache_open(&conf, &second, &why) < 0);
+	t_check(why.code && strstr(why.text, "cannot prepare"));
+	t_int(unlink(tmp), 0);
+	cache_close(c);
+	free(aside);
+	free(tmp);
+	free(dir);
+}
+
 int main(void)
 {
 	test_signs();
 	test_publish();
+	test_no_why();
 	test_counted();
 	test_not_alone();
 	test_not_finished();

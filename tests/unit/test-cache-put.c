@@ -116,12 +116,28 @@ static void test_budget(void)
 
 	t_int(cache_put_begin(c, 1001, &p), -ENOSPC);
 	put(c, text, sizeof(text));
+	/* There can be no room: nothing goes for it. */
+	t_int(cache_put_begin(c, 1001, &p), -ENOSPC);
+	t_int(used(c), sizeof(text));
 	t_int(cache_put_begin(c, 600, &p), 0);	/* evicts the first */
 	t_int(used(c), 600);
 	t_int(cache_put_begin(c, 600, &q), -ENOSPC);
 	t_int(cache_put_end(p, &id), -EINVAL);
 	t_int(used(c), 0);
 	cache_put_drop(NULL);
+	cache_close(c);
+}
+
+/* More than any disk has, without a budget. */
+static void test_huge(void)
+{
+	struct cache *c = open_new("huge", 0);
+	struct cache_put *p;
+
+	put(c, "hello world", 11);
+	t_int(cache_put_begin(c, (uint64_t)1 << 50, &p), -ENOSPC);
+	t_int(cache_put_begin(c, INT64_MAX, &p), -ENOSPC);
+	t_int(used(c), 11);
 	cache_close(c);
 }
 
@@ -173,6 +189,7 @@ int main(void)
 	test_put();
 	test_late();
 	test_budget();
+	test_huge();
 	test_killed();
 	return 0;
 }
