@@ -52,8 +52,10 @@ static int clone_file(struct cache *c, int from, uint64_t size,
 		return -1;
 	/* Marked: it is not evicted before it is opened as an object. */
 	if (!cache_lock_mark(fd) && !ioctl(fd, FICLONE, from) &&
-	    !cache_reserve(c, size))
+	    !cache_reserve(c, size)) {
+		cache_fly(c, size);
 		return fd;
+	}
 	(void) close(fd);
 	(void) unlinkat(c->dir, tmp, 0);
 	return -1;
@@ -62,6 +64,7 @@ static int clone_file(struct cache *c, int from, uint64_t size,
 static void drop_clone(struct blob *b, const char *tmp)
 {
 	(void) unlinkat(b->c->dir, tmp, 0);
+	cache_land(b->c, b->size);
 	cache_release(b->c, b->size);
 }
 
@@ -78,19 +81,19 @@ static int keep_clone(struct blob *b, int fd, const char *tmp,
 		r = -errno;
 	if (!r)
 		r = cache_store_parents(c, rel);
-	if (!r) {
-		cache_store_enter(c);
-		r = cache_store_replace(c, tmp, rel);
-		/* Without a link it is cloned again when it is opened next. */
-		if (!r)
-			(void) cache_link_put(c, b->key, sha256);
-		cache_store_leave(c);
-	}
 	if (r) {
 		drop_clone(b, tmp);
 		return r;
 	}
-	return cache_object_open(c, sha256, b->size);
+	cache_store_enter(c);
+	r = cache_store_replace(c, tmp, rel, b->size);
+	/* Without a link it is cloned again when it is opened next. */
+	if (!r)
+		(void) cache_link_put(c, b->key, sha256);
+	else
+		(void) unlinkat(c->dir, tmp, 0);
+	cache_store_leave(c);
+	return r ? r : cache_object_open(c, sha256, b->size);
 }
 
 /* 1: right; 0: wrong, where it lies. */

@@ -80,20 +80,24 @@ static uint64_t drop_file(struct cache *c, const struct cache_entry *e)
 
 struct pinned {
 	struct map keys;
-	struct timespec at;	/* change of pins/ when keys were read */
+	struct timespec at;	/* change of pins/ when keys were read, … */
+	uint64_t ever;		/* … and pins there were ever, for two may
+				 * come within a tick of the kernel's clock */
 };
 
 /* Reads them (again) when there are others than at the last call. */
 static int look_at_pins(struct cache *c, struct pinned *p)
 {
+	uint64_t ever = atomic_load(&c->usage->pins);
 	struct stat st;
 
 	if (fstatat(c->dir, "pins", &st, 0) < 0)
 		return -errno;
 	if (st.st_mtim.tv_sec == p->at.tv_sec &&
-	    st.st_mtim.tv_nsec == p->at.tv_nsec)
+	    st.st_mtim.tv_nsec == p->at.tv_nsec && ever == p->ever)
 		return 0;
 	p->at = st.st_mtim;
+	p->ever = ever;
 	map_done(&p->keys);
 	p->keys = (struct map){ NULL, 0, 0 };
 	return cache_ref_pinned(c, &p->keys);

@@ -129,6 +129,7 @@ void cache_adopt_changed(struct blob *b, const struct foreign_file *f);
 /* With b->lock held: look again every few milliseconds while there are
  * waiters. */
 void cache_watch(struct blob *b);
+int cache_watch_start(struct cache *c);	/* -ENOMEM */
 void cache_watch_stop(struct cache *c);
 
 #endif

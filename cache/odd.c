@@ -97,7 +97,8 @@ void cache_store_make_way(struct cache *c, const char *rel)
 		(void) cache_store_discard(c, rel, 0);
 }
 
-int cache_store_replace(struct cache *c, const char *from, const char *rel)
+int cache_store_replace(struct cache *c, const char *from, const char *rel,
+	uint64_t flying)
 {
 	uint64_t had = 0;
 	struct stat st;
@@ -107,7 +108,9 @@ int cache_store_replace(struct cache *c, const char *from, const char *rel)
 	if (!fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) &&
 	    S_ISREG(st.st_mode))
 		had = (uint64_t)st.st_size;
-	cache_leaving(c, rel, NULL, had, 0);
+	if (flying)
+		cache_land(c, flying);
+	cache_leaving(c, rel, NULL, had, flying);
 	if (renameat(c->dir, from, c->dir, rel) < 0)
 		r = -errno;
 	(void) cache_left(c);

@@ -30,7 +30,10 @@ bool cache_store_drop_judged(struct cache *c, const char *rel, int fd);
 bool cache_store_drop(struct cache *c, const char *rel);
 /* A directory goes, which no rename could replace. */
 void cache_store_make_way(struct cache *c, const char *rel);
-/* Rename, replacing whatever lies there and releasing its length. */
-int cache_store_replace(struct cache *c, const char *from, const char *rel);
+/* Rename, replacing whatever lies there and releasing its length. `flying` bytes
+ * of `from` have been on their way (cache_fly()): now they are there, or, on
+ * failure, released. */
+int cache_store_replace(struct cache *c, const char *from, const char *rel,
+	uint64_t flying);
 
 #endif

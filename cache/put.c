@@ -127,7 +127,7 @@ static int move_in(struct cache_put *p, const char *rel)
 		(void) cache_store_remove(p->c, p->tmp);
 		return 0;
 	}
-	return cache_store_replace(p->c, p->tmp, rel);
+	return cache_store_replace(p->c, p->tmp, rel, 0);
 }
 
 int cache_put_end(struct cache_put *p, struct objid *ret)

@@ -278,10 +278,13 @@ static int each_pin(struct cache *c,
 		(void) close(fd);
 		return r;
 	}
-	while (!r && (e = readdir(d))) {
+	while (!r && (errno = 0, e = readdir(d))) {
 		if (strlen(e->d_name) == 64)
 			r = fn(c, e->d_name, m);
 	}
+	/* Rather nothing is evicted than what is pinned. */
+	if (!r && errno)
+		r = -errno;
 	(void) closedir(d);
 	return r;
 }
@@ -326,6 +329,7 @@ int cache_pin(struct cache *c, const char *hub, const char *repo,
 		cache_store_enter(c);
 		cache_store_make_way(c, rel);
 		r = cache_store_publish(c, rel, name, strlen(name));
+		atomic_fetch_add(&c->usage->pins, 1);
 		cache_store_leave(c);
 		return r ? r : cache_index_put(c, CACHE_KIND_PIN, name, "", 0);
 	}

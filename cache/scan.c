@@ -50,10 +50,12 @@ static int each_name(const struct scan *s, const char *dir, size_t len,
 		(void) close(fd);
 		return r;
 	}
-	while (!r && (e = readdir(d))) {
+	while (!r && (errno = 0, e = readdir(d))) {
 		if (strlen(e->d_name) == len && e->d_name[0] != '.')
 			r = fn(s, dir, e->d_name);
 	}
+	if (!r && errno)
+		r = odd(s, dir, -errno, S_IFDIR);
 	(void) closedir(d);
 	return r;
 }

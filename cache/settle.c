@@ -194,7 +194,7 @@ static int move_in(struct blob *b, struct partial *p,
 	if (!c->before_read && cache_object_there(c, rel, p->size))
 		twice = p->size;
 	else
-		r = cache_store_replace(c, from, rel);
+		r = cache_store_replace(c, from, rel, 0);
 	if (r)
 		return r;
 	r = cache_link_put(c, b->key, sha256);
@@ -385,8 +385,10 @@ static enum turn take_turn(struct blob *b, struct partial *p,
 	cache_settle_look(b);
 	if (atomic_load(&b->state) != BLOB_FILLING || b->part != p)
 		return TURN_DECIDED;
-	if (make_digests(b, p))
+	if (make_digests(b, p)) {
+		cache_lock_drop(p->data, PARTIAL_LOCK_VERDICT, 1);
 		return TURN_NOMEM;
+	}
 	hash_on(b, p);
 	if (b->part != p || atomic_load(&b->state) != BLOB_FILLING)
 		return TURN_DECIDED;

@@ -432,7 +432,7 @@ int cache_open(const struct cache_conf *conf, struct cache **ret,
 		c->pool = pool_new(POOL_THREADS, "cache");
 		c->keepers = pool_new(KEEPER_THREADS, "keep");
 		c->pass = cache_pass_new();
-		if (!c->pool || !c->keepers || !c->pass)
+		if (!c->pool || !c->keepers || !c->pass || cache_watch_start(c))
 			r = error_set(&said, -ENOMEM, "cannot start threads");
 	}
 	if (r) {

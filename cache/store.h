@@ -46,6 +46,8 @@ struct cache_usage {		/* the file `usage`, mapped by every process */
 	 * has a slot holds its byte of `lock`. Never too high. */
 	_Atomic uint64_t flying[CACHE_SLOTS];
 	struct cache_leave leave;
+	_Atomic uint64_t pins;	/* how many there were ever; grows between
+				 * enter and leave */
 };
 
 struct cache_pair {		/* files of a partial that is to be */
@@ -108,7 +110,8 @@ struct cache {
 	pthread_mutex_t watch_lock;
 	pthread_cond_t watch_more;
 	struct blob *watched;		/* watch_lock */
-	bool watch_stop, watch_runs;	/* watch_lock */
+	bool watch_stop;		/* watch_lock */
+	bool watch_runs;		/* constant */
 	pthread_t watch_thread;
 
 	atomic_uint_fast64_t epochs;	/* of all blobs, gone ones too */
@@ -263,7 +266,7 @@ enum cache_file {
 	CACHE_FILE_OBJECT, CACHE_FILE_PARTIAL, CACHE_FILE_RECIPE,
 	CACHE_FILE_LINK, CACHE_FILE_REF, CACHE_FILE_PIN,	/* notes */
 	CACHE_FILE_ODD,		/* -EINVAL: no file where one should be;
-				 * -EACCES: a directory that cannot be read */
+				 * else: a directory that cannot be read */
 };
 
 struct cache_entry {

@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <time.h>
 
 #include "cache/fill.h"
@@ -70,15 +71,18 @@ static void *watch(void *arg)
 	return NULL;
 }
 
+int cache_watch_start(struct cache *c)
+{
+	c->watch_runs = !pthread_create(&c->watch_thread, NULL, watch, c);
+	return c->watch_runs ? 0 : -ENOMEM;
+}
+
 void cache_watch(struct blob *b)
 {
 	struct cache *c = b->c;
 
 	pthread_mutex_lock(&c->watch_lock);
-	if (!b->is_watched && !c->watch_runs)
-		c->watch_runs = !pthread_create(&c->watch_thread, NULL, watch,
-			c);
-	if (!b->is_watched && c->watch_runs) {
+	if (!b->is_watched) {
 		b->is_watched = true;
 		b->next_watched = c->watched;
 		c->watched = cache_blob_ref(b);

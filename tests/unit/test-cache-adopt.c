@@ -7,8 +7,12 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdarg.h>
+#include <signal.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -53,6 +57,16 @@ int ioctl(int fd, unsigned long request, ...)
 		return copy_file(fd, from);
 	errno = EOPNOTSUPP;
 	return -1;
+}
+
+/* Where a program ends that is to be killed. */
+static bool dies;
+
+int fchmod(int fd, mode_t mode)
+{
+	if (dies)
+		(void) raise(SIGKILL);
+	return (int)syscall(SYS_fchmod, fd, mode);
 }
 
 struct rig {
@@ -160,6 +174,59 @@ static void test_cloned(void)
 	t_int(unlink(r.path), 0);
 	s = t_open_src(r.c, &r.n, NULL);
 	t_expect(s, r.bytes, 0, SIZE);
+	src_unref(s);
+	rig_done(&r);
+}
+
+/* A program of its own, which adopts the file in its rig when it is told where
+ * that is. */
+static void adopt_and_die(int from)
+{
+	char dir[2][4096];
+	const struct cache_conf conf = { .dir = dir[0], .chunk = 64 * 1024,
+		.tools = { [CONF_TOOL_KERAS] = dir[1] } };
+	uint8_t *bytes = upstream_bytes(SIZE, 60);
+	struct cache_name n = t_name_of("M/X-y.h5", bytes, SIZE, OBJID_MD5);
+	struct cache *c;
+
+	n.hub = "keras";
+	n.repo = "models";
+	dies = true;
+	t_int(read(from, dir, sizeof(dir)), sizeof(dir));
+	t_int(cache_open(&conf, &c, NULL), 0);
+	t_expect(t_open_src(c, &n, NULL), bytes, 0, SIZE);
+	_exit(0);
+}
+
+/* Who is killed over a clone leaves nothing that stays counted. */
+static void test_killed(void)
+{
+	char dir[2][4096];
+	int tell[2], status;
+	struct src *s;
+	struct rig r;
+	pid_t pid;
+
+	atomic_store(&can_clone, true);
+	t_int(pipe(tell), 0);
+	pid = fork();
+	if (!pid)
+		adopt_and_die(tell[0]);
+	r = rig_new(0, OBJID_MD5);
+	put(&r, r.path, false);
+	(void) snprintf(dir[0], sizeof(dir[0]), "%s", r.dir);
+	(void) snprintf(dir[1], sizeof(dir[1]), "%s", r.root);
+	t_int(write(tell[1], dir, sizeof(dir)), sizeof(dir));
+	t_int(waitpid(pid, &status, 0), pid);
+	(void) close(tell[0]);
+	(void) close(tell[1]);
+	t_check(WIFSIGNALED(status));
+	t_int(cache_used(r.c), SIZE);
+	cache_reap(r.c);
+	t_int(cache_used(r.c), 0);
+	s = t_open_src(r.c, &r.n, NULL);
+	t_expect(s, r.bytes, 0, SIZE);
+	t_int(cache_used(r.c), SIZE);
 	src_unref(s);
 	rig_done(&r);
 }
@@ -372,6 +439,7 @@ static void test_check(void)
 
 int main(void)
 {
+	test_killed();
 	test_cloned();
 	test_not_cloned();
 	test_next_place();

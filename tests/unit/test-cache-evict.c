@@ -2,14 +2,67 @@
  * has its lock when the eviction has listed all there is and wants to begin. */
 #include "config.h"
 
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cache/store.h"
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
+
+/* Between the look at the pins and the first that is to go. */
+static struct cache *pins;
+
+static int in_order(const void *a, const void *b, void *less)
+{
+	return (*(int (**)(const void *, const void *))less)(a, b);
+}
+
+/* The library's own, but that what is listed is pinned meanwhile, within the
+ * tick of the clock in which the pins were last changed. */
+void qsort(void *v, size_t n, size_t size,
+	int (*less)(const void *a, const void *b))
+{
+	struct cache *c = pins;
+	struct stat st;
+
+	pins = NULL;
+	if (c) {
+		t_int(fstatat(c->dir, "pins", &st, 0), 0);
+		t_int(cache_pin(c, "hub", "org/name", "rev", true), 0);
+		t_int(utimensat(c->dir, "pins", (struct timespec[2]){
+			st.st_atim, st.st_mtim }, 0), 0);
+	}
+	qsort_r(v, n, size, in_order, &less);
+}
+
+/* A directory that cannot be read to its end. */
+static const char *unreadable;
+
+struct dirent *readdir(DIR *d)
+{
+	static struct dirent *(*real)(DIR *d);
+	char path[64], dir[4096];
+	ssize_t n;
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "readdir");
+	(void) snprintf(path, sizeof(path), "/proc/self/fd/%d", dirfd(d));
+	n = unreadable ? readlink(path, dir, sizeof(dir) - 1) : -1;
+	if (n > 0) {
+		dir[n] = '\0';
+		if (strstr(dir, unreadable)) {
+			errno = EIO;
+			return NULL;
+		}
+	}
+	return real(d);
+}
 
 struct evicting {
 	struct cache *c;
@@ -66,7 +119,74 @@ static uint64_t evict_beside(struct cache *c, struct cache *other,
 	return e.freed;
 }
 
-int main(void)
+/* Pinned while an eviction looks for what may go. */
+static void test_pinned(void)
+{
+	char *dir = upstream_dir("evict-pinned");
+	struct cache *c = t_open_cache(dir, 0), *other = t_open_cache(dir, 0);
+	uint8_t *bytes = upstream_bytes(MIB, 7);
+	struct cache_name n = t_name_of("a", bytes, MIB, OBJID_SHA256);
+	struct upstream *u = upstream_new(bytes, MIB, 1);
+	struct src *s;
+
+	n.hub = "hub";
+	n.repo = "org/name";
+	n.revision = "rev";
+	s = t_open_src(c, &n, u);
+	t_expect(s, bytes, 0, MIB);
+	(void) t_wait_fd(s);
+	src_unref(s);
+	cache_ref_settle(c);
+	pins = other;
+	t_int(cache_evict(c, 1, false), 0);
+	t_check(!pins);
+
+	/* And what is pinned is not known: then nothing goes. */
+	t_int(cache_pin(c, "hub", "org/name", "none", true), 0);
+	t_int(cache_pin(c, "hub", "org/name", "rev", true), 0);
+	unreadable = "/pins";
+	t_int(cache_evict(c, 1, false), 0);
+	unreadable = NULL;
+	t_int(cache_pin(c, "hub", "org/name", "rev", false), 0);
+	t_int(cache_evict(c, 1, false), MIB);
+	t_int(cache_used(c), 0);
+	cache_close(c);
+	cache_close(other);
+	upstream_free(u);
+	free(bytes);
+	free(dir);
+}
+
+static void found(void *arg, const char *rel, int err, bool removed)
+{
+	t_check(!strncmp(rel, "objects/sha256", 14));
+	t_int(err, -EIO);
+	t_int(removed, 0);
+	++*(int *)arg;
+}
+
+/* What cannot be listed to its end is told, and stays. */
+static void test_unreadable(void)
+{
+	char *dir = upstream_dir("evict-unreadable");
+	struct cache *c = t_open_cache(dir, 0);
+	char rel[CACHE_REL_MAX];
+	uint64_t bad = 0;
+	int told = 0;
+
+	put(c, "some bytes", 1000, rel);
+	unreadable = "/objects/sha256";
+	t_int(cache_verify(c, found, &told, &bad), 0);
+	unreadable = NULL;
+	t_int(told, 1);
+	t_int(bad, 1);
+	t_int(cache_verify(c, NULL, NULL, &bad), 0);
+	t_int(bad, 0);
+	cache_close(c);
+	free(dir);
+}
+
+static void test_used(void)
 {
 	char *dir = upstream_dir("evict");
 	struct cache *c = t_open_cache(dir, 0), *other = t_open_cache(dir, 0);
@@ -85,5 +205,12 @@ int main(void)
 	cache_close(c);
 	cache_close(other);
 	free(dir);
+}
+
+int main(void)
+{
+	test_used();
+	test_pinned();
+	test_unreadable();
 	return 0;
 }
