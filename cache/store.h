@@ -46,8 +46,7 @@ struct cache_usage {		/* the file `usage`, mapped by every process */
 	 * has a slot holds its byte of `lock`. Never too high. */
 	_Atomic uint64_t flying[CACHE_SLOTS];
 	struct cache_leave leave;
-	_Atomic uint64_t pins;	/* how many there were ever; grows between
-				 * enter and leave */
+	_Atomic uint64_t pins;		/* there were ever */
 };
 
 struct cache_pair {		/* files of a partial that is to be */
@@ -110,8 +109,7 @@ struct cache {
 	pthread_mutex_t watch_lock;
 	pthread_cond_t watch_more;
 	struct blob *watched;		/* watch_lock */
-	bool watch_stop;		/* watch_lock */
-	bool watch_runs;		/* constant */
+	bool watch_stop, watch_runs;	/* watch_lock; constant */
 	pthread_t watch_thread;
 
 	atomic_uint_fast64_t epochs;	/* of all blobs, gone ones too */

@@ -28,6 +28,7 @@ A rule is a JSON object:
     html           200 and a page of HTML
     gzip           Content-Encoding: gzip though identity was asked
     etag           another ETag and X-Linked-ETag
+    commit         another X-Repo-Commit
     loop           302 to itself
     redirect       to: 302 to that address
     clock          file: gets the seconds `by` that a clock is off (clock.c)
@@ -52,7 +53,7 @@ NEEDS = {
     "reset": ("at",), "truncate": ("at",), "flip": ("offset",),
     "content-range": (), "version": ("by",), "length": ("by",),
     "extra": ("by",), "tail": ("by",), "ignore-range": (), "html": (),
-    "gzip": (), "etag": (), "loop": (), "redirect": ("to",),
+    "gzip": (), "etag": (), "commit": (), "loop": (), "redirect": ("to",),
     "clock": ("file", "by"), "json": (),
 }
 
@@ -222,6 +223,8 @@ def spoil(rule, reply, url):
                       f"{reply.size + rule['by']}")
     elif do == "etag":
         other_etag(reply)
+    elif do == "commit":
+        reply.put("X-Repo-Commit", "0" * 40)
     elif do == "clock":
         with open(rule["file"], "r+b") as f:
             f.write(struct.pack("=q", rule["by"]))

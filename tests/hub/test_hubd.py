@@ -151,6 +151,7 @@ def faults(c):
     equal((out[1]["Content-Encoding"], gzip.decompress(out[2])),
           ("gzip", BIG))
     equal(with_rule("etag")[0][1]["ETag"], '"' + "0" * 64 + '"')
+    equal(with_rule("commit")[0][1]["X-Repo-Commit"], "0" * 40)
     equal(with_rule("loop")[0][0], 302)
     out, _ = with_rule("status", code=429, wait=3, times=1, skip=1)
     equal(out[0], 200, "skip")

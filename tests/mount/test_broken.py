@@ -22,6 +22,7 @@ ERRORS = [
     ("html", dict(do="html"), (errno.EIO,)),
     ("range", dict(do="content-range", shift=1), (errno.EIO,)),
     ("cut", dict(do="cut", at="start"), (errno.EIO, errno.ETIMEDOUT)),
+    ("commit", dict(do="commit"), (errno.EIO,)),
     ("404", dict(do="status", code=404), (errno.ENOENT, errno.EIO)),
 ]
 
