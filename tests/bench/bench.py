@@ -5,7 +5,7 @@
     make bench [BENCH=WORDS] [BENCH_RUNS=N] [BENCH_MB=N] [BENCH_DIR=DIR]
 
 WORDS: smoke (one round over tiny files), or any of line=A,B load=A,B
-program=A,B (see README.md). Each figure is a line of JSON in
+program=A,B with _ for a blank (see README.md). Each figure is a line of JSON in
 build/bench/TIME.jsonl, whose first line says where and when.
 """
 import json
@@ -32,20 +32,25 @@ def words():
         if w == "smoke":
             out["smoke"] = True
         elif key in out and names:
-            out[key] = [n.replace("_", " ") for n in names.split(",")]
+            out[key] = names.split(",")
         else:
             sys.exit(f"BENCH: {w}? See tests/bench/README.md")
     return out
 
 
+def word(name):
+    """A name as one word of BENCH: "curl N" is curl_N there."""
+    return name.replace(",", "").replace(" ", "_")
+
+
 def pick(rows, names, key):
     if not names:
         return rows
-    have = {key(r): r for r in rows}
-    for n in names:
-        if n not in have:
-            sys.exit(f"BENCH: there is no {n}, only " + ", ".join(have))
-    return [r for r in rows if key(r) in names]
+    have = {word(key(r)) for r in rows}
+    names = {word(n) for n in names}
+    for n in names - have:
+        sys.exit(f"BENCH: there is no {n}, only " + ", ".join(sorted(have)))
+    return [r for r in rows if word(key(r)) in names]
 
 
 def cpu():

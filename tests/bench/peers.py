@@ -211,6 +211,7 @@ class OmniHub(Fuse):
     name = "omnihub"
     settings = "as it comes"
     more = ()
+    objects = True              # hot staged files become some
 
     @classmethod
     def absent(cls):
@@ -244,8 +245,9 @@ class OmniHubPlain(OmniHub):
     name = "omnihub, no passthrough"
     settings = "mount.passthrough = no, as for an unprivileged user"
     more = ("--set", "mount.passthrough=no")
+    objects = False
     only = ("disk", "diskmap", "disk4k", "pages", "pagesmap", "pages4k",
-            "staged", "stagedwarm")
+            "staged", "gathered", "stagedwarm")
 
 
 class Rclone(Fuse):
