@@ -122,26 +122,6 @@ static void note_opens(struct ll *ll, const struct fs_node *n)
 		n->shell.backing);
 }
 
-static void begin(struct ll *ll, struct ll_file *f, int *ret_backing,
-	bool *ret_keep)
-{
-	uint64_t epochs = fs_epochs(ll->fs);
-	struct fs_node *n = f->node;
-
-	pthread_mutex_lock(&ll->open_lock);
-	be_seated(ll, n);
-	*ret_backing = choose_backing(ll, n, fs_handle_src(f->handle));
-	n->shell.backing = *ret_backing;
-	n->shell.opens++;
-	note_opens(ll, n);
-	*ret_keep = !n->shell.drop && n->shell.epochs == epochs;
-	n->shell.drop = false;
-	n->shell.epochs = epochs;
-	if (!*ret_backing)
-		atomic_store(&n->shell.paged, true);
-	pthread_mutex_unlock(&ll->open_lock);
-}
-
 /* Does the kernel have nothing of the number but what is read by f now? */
 static bool has_only(struct ll *ll, struct ll_file *f)
 {
@@ -172,6 +152,33 @@ static bool is_sure(struct ll *ll, struct ll_file *f)
 		fs_handover_sure(ll->handover, f->node->ino);
 	}
 	return atomic_load(&shell->sure);
+}
+
+static void begin(struct ll *ll, struct ll_file *f, int *ret_backing,
+	bool *ret_keep)
+{
+	uint64_t epochs = fs_epochs(ll->fs);
+	struct fs_node *n = f->node;
+	bool fresh;
+
+	pthread_mutex_lock(&ll->open_lock);
+	be_seated(ll, n);
+	fresh = !atomic_load(&n->shell.paged);
+	*ret_backing = choose_backing(ll, n, fs_handle_src(f->handle));
+	n->shell.backing = *ret_backing;
+	n->shell.opens++;
+	note_opens(ll, n);
+	*ret_keep = !n->shell.drop && n->shell.epochs == epochs;
+	n->shell.drop = false;
+	n->shell.epochs = epochs;
+	if (!*ret_backing)
+		atomic_store(&n->shell.paged, true);
+	pthread_mutex_unlock(&ll->open_lock);
+	/* Right as it is opened: the next server need not wait for its close.
+	 * But pages that this open is to drop stay if we are killed before it
+	 * is answered. */
+	if (fresh)
+		(void) is_sure(ll, f);
 }
 
 /* Under the lock: one open less of n. The backing id nobody uses now, or 0. */

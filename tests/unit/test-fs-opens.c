@@ -460,6 +460,86 @@ static void kept_before(void)
 	done(&next);
 }
 
+static bool is_noted(struct server *s)
+{
+	struct fs_seat seat;
+
+	t_int(fs_handover_find(s->ll.handover, s->ino, &seat, NULL), 0);
+	return seat.sure;
+}
+
+/* Right as it was opened: whoever has it open goes on behind the next server,
+ * whatever was wrong meanwhile. */
+static void right_at_once(void)
+{
+	struct server s, next;
+	uint64_t old;
+	bool yes;
+
+	begin(&s, late, NULL);
+	double_hub.here = true;
+	old = open_file(&s, &yes);
+	t_check(is_noted(&s));
+	ll_files_drop(&s.ll);
+	ll_file_drop(ll_handle_in(&s.ll, old));
+	killed(&s);
+	begin(&next, late, s.ll.handover);
+	old = open_again(&next);
+	t_int(read_file(&next, old), 0);
+	close_file(&next, old);
+	done(&next);
+}
+
+/* Not while the kernel has something that is not: open, or to be dropped by the
+ * answer to this open, or of a server before. */
+static void not_at_once(void)
+{
+	struct server s, next;
+	uint64_t first, second;
+	bool yes;
+
+	begin(&s, late, NULL);
+	double_hub.here = false;
+	first = open_file(&s, &yes);
+	double_hub.here = true;
+	second = open_file(&s, &yes);
+	t_check(!is_noted(&s));
+	close_file(&s, second);
+	close_file(&s, first);
+	done(&s);
+
+	begin(&s, late, NULL);
+	double_hub.here = false;
+	(void) keeps(&s);
+	double_hub.here = true;
+	first = open_file(&s, &yes);
+	t_check(!yes);
+	t_check(!is_noted(&s));
+	ll_file_drop(ll_handle_in(&s.ll, first));
+	killed(&s);
+	begin(&next, late, s.ll.handover);
+	double_hub.here = true;
+	close_file(&next, 0);
+	first = open_file(&next, &yes);
+	t_check(!yes);
+	t_check(!is_noted(&next));
+	close_file(&next, first);
+	t_check(is_noted(&next));
+	done(&next);
+
+	begin(&s, late, NULL);
+	double_hub.here = true;
+	(void) keeps(&s);
+	t_check(is_noted(&s));
+	becomes_another(&s);
+	t_check(!is_noted(&s));
+	first = open_file(&s, &yes);
+	t_check(!yes);
+	t_check(!is_noted(&s));
+	close_file(&s, first);
+	done(&s);
+}
+
 int main(void)
 {
 	not_compared(staged, true);
@@ -475,5 +555,7 @@ int main(void)
 	wrong_before(true);
 	sure_before();
 	kept_before();
+	right_at_once();
+	not_at_once();
 	return 0;
 }
