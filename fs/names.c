@@ -20,7 +20,7 @@ struct fs_names {
 	struct fs_names *next;
 	char *dir;
 	struct listing got;	/* constant once known */
-	uint64_t epochs;	/* plans lock; cache_epochs() at the asking */
+	uint64_t epochs;	/* plans lock; at the asking */
 	bool known;		/* plans lock */
 	bool anew;		/* constant: the index may be wrong too */
 	bool busy;		/* plans lock; a job is under way */
@@ -37,7 +37,7 @@ struct names_job {
 	struct error why;
 	char key[65];
 	char *path;
-	uint64_t epochs;	/* cache_epochs() before anything is read */
+	uint64_t epochs;	/* fs_plans_epoch() before anything is read */
 };
 
 void fs_names_free(struct fs_names *list)
@@ -78,7 +78,7 @@ int fs_names_known(struct fs_plans *p, struct fs_snap *s, const char *dir,
 	const struct listing **ret)
 {
 	const struct stage_repo repo = fs_snap_repo(s);
-	uint64_t epochs = cache_epochs(p->cache);
+	uint64_t epochs = fs_plans_epoch(p);
 	const struct fs_names *n;
 	int r;
 
@@ -168,10 +168,10 @@ static void remember(const struct names_job *j, const struct listing *got)
 	struct cache *c = j->plans->cache;
 	char *json = listing_to_json(got);
 
-	if (json && cache_epochs(c) == j->epochs) {
+	if (json && fs_plans_epoch(j->plans) == j->epochs) {
 		(void) cache_index_put(c, CACHE_KIND_PLAN, j->key, json,
 			strlen(json));
-		if (cache_epochs(c) != j->epochs)
+		if (fs_plans_epoch(j->plans) != j->epochs)
 			(void) cache_index_del(c, CACHE_KIND_PLAN, j->key);
 	}
 	free(json);
@@ -308,7 +308,7 @@ void fs_names_want(struct fs_plans *p, struct fs_snap *s, const char *dir,
 	const char *path, fs_names_cb *cb, void *arg)
 {
 	struct names_job *j = job_new(p, s, dir, path);
-	uint64_t epochs = cache_epochs(p->cache);
+	uint64_t epochs = fs_plans_epoch(p);
 	int r = -ENOMEM;
 
 	if (j) {

@@ -217,6 +217,7 @@ void fs_plans_expire(struct fs_plans *p)
 	map_each(&p->by_key, forget_outcome, NULL);
 	p->expiring--;
 	pthread_mutex_unlock(&p->lock);
+	atomic_fetch_add(&p->expired, 1);
 	do {
 		live = NULL;
 		pthread_mutex_lock(&p->lock);
@@ -224,6 +225,11 @@ void fs_plans_expire(struct fs_plans *p)
 		pthread_mutex_unlock(&p->lock);
 		src_unref(live);
 	} while (live);
+}
+
+uint64_t fs_plans_epoch(struct fs_plans *p)
+{
+	return cache_epochs(p->cache) + atomic_load(&p->expired);
 }
 
 /* ---- what is known ------------------------------------------------------------ */

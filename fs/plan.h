@@ -55,6 +55,7 @@ struct fs_plans {
 	uint64_t planned, failed;	/* lock; since the start */
 	unsigned busy;			/* lock; jobs under way */
 	unsigned expiring;		/* lock; how many clear the index */
+	atomic_uint_fast64_t expired;	/* how often it was cleared */
 };
 
 enum fs_plan_state { FS_PLAN_UNKNOWN, FS_PLAN_OK, FS_PLAN_BAD };
@@ -92,6 +93,9 @@ void fs_plans_init(struct fs_plans *p);	/* the fields above lock stay */
 void fs_plans_done(struct fs_plans *p);
 /* Bytes plans may have been made from were wrong: plan again. */
 void fs_plans_expire(struct fs_plans *p);
+/* Grows when bytes turn out wrong, and once more when the index has nothing of
+ * before: what was found in between may be of before. Any thread. */
+uint64_t fs_plans_epoch(struct fs_plans *p);
 
 /* As stage_key(), of what plug-ins make, too; *ret_plugin is it, or NULL. */
 int fs_plan_key(const struct fs_plans *p, const struct stage_repo *repo,

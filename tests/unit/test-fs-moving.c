@@ -245,6 +245,42 @@ static void names_asked(void)
 	}
 }
 
+/* What another process has told in the index is believed; but who read it there
+ * just before it was cleared asks anew. */
+static void names_cleared(void)
+{
+	static const char file[] = HF "org/asks/pytorch/part.onnx";
+	struct fs *fs = double_fs(NULL);
+	struct buf told = BUF_INIT(4096);
+	struct stage_repo repo;
+	struct fs_node *n = NULL;
+	struct fs_attr a;
+	char key[65];
+
+	t_int(fs_walk_wait(fs, HF "org/asks/pytorch", &n, NULL), 0);
+	repo = fs_snap_repo(n->snap);
+	t_int(stage_key(fs->plans.stage, &repo, n->snap->scope, "pytorch",
+		key), 0);
+	fs_node_unref(n);
+	t_int(double_stat(fs, file, &a), 0);
+	t_int(double_hub.named, 1);
+	t_int(cache_index_get(fs->cache, CACHE_KIND_PLAN, key, &told, NULL),
+		0);
+	double_fs_free(fs);
+
+	fs = double_fs(NULL);
+	t_int(cache_index_put(fs->cache, CACHE_KIND_PLAN, key,
+		(const char *)told.data, told.len), 0);
+	t_int(double_stat(fs, file, &a), 0);
+	t_int(double_hub.named, 0);
+	fs_plans_expire(&fs->plans);
+	t_check(!double_planned(fs));
+	t_int(double_stat(fs, file, &a), 0);
+	t_int(double_hub.named, 1);
+	buf_done(&told);
+	double_fs_free(fs);
+}
+
 struct many {
 	struct fs *fs;
 	pthread_t thread;
@@ -439,6 +475,7 @@ int main(void)
 	patience();
 	staged();
 	names_asked();
+	names_cleared();
 	single_flight();
 	offline();
 	refresh();
