@@ -112,7 +112,9 @@ struct gh_job {
 	struct fetch_lfs lfs;
 	unsigned asked;			/* questions so far */
 	unsigned tries;			/* references tried */
-	size_t seen;			/* entries looked at for attributes */
+	size_t seen;			/* entries looked at for attributes, */
+	bool root_seen;			/* the root's before them */
+	const struct listing_entry *attributes;	/* asked for; listing's */
 	unsigned n_attributes;
 };
 
@@ -356,14 +358,20 @@ static void mark_pointers(struct gh_job *j)
 	}
 }
 
+/* The directory of a .gitattributes; the caller frees. NULL: out of memory. */
+static char *dir_of(const struct listing_entry *e)
+{
+	const char *base = path_base(e->path);
+
+	return strndup(e->path, base == e->path ? 0 :
+		(size_t)(base - e->path - 1));
+}
+
 static void on_attributes(struct fetch_document *d, int err,
 	const struct error *why)
 {
 	struct gh_job *j = d->arg;
-	const struct listing_entry *e = &j->listing.v[j->seen - 1];
-	const char *base = path_base(e->path);
-	cleanup_free char *dir = strndup(e->path, base == e->path ? 0 :
-		(size_t)(base - e->path - 1));
+	cleanup_free char *dir = dir_of(j->attributes);
 	struct error mine = { 0 };
 
 	if (err) {
@@ -379,26 +387,61 @@ static void on_attributes(struct fetch_document *d, int err,
 		ask_attributes(j);
 }
 
+/* The root's comes first, for the others may use what it defines. NULL: that was
+ * all. */
+static const struct listing_entry *next_attributes(struct gh_job *j)
+{
+	while (!j->root_seen || j->seen < j->listing.n) {
+		const struct listing_entry *e;
+		bool root;
+
+		if (j->seen == j->listing.n) {
+			j->root_seen = true;
+			j->seen = 0;
+			continue;
+		}
+		e = &j->listing.v[j->seen++];
+		root = !strcmp(e->path, ".gitattributes");
+		if (e->size && root != j->root_seen &&
+		    !strcmp(path_base(e->path), ".gitattributes"))
+			return e;
+	}
+	return NULL;
+}
+
+/* What there is of them beyond the limit may say anything. */
+static int leave_unread(struct gh_job *j)
+{
+	int r = 0;
+
+	for (; j->attributes && !r; j->attributes = next_attributes(j)) {
+		cleanup_free char *dir = dir_of(j->attributes);
+
+		r = dir ? fetch_lfs_unread(&j->lfs, dir) : -ENOMEM;
+	}
+	return r;
+}
+
 static void ask_attributes(struct gh_job *j)
 {
 	struct buf b cleanup_buf = BUF_INIT(URL_MAX);
 	const struct fetch_query *q = j->query;
-	const struct listing_entry *e = NULL;
 	struct error why = { 0 };
 	char *url = NULL;
 	int r;
 
-	while (!e && j->seen < j->listing.n) {
-		e = &j->listing.v[j->seen++];
-		if (!e->size || strcmp(path_base(e->path), ".gitattributes"))
-			e = NULL;
-	}
-	if (!e || j->n_attributes++ == ATTRIBUTES_MAX) {
+	j->attributes = next_attributes(j);
+	if (!j->attributes || j->n_attributes++ == ATTRIBUTES_MAX) {
+		r = leave_unread(j);
+		if (r) {
+			answer_why(j, r, &why);
+			return;
+		}
 		mark_pointers(j);
 		answer(j, 0, NULL, NULL);
 		return;
 	}
-	r = gh_url(q->hub, q->name, q->revision, e->path, 0, &b);
+	r = gh_url(q->hub, q->name, q->revision, j->attributes->path, 0, &b);
 	if (!r)
 		url = strdup((const char *)b.data);
 	if (r || !url) {
@@ -455,6 +498,8 @@ static bool gh_measure(struct fetch_hub *h, const char *repo,
 	if (p)
 		p->doc = fetch_document_new(h->engine, &h->auths[API]);
 	if (!p || !p->doc || !url) {
+		if (p)
+			fetch_document_free(p->doc);
 		free(url);
 		free(p);
 		return false;

@@ -20,22 +20,27 @@ int fetch_lfs_pointer(const void *text, size_t len, uint64_t *ret_size,
 	struct objid *ret_id);
 
 #define LFS_RULES_MAX 4096	/* of all .gitattributes of a repository */
+#define LFS_MACROS_MAX 16
 
 struct fetch_lfs_rule {
 	char *dir;		/* of the .gitattributes, "" is the root */
 	char *pattern;
-	bool lfs;
 };
 
 struct fetch_lfs {
 	struct fetch_lfs_rule *v;
 	size_t n;
+	char *macros[LFS_MACROS_MAX];	/* names that set the filter */
+	size_t n_macros;
+	bool all;		/* there are too many to tell */
 };
 
-/* Add the rules of dir/.gitattributes; those nearer to a file come later.
- * -EFBIG, -ENOMEM. */
+/* Add what dir/.gitattributes says (gitattributes(5)). That of the root first:
+ * what it defines holds for all. -ENOMEM. */
 int fetch_lfs_add(struct fetch_lfs *l, const char *dir, const char *text,
 	size_t len);
+/* There is one in dir, and it is not looked at. -ENOMEM. */
+int fetch_lfs_unread(struct fetch_lfs *l, const char *dir);
 /* May the file of that path be a pointer? Where git's patterns are more exact
  * than ours the answer is yes. */
 bool fetch_lfs_match(const struct fetch_lfs *l, const char *path);
