@@ -57,12 +57,15 @@ static bool time_of(const char *v, int64_t *ret)
 /* expires_in goes first; a margin is kept for clocks and for the way. */
 static uint64_t life_ms(const json_t *action, int64_t now)
 {
-	uint64_t s = LFS_LIFE_DEFAULT_S;
+	uint64_t s = 0;
 	int64_t at;
 
-	if (json_u64(action, "expires_in", &s) &&
-	    time_of(json_str(action, "expires_at"), &at))
+	/* 0 is what a server says who says nothing. */
+	(void) json_u64(action, "expires_in", &s);
+	if (!s && time_of(json_str(action, "expires_at"), &at))
 		s = at > now ? (uint64_t)(at - now) : 0;
+	else if (!s)
+		s = LFS_LIFE_DEFAULT_S;
 	if (s > LFS_LIFE_MAX_S)
 		s = LFS_LIFE_MAX_S;
 	return 1000 * (s > 60 ? s - 30 : s / 2);

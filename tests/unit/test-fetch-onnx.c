@@ -146,6 +146,10 @@ static const struct {
 	{ ACTION(HREF ",\"expires_in\":3600"), 0, NULL, 3570000 },
 	{ ACTION(HREF ",\"expires_in\":2"), 0, NULL, 1000 },
 	{ ACTION(HREF ",\"expires_in\":99999999"), 0, NULL, 86370000 },
+	{ ACTION(HREF ",\"expires_in\":0"), 0, NULL, 210000 },
+	{ ACTION(HREF ",\"expires_in\":-5"), 0, NULL, 210000 },
+	{ ACTION(HREF ",\"expires_in\":0,\"expires_at\":"
+		"\"1970-01-01T00:20:00Z\""), 0, NULL, 170000 },
 	{ ACTION(HREF ",\"expires_at\":\"1970-01-01T00:20:00Z\""), 0, NULL,
 		170000 },
 	{ ACTION(HREF ",\"expires_at\":\"1970-01-01T01:20:00.5+01:00\""), 0,
