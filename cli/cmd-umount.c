@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "cli/cmd.h"
 #include "cli/mounts.h"
 
@@ -91,7 +92,7 @@ static int run(struct cli *c, int argc, char **argv)
 	given = argc ? strdup(argv[0]) : conf_mountpoint();
 	if (!given)
 		return cli_fail(c, NULL, -ENOMEM, NULL);
-	r = cli_mount_real(given, &dir);
+	r = io_real_path(given, &dir);
 	if (r == -ETIMEDOUT)
 		return cli_fail(c, given, r, "in a mount that does not answer");
 	if (r || !cli_mount_at(dir))

@@ -56,6 +56,9 @@ struct cli {
 	unsigned given;		/* enum cli_opt: options that were given */
 	bool conf_given;	/* one of the common options was */
 	char *mount;		/* whose settings conf has; NULL: our own */
+	char *answered, *missing;	/* open.c's: directory of relative
+					 * names that can be looked into; first
+					 * part of one that is not there */
 	const char *file, *hub, *limit;	/* of --file, --hub, --limit */
 	struct fs *fs;		/* after cli_fs_open() */
 };

@@ -99,5 +99,7 @@ int main(int argc, char **argv)
 	fs_free(c.fs);
 	conf_free(c.conf);
 	free(c.mount);
+	free(c.answered);
+	free(c.missing);
 	return status;
 }

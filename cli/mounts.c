@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/path.h"
 #include "base/proc.h"
 #include "cli/mounts.h"
@@ -158,31 +158,6 @@ bool cli_mount_at(const char *real)
 	return cli_mounts_each(same, (void *)(uintptr_t)real) == 1;
 }
 
-static int ask_path(const char *path)
-{
-	return open(path, O_PATH | O_CLOEXEC) < 0 ? -errno : 0;
-}
-
-int cli_mount_real(const char *path, char **ret)
-{
-	cleanup_fd int fd = -1;
-	char link[32], real[PATH_MAX];
-	ssize_t n;
-	int r = proc_ask(ask_path, path);	/* it may lie in the mount */
-
-	if (r)
-		return r;
-	/* realpath(3) would look into the mount. */
-	fd = open(path, O_PATH | O_CLOEXEC);
-	(void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = fd < 0 ? -1 : readlink(link, real, sizeof(real) - 1);
-	if (n < 0)
-		return -errno;
-	real[n] = '\0';
-	*ret = strdup(real);
-	return *ret ? 0 : -ENOMEM;
-}
-
 /* stat may be answered from the kernel's cache; open and read are not. */
 static int ask_status(const char *file)
 {
@@ -196,7 +171,7 @@ int cli_mount_probe(const char *dir)
 {
 	cleanup_free char *real = NULL;
 	cleanup_free char *file = NULL;
-	int r = cli_mount_real(dir, &real);
+	int r = io_real_path(dir, &real);
 
 	if (r == -ETIMEDOUT)
 		return r;

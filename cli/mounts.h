@@ -22,11 +22,7 @@ int cli_mounts_each(int (*fn)(void *arg, const char *dir), void *arg);
  * one; NULL: none. The caller frees. */
 char *cli_mount_of(const char *path);
 
-/* `path` as the kernel knows it, also of a mount that is dead or does not
- * answer. -ETIMEDOUT: of something in such a one. The caller frees. */
-int cli_mount_real(const char *path, char **ret);
-
-/* Is something of ours mounted there? `real` is a path as the kernel has it. */
+/* Is something of ours mounted there? `real` is what io_real_path() gives. */
 bool cli_mount_at(const char *real);
 
 /* Does somebody answer there? 0, or negative errno: -ENOTCONN when the daemon

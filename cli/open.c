@@ -5,14 +5,18 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/path.h"
+#include "base/proc.h"
 #include "cli/cmd.h"
 #include "cli/mounts.h"
 
@@ -54,23 +58,30 @@ static void conf_line(struct conf *conf, char *line)
 		(void) conf_set(conf, line, value, from, NULL);
 }
 
-static void conf_from_mount(struct cli *c, const char *dir)
+static int conf_from_mount(struct cli *c, const char *dir)
 {
 	cleanup_buf struct buf text = BUF_INIT(CONFIG_MAX);
 	cleanup_free char *file = path_join(dir, ".omnihub/config");
 	char *line, *save = NULL;
+	int r = file ? io_read_file(AT_FDCWD, file, &text) : -ENOMEM;
 
-	if (!file || io_read_file(AT_FDCWD, file, &text) < 0 || !text.data)
-		return;
+	if (!r)
+		r = buf_append(&text, "", 1);
+	if (r)
+		return r;
 	for (line = strtok_r((char *)text.data, "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save))
 		conf_line(c->conf, line);
+	return 0;
 }
 
 /* Work with the settings of the mount at dir. -EACCES: it must not say where our
- * tokens go; -EXDEV: those of another are there; -ETIMEDOUT: it is silent. */
+ * tokens go; -EXDEV: those of another are there; -ETIMEDOUT: it is silent;
+ * -ENOTCONN: its daemon is gone. */
 static int use_mount(struct cli *c, const char *dir)
 {
+	int r;
+
 	if (!c->conf || c->conf_given)
 		return 0;
 	if (c->mount)
@@ -79,18 +90,19 @@ static int use_mount(struct cli *c, const char *dir)
 		return 0;
 	if (!cli_mount_is_own(dir))
 		return -EACCES;
-	if (cli_mount_probe(dir) == -ETIMEDOUT)
-		return -ETIMEDOUT;
+	r = cli_mount_probe(dir);
+	if (!r)
+		r = conf_from_mount(c, dir);
+	if (r)
+		return r;
 	c->mount = strdup(dir);
-	if (!c->mount)
-		return -ENOMEM;
-	conf_from_mount(c, dir);
-	return 0;
+	return c->mount ? 0 : -ENOMEM;
 }
 
 /* Path in the tree of an absolute, clean path; NULL: not in any mount, or
- * (*ret_err) in one whose settings cannot be taken. */
-static char *from_mount(struct cli *c, const char *path, int *ret_err)
+ * (*ret_err) in the one at *ret_dir, whose settings cannot be taken. */
+static char *from_mount(struct cli *c, const char *path, char **ret_dir,
+	int *ret_err)
 {
 	cleanup_free char *dir = cli_mount_of(path);
 	cleanup_free char *home = NULL;
@@ -100,43 +112,101 @@ static char *from_mount(struct cli *c, const char *path, int *ret_err)
 
 	if (dir) {
 		*ret_err = use_mount(c, dir);
-		return *ret_err ? NULL : strdup(cli_below(path, dir));
+		if (!*ret_err)
+			return strdup(cli_below(path, dir));
+		*ret_dir = steal_ptr(dir);
+		return NULL;
 	}
 	home = conf_mountpoint();	/* nothing mounted there now */
 	rest = home ? cli_below(path, home) : NULL;
 	if (rest)
 		return strdup(rest);
-	r = cli_mount_real(path, &real);	/* a link to the mount? */
+	r = io_real_path(path, &real);	/* a link to the mount? */
 	if (!r && strcmp(real, path))
-		return from_mount(c, real, ret_err);
-	*ret_err = r == -ETIMEDOUT ? r : 0;
+		return from_mount(c, real, ret_dir, ret_err);
+	*ret_err = r == -ETIMEDOUT || r == -ENOTCONN ? r : 0;
 	return NULL;
 }
 
-static int refuse(const struct cli *c, const char *arg, int err)
+/* dir: the mount that `arg` lies in; NULL: it is not known. */
+static int refuse(const struct cli *c, const char *arg, const char *dir,
+	int err)
 {
-	return cli_fail(c, arg, err, err == -EACCES ? "in the mount of another "
-		"user, whose settings are not taken: give --cache or --config" :
-		err == -EXDEV ? "in another mount than the name before it: one "
-		"at a time" : err == -ETIMEDOUT ? "in a mount that does not "
-		"answer" : NULL);
+	char gone[PATH_MAX + 128];
+
+	switch (err) {
+	case -EACCES:
+		return cli_fail(c, arg, err, "in the mount of another user, "
+			"whose settings are not taken: give --cache or "
+			"--config");
+	case -EXDEV:
+		return cli_fail(c, arg, err, "in another mount than the name "
+			"before it: one at a time");
+	case -ETIMEDOUT:
+		return cli_fail(c, arg, err, "in a mount that does not answer");
+	case -ENOTCONN:
+		(void) snprintf(gone, sizeof(gone), "the daemon of this mount "
+			"is gone: 'omnihub mount%s%s' mounts it again (or give "
+			"--cache or --config)", dir ? " " : "", dir ? dir : "");
+		return cli_fail(c, arg, err, gone);
+	default:
+		return cli_fail(c, arg, err, NULL);
+	}
+}
+
+static int ask_access(const char *path)
+{
+	return access(path, F_OK) ? -errno : 0;
+}
+
+static bool begins(const char *path, size_t n, const char *with)
+{
+	return with && strlen(with) == n && !strncmp(path, with, n);
+}
+
+/* Is there such a name where we stand? That may be in a mount which does not
+ * answer: of each directory a child asks first. 1, 0, -ETIMEDOUT, -ENOTCONN. */
+static int is_there(struct cli *c, const char *arg)
+{
+	size_t top = strcspn(arg, "/"), dir = (size_t)(path_base(arg) - arg);
+	cleanup_free char *first = strndup(arg, top);
+	int r;
+
+	if (!first || begins(arg, top, c->missing))
+		return 0;
+	if (begins(arg, dir, c->answered))
+		return !access(arg, F_OK);
+	r = proc_ask(ask_access, arg);
+	if (r == -ETIMEDOUT || r == -ENOTCONN)
+		return c->conf_given ? 0 : r;
+	free(c->answered);
+	c->answered = strndup(arg, dir);
+	if (r == -ENOENT && access(first, F_OK) < 0 && errno == ENOENT) {
+		free(c->missing);
+		c->missing = steal_ptr(first);
+	}
+	return !r;
 }
 
 int cli_tree_path(struct cli *c, const char *arg, char **ret)
 {
-	cleanup_free char *clean = NULL;
+	cleanup_free char *clean = cli_path_clean(arg);
 	cleanup_free char *tree = NULL;
+	cleanup_free char *dir = NULL;
 	bool here = *arg == '.' && (!arg[1] || strchr("./", arg[1]));
-	int err = 0;
+	int err = *arg == '/' || here || !*arg ? 1 : is_there(c, arg);
 	size_t n;
 
 	/* Relative names are the tree's, unless they exist where we stand in
 	 * a mount. "./x" and "../x" always mean where we stand. */
-	clean = cli_path_clean(arg);
-	if (clean && (*arg == '/' || here || !access(arg, F_OK)))
-		tree = from_mount(c, clean, &err);
-	if (err)
-		return refuse(c, arg, err);
+	if (err > 0 && *arg) {
+		err = 0;
+		tree = clean ? from_mount(c, clean, &dir, &err) : NULL;
+	}
+	if (err < 0 && !dir && clean)
+		dir = cli_mount_of(clean);
+	if (err < 0)
+		return refuse(c, arg, dir, err);
 	if (!tree && (*arg == '/' || here))
 		return cli_fail(c, arg, -ENOENT,
 			"not below a mountpoint of OmniHub");

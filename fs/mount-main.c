@@ -194,41 +194,21 @@ static int configure(struct command *c, struct error *why)
 	return r;
 }
 
-/* Absolute and without symbolic links; its last part need not exist, and is
- * not looked at: a dead mount cannot be. */
-static char *resolve_mountpoint(const char *path)
+/* NULL: where nobody said otherwise. */
+static int find_point(const char *given, char **ret, struct error *why)
 {
-	cleanup_free char *given = path ? strdup(path) : conf_mountpoint();
-	cleanup_free char *parent = NULL;
-	char *slash;
-	size_t n;
+	cleanup_free char *home = given ? NULL : conf_mountpoint();
+	int r;
 
-	if (!given || !*given)
-		return NULL;
-	if (!strcmp(given, ".") || !strcmp(given, ".."))
-		return realpath(given, NULL);
-	for (n = strlen(given); n > 1 && given[n - 1] == '/'; n--)
-		given[n - 1] = '\0';
-	slash = strrchr(given, '/');
-	if (!slash) {
-		parent = realpath(".", NULL);
-		return parent ? path_join(parent, given) : NULL;
-	}
-	*slash = '\0';
-	parent = realpath(slash == given ? "/" : given, NULL);
-	if (!parent && errno == ENOENT)
-		parent = strdup(given);
-	if (!parent)
-		return NULL;
-	if (!strcmp(parent, "/"))
-		*parent = '\0';
-	n = strlen(parent);
-	parent = realloc(parent, n + strlen(slash + 1) + 2);
-	if (!parent)
-		return NULL;
-	parent[n] = '/';
-	strcpy(parent + n + 1, slash + 1);
-	return steal_ptr(parent);
+	if (!given)
+		given = home;
+	if (!given)
+		return error_set(why, -ENOMEM, "out of memory");
+	r = fs_mount_resolve(given, ret);
+	if (r == -ETIMEDOUT)
+		return error_set(why, r, "%s: it lies in a mount that does not "
+			"answer", given);
+	return r ? error_set(why, r, "%s: %s", given, strerror(-r)) : 0;
 }
 
 /* ---- the daemon ----------------------------------------------------------------------- */
@@ -393,11 +373,9 @@ int main(int argc, char **argv)
 		conf_free(c.conf);
 		return r == 1 ? 0 : 2;
 	}
-	point = resolve_mountpoint(argv[optind]);
 	r = configure(&c, &why);
-	if (!r && !point)
-		r = error_set(&why, -errno, "%s: %s", argv[optind] ?
-			argv[optind] : "mountpoint", strerror(errno));
+	if (!r)
+		r = find_point(argv[optind], &point, &why);
 	s = (struct session_conf){ c.conf, point, c.options, c.nonempty, argv,
 		c.foreground ? NULL : cwd, s.device, s.handover };
 	log_setup(c.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, !c.foreground);

@@ -2,7 +2,8 @@
  * What is at a mountpoint. The kernel's list of mounts is asked first, because
  * looking at the path itself can fail (ENOTCONN), wait (a daemon that is
  * stopped) or lie (attributes of a dead mount come from the kernel's cache).
- * Whether the daemon lives is asked with statfs, which always goes to it.
+ * Whether the daemon lives is asked with statfs, which always goes to it. Dead is
+ * only what the kernel calls so: a daemon that is silent may have its readers.
  */
 #include "config.h"
 
@@ -18,6 +19,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/path.h"
 #include "base/proc.h"
 #include "fs/session.h"
 
@@ -99,9 +101,22 @@ static int ask_statfs(const char *point)
 	return statfs(point, &st) ? -errno : 0;
 }
 
-static bool answers(const char *point)
+/* One that says nothing within PROC_ANSWER_MS is not dead for that. */
+static enum fs_mount_state state_of(const struct mount_line *m)
 {
-	return proc_ask(ask_statfs, point) == 0;
+	bool ours = !strcmp(m->type, "fuse.omnihub");
+
+	if (strncmp(m->type, "fuse", 4) != 0)
+		return FS_MOUNT_OTHER;
+	switch (proc_ask(ask_statfs, m->point)) {
+	case 0:
+		return ours ? FS_MOUNT_LIVE : FS_MOUNT_OTHER;
+	case -ENOTCONN:
+	case -ECONNABORTED:	/* it went while it was asked */
+		return FS_MOUNT_DEAD;
+	default:
+		return FS_MOUNT_SILENT;
+	}
 }
 
 enum fs_mount_state fs_mount_state(const char *point)
@@ -110,18 +125,49 @@ enum fs_mount_state fs_mount_state(const char *point)
 	enum fs_mount_state s = FS_MOUNT_NONE;
 	struct mount_line m;
 
-	if (find_mount(point, &text, &m)) {
-		bool ours = !strcmp(m.type, "fuse.omnihub");
-
-		if (strncmp(m.type, "fuse", 4) || (!ours && answers(point)))
-			s = FS_MOUNT_OTHER;
-		else
-			s = ours && answers(point) ? FS_MOUNT_LIVE :
-				FS_MOUNT_DEAD;
-	}
+	if (find_mount(point, &text, &m))
+		s = state_of(&m);
 	buf_done(&text);
 	return s;
 }
+
+/* ---- its path ----------------------------------------------------------------------- */
+
+/* Of what is missing, and may be made, its place. */
+static int resolve_missing(const char *path, char **ret)
+{
+	cleanup_free char *copy = strdup(path);
+	cleanup_free char *dir = NULL;
+	size_t n = strlen(path);
+	const char *name;
+	char *slash;
+	int r;
+
+	if (!copy)
+		return -ENOMEM;
+	while (n > 1 && copy[n - 1] == '/')
+		copy[--n] = '\0';
+	slash = strrchr(copy, '/');
+	name = slash ? slash + 1 : copy;
+	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
+		return -ENOENT;
+	if (slash)
+		*slash = '\0';
+	r = fs_mount_resolve(!slash ? "." : slash == copy ? "/" : copy, &dir);
+	if (r)
+		return r;
+	*ret = path_join(dir, name);
+	return *ret ? 0 : -ENOMEM;
+}
+
+int fs_mount_resolve(const char *path, char **ret)
+{
+	int r = io_real_path(path, ret);
+
+	return r == -ENOENT ? resolve_missing(path, ret) : r;
+}
+
+/* ---- taking it away ------------------------------------------------------------------- */
 
 static int run_fusermount(const char *point)
 {

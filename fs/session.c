@@ -137,37 +137,47 @@ static int check_dir(const struct session_conf *c, struct error *why)
 	return 0;
 }
 
+/* One may lie on another. */
+static int detach_dead(const char *point, enum fs_mount_state *ret,
+	struct error *why)
+{
+	enum fs_mount_state state;
+	int r = 0;
+
+	while ((state = fs_mount_state(point)) == FS_MOUNT_DEAD && !r)
+		r = fs_mount_detach(point);
+	if (r)
+		return error_set(why, r, "%s: the dead mount there cannot be "
+			"detached; try `fusermount3 -uz %s` or, as root, "
+			"`umount -l %s`", point, point, point);
+	*ret = state;
+	return 0;
+}
+
 int fs_session_prepare(const struct session_conf *c, struct error *why)
 {
+	enum fs_mount_state state = FS_MOUNT_NONE;
 	int r = check_device(why);
 
 	if (!r)
 		r = check_helper(why);
+	if (!r)
+		r = detach_dead(c->mountpoint, &state, why);
 	if (r)
 		return r;
-	switch (fs_mount_state(c->mountpoint)) {
-	case FS_MOUNT_LIVE:
+	if (state == FS_MOUNT_LIVE)
 		return error_set(why, -EBUSY,
 			"%s: an omnihub is mounted there already (omnihub"
 			" umount ends it)", c->mountpoint);
-	case FS_MOUNT_OTHER:
-		if (c->nonempty)
-			break;
+	if (state == FS_MOUNT_SILENT)
+		return error_set(why, -EBUSY,
+			"%s: something is mounted there and does not answer;"
+			" `omnihub umount --lazy %s` takes it away, or let its"
+			" daemon go on", c->mountpoint, c->mountpoint);
+	if (state == FS_MOUNT_OTHER && !c->nonempty)
 		return error_set(why, -EBUSY,
 			"%s: another file system is mounted there",
 			c->mountpoint);
-	case FS_MOUNT_DEAD:
-		r = fs_mount_detach(c->mountpoint);
-		if (r)
-			return error_set(why, r,
-				"%s: the dead mount there cannot be detached;"
-				" try `fusermount3 -uz %s` or, as root, `umount"
-				" -l %s`", c->mountpoint, c->mountpoint,
-				c->mountpoint);
-		break;
-	case FS_MOUNT_NONE:
-		break;
-	}
 	return check_dir(c, why);
 }
 

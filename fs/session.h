@@ -29,8 +29,8 @@ struct session_conf {
 #define FS_HANDOVER_ENV "OMNIHUB_HANDOVER"
 #define FS_HANDOVER_TRY "try"
 
-/* Make the directory if it is missing, detach a dead mount, refuse a live one
- * and a directory that is not empty. */
+/* Make the directory if it is missing, detach a dead mount, refuse a live or
+ * silent one and a directory that is not empty. */
 int fs_session_prepare(const struct session_conf *c, struct error *why);
 
 /* Mount, call ready(arg) once the mount answers, serve until a signal or
@@ -43,11 +43,17 @@ int fs_session_run(const struct session_conf *c, void (*ready)(void *arg),
 
 enum fs_mount_state {
 	FS_MOUNT_NONE,	/* nothing is mounted there */
-	FS_MOUNT_DEAD,	/* a FUSE mount whose daemon does not answer */
+	FS_MOUNT_DEAD,	/* a FUSE mount whose daemon is gone */
+	FS_MOUNT_SILENT, /* one whose daemon does not answer */
 	FS_MOUNT_LIVE,	/* an omnihub that answers */
 	FS_MOUNT_OTHER,	/* another file system */
 };
+/* Of a path as fs_mount_resolve() gives it. */
 enum fs_mount_state fs_mount_state(const char *mountpoint);
+/* Absolute, without symbolic links and dots. It need not exist, and what it
+ * leads to is not looked at: a dead mount cannot be. -ETIMEDOUT: it lies in a
+ * mount that does not answer. The caller frees. */
+int fs_mount_resolve(const char *path, char **ret);
 /* Lazily, as root or by fusermount3. */
 int fs_mount_detach(const char *mountpoint);
 /* As root: let the kernel read further ahead than 128 KiB. Returns how far it

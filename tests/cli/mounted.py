@@ -80,11 +80,39 @@ def status(rig, m):
     check(out.startswith(f"mounted at {m.at}\n"), out)
 
 
+def standing(rig, at, *argv):
+    """Who goes into a directory now, and runs a command later."""
+    p = subprocess.Popen(["sh", "-c", 'cd "$0" && echo in && read x && '
+                          'exec "$@"', at, lib.OMNIHUB, *argv],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, env=rig.env(), text=True)
+    equal(p.stdout.readline(), "in\n")
+    return p
+
+
+def go(p):
+    out, err = p.communicate("\n", timeout=30)
+    return out, err, p.returncode
+
+
 def dead(rig):
     m = rig.mount(None, "--demo")
+    stood = [standing(rig, m.hf("bert-base"), "ls", *argv) for argv in (
+        ["pytorch"], ["--demo", "--cache", rig.dir("cache"),
+                      "huggingface/bert-base/pytorch"])]
     m.kill()
+    (out, err, code), (found, said, done) = map(go, stood)
+    equal((out, code, done, said), ("", 1, 0, ""), err)
+    check("ENOTCONN: " in err and f"omnihub mount {m.at}" in err, err)
+    check("model.onnx" in found.split(), found)
     err = failing(rig, "status", m.at)
     check(m.at in err and "daemon" in err, err)
+    # Its settings are not known, and are not taken from elsewhere.
+    own = ("--demo", "--cache", rig.dir("cache"))
+    for command in ("ls", "get", "du", "info"):
+        err = failing(rig, command, m.hf("bert-base/config.json"))
+        check("ENOTCONN: " in err and f"omnihub mount {m.at}" in err, err)
+        rig.run(lib.OMNIHUB, command, *own, m.hf("bert-base/config.json"))
     p = subprocess.run([lib.OMNIHUB, "doctor", "--json", "--demo", "--cache",
                         rig.dir("cache")], env=rig.env(), check=False,
                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -98,8 +126,12 @@ def dead(rig):
     check(("cache", "ok") in rows and ("keras", "ok") in rows, rows)
     link = os.path.join(rig.dir("links"), "hub")
     os.symlink(m.at, link)
+    # Mounted anew in its place, by a link to it; then once more.
+    m = rig.mount(None, "--demo", at=link)
+    equal(lib.mounted_below(rig.top), [os.path.realpath(link)])
+    m.kill()
     rig.run(lib.OMNIHUB, "umount", link + "/")
-    check(not os.path.ismount(m.at), "the dead mount is still there")
+    equal(lib.mounted_below(rig.top), [], "the dead mount is still there")
     err = failing(rig, "umount", m.at)
     check("not mounted" in err, err)
 
@@ -149,7 +181,10 @@ def silent(rig):
     both = [m.proc.pid, m.serving()]
     link = os.path.join(rig.dir("links"), "link")
     os.symlink(m.hf("x"), link)
+    root = os.path.join(rig.dir("links"), "root")
+    os.symlink(m.at, root)
     other = None
+    stood = standing(rig, m.hf("bert-base"), "ls", "pytorch")
     held = open(m.hf("bert-base/config.json"), "rb")
     try:
         for pid in both:
@@ -161,10 +196,15 @@ def silent(rig):
             rig, ["doctor", "--json", "--demo", "--cache", rig.dir("cache")],
             *(["status", at + "/"] for at in here),
             ["status", m.hf("x")], ["ls", m.hf("x")], ["ls", link],
-            ["umount", m.hf("x")], ["umount", m.at])
-        for out, err, code in told:
+            ["umount", m.hf("x")],
+            *(["mount", "--demo", "--cache", rig.dir("cache"), at]
+              for at in (*here, root, m.hf("x"))), ["umount", m.at])
+        for out, err, code in (*told, go(stood)):
             equal((code, out), (1, ""), err)
             check("does not answer" in err, err)
+        for _, err, _ in told[-3 - len(here):-2]:
+            check("umount --lazy" in err, err)
+        err = told[-1][1]
         check("EBUSY" in err and "--lazy" in err, err)
         rows = [r for r in json.loads(found[0]) if r["check"] == "mount"]
         for at in here:
@@ -269,8 +309,12 @@ def closed(rig):
 
 def up(rig):
     """omnihub mount finds the daemon beside itself and passes options on."""
-    at = os.path.join(rig.dir("new"), "made")
-    rig.run(lib.OMNIHUB, "mount", "--demo", "--cache", rig.dir("cache"), at)
+    top = rig.dir("new")
+    at = os.path.join(top, "a", "b", "made")
+    p = subprocess.run([lib.OMNIHUB, "mount", "--demo", "--cache",
+                        rig.dir("cache"), "a//b/made/"], cwd=top, timeout=50,
+                       env=rig.env(), check=False, capture_output=True)
+    equal((p.returncode, p.stderr), (0, b""), "mount")
     check(os.path.ismount(at), "not mounted")
     shown = rig.run(lib.OMNIHUB, "ls", at).split()
     check({".omnihub/", "huggingface/"} <= set(shown), "ls shows", shown)
