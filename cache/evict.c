@@ -117,10 +117,53 @@ static bool is_used_since(struct cache *c, const struct cache_entry *e)
 		st.st_mtim.tv_nsec != e->used_ns;
 }
 
+/* ---- links to what has gone ----------------------------------------------- */
+
+struct gone {
+	struct cache *c;
+	struct map objects;	/* digest in hex → anything */
+};
+
+/* A link takes a block of the disk as well, which nobody counts. */
+static int drop_link(void *arg, const struct cache_entry *e)
+{
+	const struct gone *g = arg;
+	char hex[OBJID_HEX_MAX], rel[CACHE_REL_MAX];
+	struct objid id;
+
+	if (e->kind != CACHE_FILE_LINK || cache_link_get(g->c, e->hex, &id))
+		return 0;
+	objid_hex(&id, hex);
+	if (!map_get(&g->objects, hex))
+		return 0;
+	cache_object_rel(&id, rel);
+	cache_store_enter(g->c);
+	/* It may have come again. */
+	if (faccessat(g->c->dir, rel, F_OK, AT_SYMLINK_NOFOLLOW))
+		(void) unlinkat(g->c->dir, e->rel, 0);
+	cache_store_leave(g->c);
+	return 0;
+}
+
+static void note_gone(struct gone *g, const struct cache_entry *e)
+{
+	/* Out of memory: its links stay. */
+	if (e->kind == CACHE_FILE_OBJECT)
+		(void) map_put(&g->objects, e->hex, g, NULL);
+}
+
+static void drop_links(struct gone *g)
+{
+	if (g->objects.n)
+		(void) cache_scan_notes(g->c, drop_link, g);
+	map_done(&g->objects);
+}
+
 /* *ret_used: something stayed because it was used meanwhile. */
 static uint64_t evict_listed(struct cache *c, uint64_t want, bool pinned_too,
 	bool *ret_used)
 {
+	struct gone gone = { .c = c };
 	struct list l = { NULL, 0, 0 };
 	struct pinned pinned = { .keys = { NULL, 0, 0 } };
 	uint64_t freed = 0;
@@ -134,6 +177,7 @@ static uint64_t evict_listed(struct cache *c, uint64_t want, bool pinned_too,
 		qsort(l.v, l.n, sizeof(*l.v), older);
 	for (size_t i = 0; !r && i < l.n && freed < want; i++) {
 		const struct cache_entry *e = &l.v[i];
+		uint64_t got = 0;
 
 		if (map_get(&pinned.keys, e->hex))
 			continue;
@@ -145,10 +189,14 @@ static uint64_t evict_listed(struct cache *c, uint64_t want, bool pinned_too,
 		else if (!pinned_too && is_used_since(c, e))
 			*ret_used = true;
 		else
-			freed += e->kind == CACHE_FILE_PARTIAL ?
+			got = e->kind == CACHE_FILE_PARTIAL ?
 				drop_partial(c, e) : drop_file(c, e);
 		cache_store_leave(c);
+		if (got)
+			note_gone(&gone, e);
+		freed += got;
 	}
+	drop_links(&gone);
 	map_done(&pinned.keys);
 	free(l.v);
 	return freed;

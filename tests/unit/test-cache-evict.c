@@ -157,6 +157,12 @@ static void test_pinned(void)
 	free(dir);
 }
 
+static int count_link(void *arg, const struct cache_entry *e)
+{
+	*(unsigned *)arg += e->kind == CACHE_FILE_LINK;
+	return 0;
+}
+
 static void found(void *arg, const char *rel, int err, bool removed)
 {
 	t_check(!strncmp(rel, "objects/sha256", 14));
@@ -186,6 +192,50 @@ static void test_unreadable(void)
 	free(dir);
 }
 
+static unsigned links(struct cache *c)
+{
+	unsigned n = 0;
+
+	t_int(cache_scan_notes(c, count_link, &n), 0);
+	return n;
+}
+
+/* Links go with the object they lead to, and no others. */
+static void test_links(void)
+{
+	char *dir = upstream_dir("evict-links");
+	struct cache *c = t_open_cache(dir, 0);
+	uint8_t *bytes = upstream_bytes(MIB + 1, 8);
+	struct upstream *u[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct cache_name n = t_name_of(i ? "b" : "a", bytes + i, MIB,
+			OBJID_GITSHA1);
+		char rel[CACHE_REL_MAX];
+		struct objid id;
+		struct src *s;
+
+		u[i] = upstream_new(bytes + i, MIB, 1);
+		s = t_open_src(c, &n, u[i]);
+		t_expect(s, bytes + i, 0, MIB);
+		(void) t_wait_fd(s);
+		src_unref(s);
+		digest_sha256(bytes + i, MIB, &id);
+		cache_object_rel(&id, rel);
+		use(c, rel, 1000 * (time_t)(i + 1));
+	}
+	t_int(links(c), 2);
+	t_int(cache_evict(c, 1, false), MIB);
+	t_int(links(c), 1);
+	t_int(cache_evict(c, 1, false), MIB);
+	t_int(links(c), 0);
+	cache_close(c);
+	upstream_free(u[0]);
+	upstream_free(u[1]);
+	free(bytes);
+	free(dir);
+}
+
 static void test_used(void)
 {
 	char *dir = upstream_dir("evict");
@@ -212,5 +262,6 @@ int main(void)
 	test_used();
 	test_pinned();
 	test_unreadable();
+	test_links();
 	return 0;
 }
