@@ -120,6 +120,7 @@ static bool is_used_since(struct cache *c, const struct cache_entry *e)
 /* ---- links to what has gone ----------------------------------------------- */
 
 struct gone {
+	struct pool_job job;
 	struct cache *c;
 	struct map objects;	/* digest in hex → anything */
 };
@@ -145,25 +146,36 @@ static int drop_link(void *arg, const struct cache_entry *e)
 	return 0;
 }
 
-static void note_gone(struct gone *g, const struct cache_entry *e)
+static void run_links(struct pool_job *job)
 {
-	/* Out of memory: its links stay. */
-	if (e->kind == CACHE_FILE_OBJECT)
-		(void) map_put(&g->objects, e->hex, g, NULL);
+	struct gone *g = (struct gone *)job;
+
+	(void) cache_scan_notes(g->c, drop_link, g);
+	map_done(&g->objects);
+	free(g);
 }
 
-static void drop_links(struct gone *g)
+/* *g is made with the first; out of memory: its links stay. */
+static void note_gone(struct cache *c, const struct cache_entry *e,
+	struct gone **g)
 {
-	if (g->objects.n)
-		(void) cache_scan_notes(g->c, drop_link, g);
-	map_done(&g->objects);
+	if (e->kind != CACHE_FILE_OBJECT)
+		return;
+	if (!*g) {
+		*g = calloc(1, sizeof(**g));
+		if (!*g)
+			return;
+		(*g)->job.run = run_links;
+		(*g)->c = c;
+	}
+	(void) map_put(&(*g)->objects, e->hex, *g, NULL);
 }
 
 /* *ret_used: something stayed because it was used meanwhile. */
 static uint64_t evict_listed(struct cache *c, uint64_t want, bool pinned_too,
 	bool *ret_used)
 {
-	struct gone gone = { .c = c };
+	struct gone *gone = NULL;
 	struct list l = { NULL, 0, 0 };
 	struct pinned pinned = { .keys = { NULL, 0, 0 } };
 	uint64_t freed = 0;
@@ -193,10 +205,12 @@ static uint64_t evict_listed(struct cache *c, uint64_t want, bool pinned_too,
 				drop_partial(c, e) : drop_file(c, e);
 		cache_store_leave(c);
 		if (got)
-			note_gone(&gone, e);
+			note_gone(c, e, &gone);
 		freed += got;
 	}
-	drop_links(&gone);
+	/* There may be a million, and somebody waits for the room. */
+	if (gone)
+		cache_later(c, &gone->job);
 	map_done(&pinned.keys);
 	free(l.v);
 	return freed;

@@ -331,9 +331,10 @@ static int open_index(struct cache *c, const char *dir, struct error *why)
 static void free_cache(struct cache *c)
 {
 	cache_watch_stop(c);
+	/* Its last jobs may put something off. */
+	pool_free(c->pool);
 	if (c->keepers)
 		cache_later_go(c);
-	pool_free(c->pool);
 	pool_free(c->keepers);
 	cache_spare_done(c);
 	cache_index_close(c->index);
