@@ -122,6 +122,11 @@ char *proc_find(const char *name)
 	return strdup(name);
 }
 
+int proc_ask(int (*ask)(const char *what), const char *what)
+{
+	return ask(what);
+}
+
 /* ---- its words ---------------------------------------------------------------- */
 
 static struct {
