@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +14,6 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "base/proc.h"
 
 int io_pread(int fd, void *buf, size_t len, uint64_t off)
 {
@@ -120,33 +118,6 @@ int io_fsync_dir(int dirfd)
 	if (fd < 0)
 		return -errno;
 	return fsync(fd) < 0 ? -errno : 0;
-}
-
-static int ask_path(const char *path)
-{
-	return open(path, O_PATH | O_CLOEXEC) < 0 ? -errno : 0;
-}
-
-int io_real_path(const char *path, char **ret)
-{
-	cleanup_fd int fd = -1;
-	char link[32], real[PATH_MAX];
-	ssize_t n;
-	int r = proc_ask(ask_path, path);
-
-	if (r)
-		return r;
-	/* realpath(3) would look into the mount. */
-	fd = open(path, O_PATH | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	(void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, real, sizeof(real) - 1);
-	if (n < 0)
-		return -errno;
-	real[n] = '\0';
-	*ret = strdup(real);
-	return *ret ? 0 : -ENOMEM;
 }
 
 void io_hold_standard(void)

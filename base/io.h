@@ -25,11 +25,6 @@ int io_mkdirs(int dirfd, const char *path);
 
 int io_fsync_dir(int dirfd);
 
-/* `path` as the kernel knows it: absolute, without links and dots. What it names
- * is not looked at, for that may be a dead mount, or one that does not answer.
- * -ETIMEDOUT: it lies in such a one. The caller frees. */
-int io_real_path(const char *path, char **ret);
-
 /* Of standard input, output and error what is closed becomes what fails: no
  * file is opened in its place, to be read or written as that. For main(). */
 void io_hold_standard(void);

@@ -6,11 +6,15 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +26,8 @@
 #define FDS_MAX 8
 #define ENV_MAX 16
 #define KILLED_MS 1000	/* from SIGKILL to the end of who can be killed */
+#define NAP_MS 2
+#define LEFT_MAX 16
 
 /* Of ours, what a program may have: where its libraries lie, and how it tells
  * of bugs. */
@@ -99,12 +105,92 @@ static int spawn(const struct proc_spec *spec, const int up[FDS_MAX],
 	return -r;
 }
 
+static struct proc_end ended(int status)
+{
+	return WIFSIGNALED(status) ?
+		(struct proc_end){ .sig = WTERMSIG(status) } :
+		(struct proc_end){ .status = WEXITSTATUS(status) };
+}
+
+/* 1: it is gone, 0: it is not, or why nobody can tell. */
+static int reap(pid_t pid, struct proc_end *ret)
+{
+	int status = 0;
+	pid_t got = waitpid(pid, &status, WNOHANG);
+
+	if (!got || (got < 0 && errno == EINTR))
+		return 0;
+	if (got < 0)
+		return -errno;
+	*ret = ended(status);
+	return 1;
+}
+
+bool proc_gone(pid_t pid, struct proc_end *ret)
+{
+	int r = reap(pid, ret);
+
+	if (r < 0)
+		*ret = (struct proc_end){ 0, 0 };
+	return r != 0;
+}
+
+/* As reap(), ms later at most. */
+static int reap_within(pid_t pid, uint64_t ms, struct proc_end *ret)
+{
+	cleanup_fd int fd = pidfd_open(pid, 0);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	uint64_t start = clock_ms(), spent;
+	int r;
+
+	while (!(r = reap(pid, ret))) {
+		spent = clock_ms() - start;
+		if (spent >= ms)
+			break;
+		/* One that somebody traces has ended, and is his first. */
+		if (poll(&p, 1, p.fd < 0 ? NAP_MS : (int)(ms - spent)) > 0)
+			p.fd = -1;
+	}
+	return r;
+}
+
+bool proc_gone_within(pid_t pid, uint64_t ms, struct proc_end *ret)
+{
+	int r = reap_within(pid, ms, ret);
+
+	if (r < 0)
+		*ret = (struct proc_end){ 0, 0 };
+	return r != 0;
+}
+
+/* Those that could not be killed at once. */
+static pthread_mutex_t left_lock = PTHREAD_MUTEX_INITIALIZER;
+static pid_t left[LEFT_MAX];	/* left_lock; 0: free */
+
+/* Look at all of them; one more, unless 0. */
+static void bury(pid_t more)
+{
+	struct proc_end end;
+
+	(void) pthread_mutex_lock(&left_lock);
+	for (unsigned i = 0; i < LEFT_MAX; i++) {
+		if (left[i] && reap(left[i], &end))
+			left[i] = 0;
+		if (!left[i]) {
+			left[i] = more;
+			more = 0;
+		}
+	}
+	(void) pthread_mutex_unlock(&left_lock);
+}
+
 int proc_start(const struct proc_spec *spec, pid_t *ret)
 {
 	int up[FDS_MAX] = { -1, -1, -1, -1, -1, -1, -1, -1 };
 	char *env[ENV_MAX] = { NULL };
 	int r = spec->n_fds > FDS_MAX ? -EINVAL : env_make(spec->env, env);
 
+	bury(0);
 	if (!r)
 		r = lift(spec, up);
 	if (!r)
@@ -116,49 +202,69 @@ int proc_start(const struct proc_spec *spec, pid_t *ret)
 	return r;
 }
 
-static struct proc_end ended(int status)
+struct proc_end proc_kill(pid_t pid)
 {
-	return WIFSIGNALED(status) ?
-		(struct proc_end){ .sig = WTERMSIG(status) } :
-		(struct proc_end){ .status = WEXITSTATUS(status) };
-}
+	struct proc_end end = { .sig = SIGKILL };
 
-struct proc_end proc_wait(pid_t pid, bool kill_it)
-{
-	int status = 0;
-	pid_t got;
-
-	if (kill_it && kill(-pid, SIGKILL))
+	if (kill(-pid, SIGKILL))
 		(void) kill(pid, SIGKILL);
-	do
-		got = waitpid(pid, &status, 0);
-	while (got < 0 && errno == EINTR);
-	return got == pid ? ended(status) : (struct proc_end){ 0, 0 };
+	if (!proc_gone_within(pid, KILLED_MS, &end))
+		bury(pid);
+	return end;
 }
 
-bool proc_gone(pid_t pid, struct proc_end *ret)
+/* ---- to its end ---------------------------------------------------------------- */
+
+/* Until it is gone, or there is nothing to be heard now. */
+static size_t hear(int fd, int ms, char *to, size_t room)
 {
-	int status = 0;
-	pid_t got = waitpid(pid, &status, WNOHANG);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char rest[4096];
+	ssize_t n;
 
-	if (!got || (got < 0 && errno == EINTR))
-		return false;
-	*ret = got == pid ? ended(status) : (struct proc_end){ 0, 0 };
-	return true;
+	if (poll(&p, 1, ms) <= 0)
+		return 0;
+	n = room ? read(fd, to, room) : read(fd, rest, sizeof(rest));
+	if (n <= 0 && ms)	/* it closed it, and goes on */
+		(void) poll(NULL, 0, NAP_MS);
+	return room && n > 0 ? (size_t)n : 0;
 }
 
-static bool gone_within(pid_t pid, uint64_t ms, struct proc_end *ret)
+int proc_run(const char *const *argv, uint64_t ms, char *said, size_t room)
 {
-	struct timespec nap = { 0, 2 * 1000 * 1000 };
-	uint64_t start = clock_ms();
+	cleanup_free char *program = proc_look_up(argv[0]);
+	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	cleanup_fd int in = -1;
+	cleanup_fd int out = -1;
+	struct proc_end end = { 0, 0 };
+	uint64_t until = clock_ms() + ms;
+	int pair[2], r;
+	size_t n = 0;
+	bool gone;
+	pid_t pid;
 
-	while (!proc_gone(pid, ret)) {
-		if (clock_ms() - start >= ms)
-			return false;
-		(void) nanosleep(&nap, NULL);
-	}
-	return true;
+	if (!program)
+		return -ENOENT;
+	if (null < 0 || pipe2(pair, O_CLOEXEC))
+		return -errno;
+	in = pair[0];
+	out = pair[1];
+	r = proc_start(&(struct proc_spec){ program, argv, NULL,
+		(const int[]){ null, null, out }, 3 }, &pid);
+	if (r)
+		return r;
+	(void) close(steal_fd(&out));
+	do {
+		gone = proc_gone(pid, &end);
+		n += hear(in, gone ? 0 : NAP_MS, said + n, room - 1 - n);
+	} while (!gone && clock_ms() < until);
+	said[n] = '\0';
+	if (!gone)
+		(void) proc_kill(pid);
+	return !gone ? -ETIMEDOUT : end.sig || end.status ? -EIO : 0;
 }
+
+/* ---- what may not come back ---------------------------------------------------- */
 
 /* Whoever reads what we print must not wait for a child that stays. */
 static void hold_nothing(void)
@@ -174,6 +280,7 @@ int proc_ask(int (*ask)(const char *what), const char *what)
 {
 	struct proc_end end;
 	pid_t pid = fork();
+	int r;
 
 	if (pid < 0)
 		return -errno;
@@ -181,11 +288,38 @@ int proc_ask(int (*ask)(const char *what), const char *what)
 		hold_nothing();
 		_exit(-ask(what));
 	}
-	if (gone_within(pid, PROC_ANSWER_MS, &end))
-		return end.sig ? -EIO : -end.status;
-	(void) kill(pid, SIGKILL);
-	(void) gone_within(pid, KILLED_MS, &end);
+	r = reap_within(pid, PROC_ANSWER_MS, &end);
+	if (r)
+		return r < 0 ? r : end.sig ? -EIO : -end.status;
+	(void) proc_kill(pid);
 	return -ETIMEDOUT;
+}
+
+static int ask_path(const char *path)
+{
+	return open(path, O_PATH | O_CLOEXEC) < 0 ? -errno : 0;
+}
+
+int proc_real_path(const char *path, char **ret)
+{
+	cleanup_fd int fd = -1;
+	char link[32], real[PATH_MAX];
+	ssize_t n;
+	int r = proc_ask(ask_path, path);
+
+	if (r)
+		return r;
+	/* realpath(3) would look into the mount. */
+	fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	(void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, real, sizeof(real) - 1);
+	if (n < 0)
+		return -errno;
+	real[n] = '\0';
+	*ret = strdup(real);
+	return *ret ? 0 : -ENOMEM;
 }
 
 uint64_t proc_cpu_ms(pid_t pid)
@@ -214,8 +348,10 @@ uint64_t proc_resident(pid_t pid)
 static char *program_in(const char *dir, const char *name)
 {
 	char *path = path_join(dir, name);
+	struct stat st;
 
-	if (path && !access(path, X_OK))
+	if (path && !stat(path, &st) && S_ISREG(st.st_mode) &&
+	    !access(path, X_OK))
 		return path;
 	free(path);
 	return NULL;
@@ -240,4 +376,21 @@ char *proc_find(const char *name)
 			return found;
 	}
 	return program_in(OH_PKGLIBEXECDIR, name);
+}
+
+char *proc_look_up(const char *name)
+{
+	static const char *const places[] = { "/usr/local/bin", "/usr/bin",
+		"/bin" };
+	const char *path = getenv("PATH");
+	cleanup_free char *copy = strdup(path ? path : "");
+	char *save = NULL, *found = NULL;
+
+	/* "" and "." are where somebody else may have put it. */
+	for (char *d = copy ? strtok_r(copy, ":", &save) : NULL; d && !found;
+	     d = strtok_r(NULL, ":", &save))
+		found = *d == '/' ? program_in(d, name) : NULL;
+	for (size_t i = 0; i < 3 && !found; i++)
+		found = program_in(places[i], name);
+	return found;
 }

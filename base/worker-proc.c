@@ -15,7 +15,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -90,13 +89,12 @@ void worker_proc_free(struct worker_proc *p)
 	free(p);
 }
 
-void worker_proc_end(struct worker_proc *p, bool kill_it)
+void worker_proc_end(struct worker_proc *p)
 {
-	(void) kill_it;
 	/* One that listens would end by itself; of one that was taken over
 	 * nobody knows. */
 	if (p->pid > 0)
-		(void) proc_wait(p->pid, true);
+		(void) proc_kill(p->pid);
 	worker_proc_free(p);
 }
 
@@ -224,17 +222,10 @@ static int serve(struct worker_proc *p, struct worker_job *j,
  * that and go on. */
 static bool is_gone(struct worker_proc *p, unsigned s, struct proc_end *ret)
 {
-	const struct timespec pause = { .tv_nsec = 10000000 };
-
-	for (uint64_t until = clock_ms() + s * UINT64_C(1000);;) {
-		if (proc_gone(p->pid, ret)) {
-			p->pid = -1;
-			return true;
-		}
-		if (clock_ms() > until)
-			return false;
-		(void) nanosleep(&pause, NULL);
-	}
+	if (!proc_gone_within(p->pid, s * UINT64_C(1000), ret))
+		return false;
+	p->pid = -1;
+	return true;
 }
 
 static int judge_end(struct worker_proc *p, const struct workers_conf *c,
@@ -243,7 +234,7 @@ static int judge_end(struct worker_proc *p, const struct workers_conf *c,
 	struct proc_end end;
 
 	if (!is_gone(p, END_S, &end)) {
-		(void) proc_wait(p->pid, true);
+		(void) proc_kill(p->pid);
 		p->pid = -1;
 		return error_set(why, -EIO, "%s was stopped: it hung up "
 			"and went on", j->what);
@@ -271,7 +262,7 @@ static int judge(struct worker_proc *p, const struct workers_conf *c,
 {
 	if (heard == HEARD_END)
 		return judge_end(p, c, j, why);
-	(void) proc_wait(p->pid, true);
+	(void) proc_kill(p->pid);
 	p->pid = -1;
 	if (heard == HEARD_BUSY)
 		return error_set(why, -ENOTSUP, "%s needed more than %u s of "
@@ -407,7 +398,7 @@ static int try_start(const struct workers_conf *c, struct worker_proc **ret,
 		if (why && !why->code)
 			error_set(why, r, "%s: %s", c->program, strerror(-r));
 		*ret_killed = p->killed;
-		worker_proc_end(p, true);
+		worker_proc_end(p);
 		return r;
 	}
 	*ret = p;

@@ -24,8 +24,8 @@ int worker_proc_start(const struct workers_conf *c, struct worker_proc **ret,
 /* lost: it has ended, and is waited for. */
 int worker_proc_run(struct worker_proc *p, const struct workers_conf *c,
 	struct worker_job *j, bool *ret_lost, struct error *why);
-/* Ends it (kill: at once); frees. */
-void worker_proc_end(struct worker_proc *p, bool kill);
+/* Ends it at once; frees. */
+void worker_proc_end(struct worker_proc *p);
 void worker_proc_free(struct worker_proc *p);
 
 #endif

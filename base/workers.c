@@ -108,7 +108,7 @@ static void *keep(void *arg)
 		p = to_end(w, clock_ms());
 		if (p) {
 			pthread_mutex_unlock(&w->lock);
-			worker_proc_end(p, false);
+			worker_proc_end(p);
 			pthread_mutex_lock(&w->lock);
 		} else if (w->closing) {
 			break;
@@ -342,7 +342,7 @@ int workers_run(struct workers *w, struct worker_job *job, struct error *why)
 			return r;
 		}
 		if (!lost)
-			worker_proc_end(p, true);
+			worker_proc_end(p);
 		else
 			worker_proc_free(p);
 		if (lost) {

@@ -7,71 +7,34 @@
  */
 #include "config.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
+#include "base/proc.h"
 #include "cli/cmd.h"
 #include "cli/mounts.h"
 
-extern char **environ;
-
-/* Runs argv, its stderr into the first `room` bytes of said. 0 when it
- * succeeded, -ENOENT when there is no such program, else -EIO. */
-static int spawn(char *const argv[], char *said, size_t room)
-{
-	posix_spawn_file_actions_t io;
-	size_t n = 0;
-	ssize_t got;
-	int fds[2], status = -1, r;
-	pid_t pid;
-
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return -errno;
-	(void) posix_spawn_file_actions_init(&io);
-	(void) posix_spawn_file_actions_adddup2(&io, fds[1], STDERR_FILENO);
-	r = posix_spawnp(&pid, argv[0], &io, NULL, argv, environ);
-	(void) posix_spawn_file_actions_destroy(&io);
-	(void) close(fds[1]);
-	if (r) {
-		(void) close(fds[0]);
-		return -r;
-	}
-	while (n + 1 < room && (got = read(fds[0], said + n, room - 1 - n)) > 0)
-		n += (size_t)got;
-	(void) close(fds[0]);
-	said[n] = '\0';
-	said[strcspn(said, "\n")] = '\0';
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -EIO;
-}
+#define FUSERMOUNT_MS 10000
 
 static int detach(const char *dir, bool lazy, char *said, size_t room)
 {
-	char *argv[] = { (char[]){ "fusermount3" }, (char[]){ "-u" },
-		(char[]){ "-z" }, NULL, NULL };
-	cleanup_free char *copy = strdup(dir);
+	const char *const argv[] = { "fusermount3", lazy ? "-uz" : "-u", "--",
+		dir, NULL };
 	int r;
 
 	*said = '\0';
-	if (!copy)
-		return -ENOMEM;
 	if (!geteuid()) {
 		r = umount2(dir, lazy ? MNT_DETACH : 0) < 0 ? -errno : 0;
 		if (r != -EPERM)
 			return r;
 	}
-	argv[lazy ? 3 : 2] = copy;
-	return spawn(argv, said, room);
+	r = proc_run(argv, FUSERMOUNT_MS, said, room);
+	said[strcspn(said, "\n")] = '\0';
+	return r;
 }
 
 static bool is_busy(int err, const char *said)
@@ -92,7 +55,7 @@ static int run(struct cli *c, int argc, char **argv)
 	given = argc ? strdup(argv[0]) : conf_mountpoint();
 	if (!given)
 		return cli_fail(c, NULL, -ENOMEM, NULL);
-	r = io_real_path(given, &dir);
+	r = proc_real_path(given, &dir);
 	if (r == -ETIMEDOUT)
 		return cli_fail(c, given, r, "in a mount that does not answer");
 	if (r || !cli_mount_at(dir))

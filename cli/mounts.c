@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/path.h"
 #include "base/proc.h"
 #include "cli/mounts.h"
@@ -171,7 +170,7 @@ int cli_mount_probe(const char *dir)
 {
 	cleanup_free char *real = NULL;
 	cleanup_free char *file = NULL;
-	int r = io_real_path(dir, &real);
+	int r = proc_real_path(dir, &real);
 
 	if (r == -ETIMEDOUT)
 		return r;

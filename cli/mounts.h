@@ -22,7 +22,7 @@ int cli_mounts_each(int (*fn)(void *arg, const char *dir), void *arg);
  * one; NULL: none. The caller frees. */
 char *cli_mount_of(const char *path);
 
-/* Is something of ours mounted there? `real` is what io_real_path() gives. */
+/* Is something of ours mounted there? `real` is what proc_real_path() gives. */
 bool cli_mount_at(const char *real);
 
 /* Does somebody answer there? 0, or negative errno: -ENOTCONN when the daemon

@@ -121,7 +121,7 @@ static char *from_mount(struct cli *c, const char *path, char **ret_dir,
 	rest = home ? cli_below(path, home) : NULL;
 	if (rest)
 		return strdup(rest);
-	r = io_real_path(path, &real);	/* a link to the mount? */
+	r = proc_real_path(path, &real);	/* a link to the mount? */
 	if (!r && strcmp(real, path))
 		return from_mount(c, real, ret_dir, ret_err);
 	*ret_err = r == -ETIMEDOUT || r == -ENOTCONN ? r : 0;

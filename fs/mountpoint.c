@@ -25,6 +25,7 @@
 
 #define READ_AHEAD_KB 2048
 #define MOUNTINFO_MAX (16 << 20)
+#define FUSERMOUNT_MS 10000
 
 struct mount_line {
 	unsigned major, minor;
@@ -162,25 +163,24 @@ static int resolve_missing(const char *path, char **ret)
 
 int fs_mount_resolve(const char *path, char **ret)
 {
-	int r = io_real_path(path, ret);
+	int r = proc_real_path(path, ret);
 
 	return r == -ENOENT ? resolve_missing(path, ret) : r;
 }
 
 /* ---- taking it away ------------------------------------------------------------------- */
 
-static int run_fusermount(const char *point)
-{
-	execlp("fusermount3", "fusermount3", "-u", "-z", "--", point,
-		(char *)NULL);
-	return -errno;
-}
-
 int fs_mount_detach(const char *point)
 {
+	const char *const argv[] = { "fusermount3", "-u", "-z", "--", point,
+		NULL };
+	char said[256];
+	int r;
+
 	if (umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
 		return 0;
-	return proc_ask(run_fusermount, point) == 0 ? 0 : -EBUSY;
+	r = proc_run(argv, FUSERMOUNT_MS, said, sizeof(said));
+	return !r || r == -ENOENT ? r : -EBUSY;
 }
 
 unsigned fs_mount_tune(const char *point)

@@ -285,11 +285,11 @@ static int wait_for(struct running *u, pid_t pid, int fd)
 
 	while (!proc_gone(pid, &end)) {
 		if (atomic_load(&u->all->closing)) {
-			(void) proc_wait(pid, true);
+			(void) proc_kill(pid);
 			return -EINTR;
 		}
 		if (clock_ms() > until) {
-			(void) proc_wait(pid, true);
+			(void) proc_kill(pid);
 			return error_set(u->why, -ENOTSUP, "plug-in %s was not "
 				"done after %" PRIu64 " s", u->p->name,
 				u->p->seconds);

@@ -31,6 +31,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/proc.h"
 #include "fs/handover.h"
 #include "fs/inode.h"
 #include "fs/ll.h"
@@ -89,25 +90,11 @@ static int check_device(struct error *why)
 /* Not root: fusermount3 mounts for us. */
 static int check_helper(struct error *why)
 {
-	const char *path = getenv("PATH");
-	static const char *const places[] = { "/usr/bin/fusermount3",
-		"/bin/fusermount3", "/usr/local/bin/fusermount3" };
-	cleanup_free char *copy = strdup(path ? path : "");
-	char *save = NULL;
+	cleanup_free char *path = geteuid() ? proc_look_up("fusermount3") :
+		NULL;
 
-	if (geteuid() == 0)
+	if (path || !geteuid())
 		return 0;
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
-		if (!access(places[i], X_OK))
-			return 0;
-	for (char *d = copy ? strtok_r(copy, ":", &save) : NULL; d;
-		d = strtok_r(NULL, ":", &save)) {
-		char file[PATH_MAX];
-
-		(void) snprintf(file, sizeof(file), "%s/fusermount3", d);
-		if (!access(file, X_OK))
-			return 0;
-	}
 	return error_set(why, -ENOENT,
 		"fusermount3 is missing: install it (apt install fuse3)");
 }

@@ -54,7 +54,7 @@ enum fs_mount_state fs_mount_state(const char *mountpoint);
  * leads to is not looked at: a dead mount cannot be. -ETIMEDOUT: it lies in a
  * mount that does not answer. The caller frees. */
 int fs_mount_resolve(const char *path, char **ret);
-/* Lazily, as root or by fusermount3. */
+/* Lazily, as root or by fusermount3 (-ENOENT: which is not there). */
 int fs_mount_detach(const char *mountpoint);
 /* As root: let the kernel read further ahead than 128 KiB. Returns how far it
  * does then, in KiB; 0: it does not tell. */

@@ -88,9 +88,9 @@ int proc_start(const struct proc_spec *spec, pid_t *ret)
 	return 0;
 }
 
-struct proc_end proc_wait(pid_t pid, bool kill)
+struct proc_end proc_kill(pid_t pid)
 {
-	must(pid == NOBODY && kill);
+	must(pid == NOBODY);
 	return ends;
 }
 
@@ -102,6 +102,16 @@ bool proc_gone(pid_t pid, struct proc_end *ret)
 	must(pid == NOBODY && !ioctl(now.fd, SIOCOUTQ, &left));
 	*ret = ends;
 	return !left;
+}
+
+bool proc_gone_within(pid_t pid, uint64_t ms, struct proc_end *ret)
+{
+	for (uint64_t n = 0; !proc_gone(pid, ret); n++) {
+		if (n == ms)
+			return false;
+		(void) usleep(1000);
+	}
+	return true;
 }
 
 uint64_t proc_cpu_ms(pid_t pid)
