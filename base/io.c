@@ -5,10 +5,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -155,10 +159,47 @@ static int write_synced(int dirfd, const char *name, const void *data,
 
 	if (fd < 0)
 		return -errno;
+	(void) flock(fd, LOCK_EX | LOCK_NB);	/* is_left() */
 	r = io_pwrite(fd, data, len, 0);
 	if (!r && fsync(fd) < 0)
 		r = -errno;
 	return r;
+}
+
+#define TMP_NAME ".tmp-%ld-%u"
+
+/* Did somebody leave it who was killed while he published? His number may mean
+ * nobody here and somebody in another container: then it is locked. */
+static bool is_left(int dir, const char *name)
+{
+	cleanup_fd int fd = -1;
+	struct stat st;
+	char again[48];
+	unsigned n;
+	long pid;
+
+	if (sscanf(name, TMP_NAME, &pid, &n) != 2 || pid <= 0 ||
+	    pid > INT_MAX)
+		return false;
+	(void) snprintf(again, sizeof(again), TMP_NAME, pid, n);
+	if (strcmp(name, again) || !kill((pid_t)pid, 0) || errno != ESRCH)
+		return false;
+	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	return fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) &&
+		st.st_uid == geteuid() && !flock(fd, LOCK_EX | LOCK_NB);
+}
+
+static void remove_left(int dir)
+{
+	DIR *d = fdopendir(openat(dir, ".",
+		O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (is_left(dir, e->d_name))
+			(void) unlinkat(dir, e->d_name, 0);
+	if (d)
+		(void) closedir(d);
 }
 
 int io_publish(int dirfd, const char *path, const void *data, size_t len,
@@ -172,7 +213,8 @@ int io_publish(int dirfd, const char *path, const void *data, size_t len,
 
 	if (dir < 0)
 		return dir;
-	(void) snprintf(tmp, sizeof(tmp), ".tmp-%ld-%u", (long)getpid(),
+	remove_left(dir);
+	(void) snprintf(tmp, sizeof(tmp), TMP_NAME, (long)getpid(),
 		atomic_fetch_add(&serial, 1));
 	r = write_synced(dir, tmp, data, len, mode);
 	if (r == -EEXIST) {

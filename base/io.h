@@ -30,7 +30,8 @@ int io_fsync_dir(int dirfd);
 void io_hold_standard(void);
 
 /* Write data to a temporary name beside `path` and rename it into place
- * (replacing what is there): readers see the old file or the new, whole. */
+ * (replacing what is there): readers see the old file or the new, whole. What
+ * the same left beside it, of ours, killed before the rename, goes. */
 int io_publish(int dirfd, const char *path, const void *data, size_t len,
 	mode_t mode);
 

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -62,6 +63,59 @@ static void publish(void)
 	t_int(io_mkdirs(top, "plain"), -ENOTDIR);
 	t_int(count("a/b"), 3);		/* c d f: no temporary file */
 	t_int(io_fsync_dir(top), 0);
+}
+
+static void touch(const char *before, pid_t pid, const char *after)
+{
+	char name[64];
+	int fd;
+
+	(void) snprintf(name, sizeof(name), "left/%s%ld%s", before, (long)pid,
+		after);
+	fd = openat(top, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	t_check(fd >= 0 && !close(fd));
+}
+
+/* Who was killed while it published leaves a file: the next one takes it away,
+ * and nobody else's. */
+static void leftovers(void)
+{
+	static const char *const others[][2] = { { ".tmp-", "-0x" },
+		{ ".tmp-", "" }, { ".tmp-+", "-0" }, { ".tmp-0", "-0" },
+		{ "tmp-", "-0" } };
+	pid_t dead = fork();
+	char name[64];
+	int fd;
+
+	if (!dead)
+		_exit(0);
+	t_int(waitpid(dead, NULL, 0), dead);
+	t_int(io_mkdirs(top, "left"), 0);
+	touch(".tmp-", dead, "-0");
+	touch(".tmp-", dead, "-71");
+	t_int(io_publish(top, "left/f", "x", 1, 0600), 0);
+	t_int(count("left"), 1);
+	for (size_t i = 0; i < 5; i++)
+		touch(others[i][0], dead, others[i][1]);
+	touch(".tmp-", getpid(), "-7000");
+	touch(".tmp-", 1, "-7000");
+	(void) snprintf(name, sizeof(name), "left/.tmp-%ld-5", (long)dead);
+	t_int(mkdirat(top, name, 0700), 0);
+	(void) snprintf(name, sizeof(name), "left/.tmp-%ld-6", (long)dead);
+	t_int(symlinkat("f", top, name), 0);
+	t_int(io_publish(top, "left/f", "x", 1, 0600), 0);
+	t_int(count("left"), 10);
+	/* Its number means nobody here, and yet it is at it. */
+	touch(".tmp-", dead, "-8");
+	(void) snprintf(name, sizeof(name), "left/.tmp-%ld-8", (long)dead);
+	fd = openat(top, name, O_RDONLY | O_CLOEXEC);
+	t_check(fd >= 0 && !flock(fd, LOCK_EX));
+	t_int(io_publish(top, "left/f", "x", 1, 0600), 0);
+	t_int(count("left"), 11);
+	t_int(close(fd), 0);
+	t_int(io_publish(top, "left/f", "x", 1, 0600), 0);
+	t_int(count("left"), 10);
+	t_int(io_remove_tree(top, "left"), 0);
 }
 
 static void positions(void)
@@ -204,6 +258,7 @@ int main(void)
 	top = open(dir, O_RDONLY | O_DIRECTORY);
 	t_check(top >= 0);
 	publish();
+	leftovers();
 	positions();
 	ceilings();
 	no_half_files();
