@@ -139,7 +139,7 @@ static int add_macro(struct fetch_lfs *l, char *text)
 	return 1;
 }
 
-/* The byte that an escape stands for; *at moves behind it. -1: none. */
+/* The byte that an escape stands for; *at moves behind it. -1: it is none. */
 static int escaped(const char **at)
 {
 	static const char from[] = "abfnrtv\"\\", to[] = "\a\b\f\n\r\t\v\"\\";
@@ -148,8 +148,10 @@ static int escaped(const char **at)
 
 	if (*p < '0' || *p > '7') {
 		found = *p ? strchr(from, *p) : NULL;
-		*at += 1;
-		return found ? (unsigned char)to[found - from] : -1;
+		if (!found)
+			return -1;
+		*at = p + 1;
+		return (unsigned char)to[found - from];
 	}
 	for (int i = 0; i < 3; i++, p++) {
 		if (*p < '0' || *p > '7')
@@ -167,19 +169,17 @@ static char *take_pattern(char *line, char **ret)
 	const char *from = line + 1;
 	cleanup_free char *plain = *line == '"' ? strdup(line) : NULL;
 	size_t n = 0;
+	int byte = 0;
 	char *end;
 
-	while (plain && *from && *from != '"') {
-		int byte = (unsigned char)*from++;
-
+	while (plain && *from && *from != '"' && byte >= 0) {
+		byte = (unsigned char)*from++;
 		if (byte == '\\')
 			byte = escaped(&from);
-		if (byte < 0)
-			break;
 		plain[n++] = (char)byte;
 	}
 	*ret = line;
-	if (plain && *from == '"') {
+	if (plain && byte >= 0 && *from == '"') {
 		end = line + (from + 1 - line);
 		memcpy(line, plain, n);
 		line[n] = '\0';

@@ -47,6 +47,9 @@ put("good-attributes", "a",
     "# x\n*.bin filter=lfs diff=lfs merge=lfs -text\n"
     '"with blank.bin" filter=lfs\n**/deep/*.pt filter=lfs\n'
     "*.txt text\n*.x -filter\n[attr]lfs filter=lfs\n")
+put("good-macros", "a", "[attr]a b -text\n[attr]b filter=lfs\n*.x a\n"
+    '"q\\"\\303\\244\\t" b -filter\n')
+put("bad-escape", "a", '"a\\9" a\n"\\400" a\n"b\\')
 put("bad-attributes", "a", '"open filter=lfs\n[ filter\n\\ filter=lfs')
 put("good-pointer", "p", "version https://git-lfs.github.com/spec/v1\n"
     f"oid sha256:{OID}\nsize 12345\n")

@@ -39,7 +39,9 @@ static const struct {
 		"\"q\\\"\\t\" filter=lfs\n\"open filter=lfs\n"
 		"\"bad\\9\" filter=lfs\n" } },
 	  { "a b.bin", "\303\244x", "q\"\t", "\"open" },
-	  { "a", "b.bin", "open", "\\303\\244x" } },
+	  { "a", "b.bin", "open", "bad" } },
+	{ { { "", "\"bad\\9\" filter=lfs\n\"end\\" } },
+	  { "\"bad9\"" }, { "bad9", "bad", "end" } },
 	{ { { "", "\xef\xbb\xbf*.bin filter=lfs\n[Mm]odel.pt filter=lfs\n" } },
 	  { "a.bin", "Model.pt" }, { "odel.pt" } },
 	{ { { "", "/top filter=lfs\n**/deep filter=lfs\n" },
