@@ -52,10 +52,8 @@ static int clone_file(struct cache *c, int from, uint64_t size,
 		return -1;
 	/* Marked: it is not evicted before it is opened as an object. */
 	if (!cache_lock_mark(fd) && !ioctl(fd, FICLONE, from) &&
-	    !cache_reserve(c, size)) {
-		cache_fly(c, size);
+	    !cache_reserve(c, size))
 		return fd;
-	}
 	(void) close(fd);
 	(void) unlinkat(c->dir, tmp, 0);
 	return -1;
@@ -64,8 +62,7 @@ static int clone_file(struct cache *c, int from, uint64_t size,
 static void drop_clone(struct blob *b, const char *tmp)
 {
 	(void) unlinkat(b->c->dir, tmp, 0);
-	cache_land(b->c, b->size);
-	cache_release(b->c, b->size);
+	cache_unreserve(b->c, b->size);
 }
 
 /* The clone becomes an object, or goes; returns it opened, or negative. */

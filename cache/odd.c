@@ -108,8 +108,6 @@ int cache_store_replace(struct cache *c, const char *from, const char *rel,
 	if (!fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) &&
 	    S_ISREG(st.st_mode))
 		had = (uint64_t)st.st_size;
-	if (flying)
-		cache_land(c, flying);
 	cache_leaving(c, rel, NULL, had, flying);
 	if (renameat(c->dir, from, c->dir, rel) < 0)
 		r = -errno;

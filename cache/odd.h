@@ -31,7 +31,7 @@ bool cache_store_drop(struct cache *c, const char *rel);
 /* A directory goes, which no rename could replace. */
 void cache_store_make_way(struct cache *c, const char *rel);
 /* Rename, replacing whatever lies there and releasing its length. `flying` bytes
- * of `from` have been on their way (cache_fly()): now they are there, or, on
+ * of `from` have been on their way (cache_reserve()): now they are there, or, on
  * failure, released. */
 int cache_store_replace(struct cache *c, const char *from, const char *rel,
 	uint64_t flying);

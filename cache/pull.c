@@ -320,8 +320,7 @@ static void on_done(struct src_pull *sp, int err, const struct error *why)
 		if (f->fill > f->held)
 			cache_partial_clear(p, f->at);
 		unclaim(p, f->at, end - f->at);
-		cache_land(b->c, bytes_of(p, f->at, end - f->at));
-		cache_release(b->c, bytes_of(p, f->at, end - f->at));
+		cache_unreserve(b->c, bytes_of(p, f->at, end - f->at));
 		if (p == b->part && atomic_load(&b->state) == BLOB_FILLING)
 			failed(f, end, err, why, &todo);
 	}
@@ -403,10 +402,9 @@ int cache_pull_start(struct blob *b, struct src *up, uint64_t *at,
 	f = new_pull(b, up, first, n, hint);
 	if (!f) {
 		unclaim(p, first, n);
-		cache_release(b->c, bytes_of(p, first, n));
+		cache_unreserve(b->c, bytes_of(p, first, n));
 		return -ENOMEM;
 	}
-	cache_fly(b->c, bytes_of(p, first, n));
 	if (hint)
 		b->hint_pulls++;
 	for (tail = &todo->pulls; *tail; tail = &(*tail)->next)

@@ -58,7 +58,6 @@ static int make_file(struct cache_put *p)
 	struct cache *c = p->c;
 	int r = 0;
 
-	cache_fly(c, p->size);
 	cache_store_tmp(c, name);
 	(void) snprintf(p->tmp, sizeof(p->tmp), "tmp/" PREFIX "%.90s",
 		name + strlen("tmp/"));
@@ -69,7 +68,6 @@ static int make_file(struct cache_put *p)
 		r = -errno;
 	if (!r)
 		r = cache_lock_mark(p->fd);
-	cache_land(c, p->size);
 	cache_leaving(c, p->tmp, NULL, 0, p->size);
 	if (!r && ftruncate(p->fd, (off_t)p->size) < 0)
 		r = -errno;

@@ -76,13 +76,11 @@ int cache_recipe_put(struct cache *c, const char *key, const void *data,
 		r = cache_reserve_wait(c, b.len);
 	if (r)
 		return r;
-	cache_fly(c, b.len);
 	cache_store_enter(c);
 	cache_store_make_way(c, rel);
 	if (!fstatat(c->dir, rel, &st, AT_SYMLINK_NOFOLLOW) &&
 	    S_ISREG(st.st_mode))
 		had = (uint64_t)st.st_size;
-	cache_land(c, b.len);
 	cache_leaving(c, rel, NULL, had, b.len);
 	r = cache_store_publish(c, rel, b.data, b.len);
 	(void) cache_left(c);

@@ -187,12 +187,13 @@ void cache_usage_enter(struct cache *c);
  * releases `gone` bytes when another file or none is there then (or one of
  * another length), else `kept`, and says which; it also removes `tmp` (below
  * tmp/, may be NULL). Who is killed between the two has that done by the next
- * who enters.
+ * who enters. `kept` bytes have been on their way, and are not any more.
  */
 void cache_leaving(struct cache *c, const char *rel, const char *tmp,
 	uint64_t gone, uint64_t kept);
 bool cache_left(struct cache *c);
-/* Reserve before writing; evicts when it must. -ENOSPC. */
+/* Reserve before writing; evicts when it must. From then on they are on their
+ * way: what a killed process had there is released by the others. -ENOSPC. */
 int cache_reserve(struct cache *c, uint64_t len);
 /* The same for who may wait: what still has to reach the disk goes when it is
  * there. No lock may be held; not on a thread of the cache's. */
@@ -200,11 +201,10 @@ int cache_reserve_wait(struct cache *c, uint64_t len);
 /* An object on its way to the disk is there, or could not be kept. */
 void cache_kept_one(struct cache *c);
 void cache_release(struct cache *c, uint64_t len);
-/* Reserved bytes are on their way; they came, or will not (before they are
- * counted as stored, or released). What a killed process had on its way is
- * released by the others. */
-void cache_fly(struct cache *c, uint64_t len);
+/* They have come. */
 void cache_land(struct cache *c, uint64_t len);
+/* They will not: released. */
+void cache_unreserve(struct cache *c, uint64_t len);
 /* Release what killed processes had on its way. */
 void cache_reap(struct cache *c);
 

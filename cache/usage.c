@@ -95,6 +95,12 @@ static void evict_early(struct cache *c)
 	pool_add(c->pool, &e->job);
 }
 
+static void fly(struct cache *c, uint64_t len)
+{
+	if (c->slot >= 0)
+		atomic_fetch_add(&c->usage->flying[c->slot], len);
+}
+
 static int reserve_once(struct cache *c, uint64_t len, uint64_t *ret_short)
 {
 	uint64_t used = (atomic_fetch_add(&c->usage->used, len) & ~LEAVING) +
@@ -102,6 +108,8 @@ static int reserve_once(struct cache *c, uint64_t len, uint64_t *ret_short)
 	uint64_t spare = 0, want = len;
 	struct statvfs fs;
 
+	/* At once: who is killed between the two leaves it counted. */
+	fly(c, len);
 	if (c->budget) {
 		spare = used <= c->budget ? c->budget - used : 0;
 		if (used <= c->budget) {
@@ -124,7 +132,7 @@ static int reserve_once(struct cache *c, uint64_t len, uint64_t *ret_short)
 		}
 		want = (avail < keep ? keep - avail : 0) + len + DISK_STEP / 4;
 	}
-	cache_release(c, len);
+	cache_unreserve(c, len);
 	*ret_short = want;
 	return -ENOSPC;
 }
@@ -137,7 +145,7 @@ static bool fits_empty(struct cache *c, uint64_t len)
 	if (c->budget)
 		return len <= c->budget;
 	return len <= INT64_MAX / 2 && (fstatvfs(c->dir, &fs) ||
-		len / fs.f_frsize <= fs.f_blocks / 10 * 9);
+		len <= (uint64_t)fs.f_blocks * fs.f_frsize / 10 * 9);
 }
 
 int cache_reserve(struct cache *c, uint64_t len)
@@ -206,16 +214,16 @@ void cache_release(struct cache *c, uint64_t len)
 	take_off(c, len, 0);
 }
 
-void cache_fly(struct cache *c, uint64_t len)
-{
-	if (c->slot >= 0)
-		atomic_fetch_add(&c->usage->flying[c->slot], len);
-}
-
 void cache_land(struct cache *c, uint64_t len)
 {
 	if (c->slot >= 0)
 		atomic_fetch_sub(&c->usage->flying[c->slot], len);
+}
+
+void cache_unreserve(struct cache *c, uint64_t len)
+{
+	cache_land(c, len);
+	cache_release(c, len);
 }
 
 static void reap_slot(struct cache *c, int slot)
@@ -281,6 +289,8 @@ void cache_leaving(struct cache *c, const char *rel, const char *tmp,
 	/* Too much rather than too little, if it cannot be told. */
 	l->gone = err ? 0 : gone;
 	l->kept = err ? 0 : kept;
+	/* As in reserve_once(). */
+	cache_land(c, kept);
 	atomic_fetch_or(&c->usage->used, LEAVING);
 }
 

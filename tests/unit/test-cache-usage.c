@@ -5,15 +5,54 @@
  */
 #include "config.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/io.h"
+#include "cache/lock.h"
 #include "cache/store.h"
 #include "tests/unit/cache-upstream.h"
 #include "tests/unit/t.h"
+
+/* This process is killed at so many looks at the disk from now on. */
+static unsigned dies_at;
+static bool no_disk;	/* one that says nothing of itself */
+
+static void look(void)
+{
+	if (dies_at && !--dies_at)
+		(void) raise(SIGKILL);
+}
+
+int fstatvfs(int fd, struct statvfs *st)
+{
+	static int (*real)(int, struct statvfs *);
+
+	look();
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "fstatvfs");
+	if (no_disk) {
+		*st = (struct statvfs){ .f_namemax = 255 };
+		return 0;
+	}
+	return real(fd, st);
+}
+
+int fstatat(int dir, const char *path, struct stat *st, int flags)
+{
+	static int (*real)(int, const char *, struct stat *, int);
+
+	look();
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "fstatat");
+	return real(dir, path, st, flags);
+}
 
 static const char keys[2][65] = {
 	"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
@@ -90,14 +129,14 @@ static void test_files(void)
 	gc(c);
 
 	/* Reserved, and killed before or after it was there. */
-	t_int(cache_reserve(c, 19), 0);
+	t_int(cache_reserve(dead, 19), 0);
 	killed(dead, NOT_YET, 0, 19);
 	gc(c);
-	t_int(cache_reserve(c, 19), 0);
+	t_int(cache_reserve(dead, 19), 0);
 	killed(dead, REPLACED, 0, 19);
 	gc(c);
 	t_int(cache_used(c), 31);
-	t_int(cache_reserve(c, 19), 0);
+	t_int(cache_reserve(dead, 19), 0);
 	killed(dead, REPLACED, 19, 19);
 	t_int(cache_used(c), 50);
 	gc(c);
@@ -164,7 +203,7 @@ static void test_no_room(void)
 	t_int(cache_used(c), 11);
 	t_int(cache_reserve(c, 30), 0);
 	t_int(cache_used(c), 30);
-	cache_release(c, 30);
+	cache_unreserve(c, 30);
 	gc(c);
 	cache_close(dead);
 	cache_close(c);
@@ -178,7 +217,6 @@ static void test_flying(void)
 	struct cache *c = t_open_cache(dir, 0), *dead = t_open_cache(dir, 0);
 
 	t_int(cache_reserve(dead, 100), 0);
-	cache_fly(dead, 100);
 	t_int(cache_gc(c, UINT64_MAX, NULL), 0);
 	t_int(cache_used(c), 100);
 	cache_close(dead);
@@ -187,11 +225,77 @@ static void test_flying(void)
 	/* Also for who comes next, and has its place. */
 	dead = t_open_cache(dir, 0);
 	t_int(cache_reserve(dead, 100), 0);
-	cache_fly(dead, 100);
 	cache_close(dead);
 	dead = t_open_cache(dir, 0);
 	t_int(cache_used(c), 0);
 	cache_close(dead);
+	cache_close(c);
+	free(dir);
+}
+
+/* As a process that has the cache open. */
+static int hold_open(const char *dir)
+{
+	char *path = t_join(dir, "lock");
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	t_check(fd >= 0);
+	t_int(cache_lock_wait(fd, 0, true), 0);
+	free(path);
+	return fd;
+}
+
+/* True: a program of its own is killed at the nth look while it puts a recipe
+ * where there is one; false: it comes to its end before that. */
+static bool is_killed_at(const char *dir, unsigned n)
+{
+	pid_t pid = fork();
+	struct cache *c;
+	int status;
+
+	if (!pid) {
+		c = t_open_cache(dir, 0);
+		dies_at = n;
+		t_int(cache_recipe_put(c, keys[0], "abcdefgh", 8), 0);
+		_exit(0);
+	}
+	t_int(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+/* Wherever a process is killed, the number is right again without counting. */
+static void test_anywhere(void)
+{
+	char *dir = upstream_dir("usage-anywhere");
+	struct cache *c;
+	unsigned n = 0;
+	int lock;
+
+	cache_close(t_open_cache(dir, 0));
+	/* Nobody is alone, and there are no threads yet to be forked. */
+	lock = hold_open(dir);
+	while (is_killed_at(dir, ++n)) {
+		c = t_open_cache(dir, 0);
+		cache_reap(c);
+		t_int(cache_used(c), total(c));
+		t_int(cache_recipe_put(c, keys[0], "abc", 3), 0);
+		cache_close(c);
+	}
+	t_check(n > 3);
+	(void) close(lock);
+	free(dir);
+}
+
+/* A file system that says nothing of its size has no room, and no more. */
+static void test_no_disk(void)
+{
+	char *dir = upstream_dir("usage-no-disk");
+	struct cache *c = t_open_cache(dir, 0);
+
+	no_disk = true;
+	t_int(cache_reserve(c, 30), -ENOSPC);
+	no_disk = false;
+	t_int(cache_used(c), 0);
 	cache_close(c);
 	free(dir);
 }
@@ -221,6 +325,8 @@ static void test_version(void)
 
 int main(void)
 {
+	test_anywhere();
+	test_no_disk();
 	test_version();
 	test_files();
 	test_directory();
