@@ -395,15 +395,25 @@ void fs_handover_opened(struct fs_handover *h, uint64_t ino, uint32_t opens,
 	pthread_mutex_unlock(&h->lock);
 }
 
-void fs_handover_sure(struct fs_handover *h, uint64_t ino)
+static void set_sure(struct fs_handover *h, uint64_t ino, bool sure)
 {
 	struct seat *s;
 
 	pthread_mutex_lock(&h->lock);
 	s = find(h, ino);
 	if (s)
-		s->s.sure = true;
+		s->s.sure = sure;
 	pthread_mutex_unlock(&h->lock);
+}
+
+void fs_handover_sure(struct fs_handover *h, uint64_t ino)
+{
+	set_sure(h, ino, true);
+}
+
+void fs_handover_unsure(struct fs_handover *h, uint64_t ino)
+{
+	set_sure(h, ino, false);
 }
 
 void fs_handover_another(struct fs_handover *h, uint64_t ino)

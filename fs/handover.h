@@ -81,6 +81,7 @@ int fs_handover_each(struct fs_handover *h, uint64_t parent,
 void fs_handover_opened(struct fs_handover *h, uint64_t ino, uint32_t opens,
 	int backing);
 void fs_handover_sure(struct fs_handover *h, uint64_t ino);
+void fs_handover_unsure(struct fs_handover *h, uint64_t ino);
 /* Its bytes become others: those of before are not to be relied on, and who has
  * it open goes on with neither. */
 void fs_handover_another(struct fs_handover *h, uint64_t ino);

@@ -134,20 +134,34 @@ static bool has_only(struct ll *ll, struct ll_file *f)
 		src_epoch(fs_handle_src(f->handle)) == f->handle->epoch;
 }
 
+static bool is_right(struct ll_file *f)
+{
+	struct src_stat st;
+
+	src_stat(fs_handle_src(f->handle), &st);
+	/* A file the hub tells no digest of has nothing to be compared with. */
+	return st.state == SRC_VERIFIED || (st.state == SRC_CACHED &&
+		!f->handle->plan && st.id.alg == OBJID_NONE);
+}
+
+/* What was right may have been evicted since, and what comes through f instead
+ * was not compared: a server that is killed must not have said it was. */
+static void doubt_anew(struct ll *ll, struct ll_file *f)
+{
+	if (!atomic_load(&f->node->shell.sure) || is_right(f))
+		return;
+	atomic_store(&f->node->shell.sure, false);
+	fs_handover_unsure(ll->handover, f->node->ino);
+}
+
 /* Will the bytes that were handed out stay right? */
 static bool is_sure(struct ll *ll, struct ll_file *f)
 {
 	struct fs_node_shell *shell = &f->node->shell;
-	struct src_stat st;
 
 	if (atomic_load(&shell->sure))
 		return true;
-	if (!has_only(ll, f))
-		return false;
-	src_stat(fs_handle_src(f->handle), &st);
-	/* A file the hub tells no digest of has nothing to be compared with. */
-	if (st.state == SRC_VERIFIED || (st.state == SRC_CACHED &&
-			!f->handle->plan && st.id.alg == OBJID_NONE)) {
+	if (has_only(ll, f) && is_right(f)) {
 		atomic_store(&shell->sure, true);
 		fs_handover_sure(ll->handover, f->node->ino);
 	}
@@ -174,6 +188,7 @@ static void begin(struct ll *ll, struct ll_file *f, int *ret_backing,
 	if (!*ret_backing)
 		atomic_store(&n->shell.paged, true);
 	pthread_mutex_unlock(&ll->open_lock);
+	doubt_anew(ll, f);
 	/* Right as it is opened: the next server need not wait for its close.
 	 * But pages that this open is to drop stay if we are killed before it
 	 * is answered. */
@@ -372,6 +387,8 @@ static void opened_again(void *arg, int err, struct fs_handle *h)
 		pthread_mutex_lock(&a->ll->open_lock);
 		be_seated(a->ll, f->node);
 		pthread_mutex_unlock(&a->ll->open_lock);
+		if (!f->direct)
+			doubt_anew(a->ll, f);
 	} else {
 		fs_close(h);
 		fs_node_unref(a->node);
