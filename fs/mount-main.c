@@ -376,12 +376,14 @@ int main(int argc, char **argv)
 	r = configure(&c, &why);
 	if (!r)
 		r = find_point(argv[optind], &point, &why);
+	else if (handed)
+		(void) find_point(argv[optind], &point, NULL);
 	s = (struct session_conf){ c.conf, point, c.options, c.nonempty, argv,
 		c.foreground ? NULL : cwd, s.device, s.handover };
 	log_setup(c.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, !c.foreground);
 	if (!r && !handed)
 		r = fs_session_prepare(&s, &why);
-	if (r && handed)	/* nobody would answer it */
+	if (r && point && handed)	/* nobody would answer it */
 		(void) fs_mount_detach(point);
 	if (r)
 		r = fail(&why, r);
