@@ -93,6 +93,13 @@ def mmap_order(p, line):
 
 # ---- when the bytes are here -------------------------------------------------
 
+def pages(p, path):
+    """Its pages are there, and came to be alike for every program: those that
+    a download has written may lie otherwise than those that a read made."""
+    p.io("drop", path, *p.cached())
+    p.io("seq", path)
+
+
 def warm_up(p, line):
     """The whole file is in the cache; one cache serves all warm loads."""
     if not p.mounts:
@@ -102,15 +109,11 @@ def warm_up(p, line):
         p.io("seq", big(p))
         p.again()
         p.io("seq", big(p))
+        # A virtual disk reads what was just written several times slower
+        # than from then on, and not every program writes in every round.
+        pages(p, big(p))
         p.warm = line
     return True
-
-
-def pages(p, path):
-    """Its pages are there, and came to be alike for every program: those that
-    a download has written may lie otherwise than those that a read made."""
-    p.io("drop", path, *p.cached())
-    p.io("seq", path)
 
 
 def warm(what, disk, *args):
