@@ -70,6 +70,13 @@ static const char *address(const struct zoo *z)
 	return z->hub->endpoints[ONNX_MANIFEST];
 }
 
+/* A manifest on this disk is read each time and has the last word: nothing
+ * stands in for it. */
+static bool on_disk(const struct zoo *z)
+{
+	return fetch_url_is_file(address(z));
+}
+
 static void revision_of(const void *text, size_t len, char ret[OBJID_HEX_MAX])
 {
 	struct objid id;
@@ -146,13 +153,12 @@ static void read_note(struct zoo *z)
 		z->validator = strdup(validator);
 }
 
-/* A directory is read each time: nothing has to stand in for it. */
 static void load(struct zoo *z)
 {
 	if (z->loaded)
 		return;
 	z->loaded = true;
-	if (fetch_url_is_file(address(z)))
+	if (on_disk(z))
 		return;
 	if (!read_shipped(z, &z->now))
 		strcpy(z->shipped, z->now.revision);
@@ -194,7 +200,7 @@ static void keep(struct zoo *z)
 	json_t *j cleanup_json = NULL;
 	struct keeping *k;
 
-	if (!z->hub->cache || fetch_url_is_file(address(z)))
+	if (!z->hub->cache || on_disk(z))
 		return;
 	if (!z->disk)
 		z->disk = pool_new(1, "zoo");
@@ -239,7 +245,7 @@ static void say_snapshot(struct fetch_query *q, const char *revision,
 	fetch_query_answer(q, 0, NULL, s, NULL);
 }
 
-/* Everybody who waits; err: why there is no manifest at all. */
+/* Everybody who waits; err: why the hub's manifest did not come. */
 static void release(struct zoo *z, int err, const struct error *why)
 {
 	struct waiting *list = z->waiting, *next;
@@ -247,7 +253,7 @@ static void release(struct zoo *z, int err, const struct error *why)
 	z->waiting = NULL;
 	for (; list; list = next) {
 		next = list->next;
-		if (z->now.files.n)
+		if (z->now.files.n && !(err && on_disk(z)))
 			say_snapshot(list->query, z->now.revision,
 				z->now.mtime, z->at_hand_ms);
 		else
@@ -285,8 +291,7 @@ static int take(struct zoo *z, struct fetch_document *d, struct error *why)
 			return r;
 		}
 		if (!m.mtime)
-			m.mtime = fetch_url_is_file(address(z)) ?
-				SHIPPED_TIME : clock_wall();
+			m.mtime = on_disk(z) ? SHIPPED_TIME : clock_wall();
 		listing_done(&z->now.files);
 		z->now = m;
 	}
@@ -309,8 +314,8 @@ static void on_document(struct fetch_document *d, int err,
 	}
 	z->at_hand_ms = err ? FAILED_MS : 0;
 	if (err)
-		log_debug("%s: %s; the manifest at hand is used", address(z),
-			error_text(why, err));
+		log_debug("%s: %s%s", address(z), error_text(why, err),
+			on_disk(z) ? "" : "; the manifest at hand is used");
 	release(z, err, why);
 	fetch_document_free(d);
 }
@@ -344,7 +349,7 @@ static void wait_for_hub(struct zoo *z, struct fetch_query *q)
 	}
 	*w = (struct waiting){ q, z->waiting };
 	z->waiting = w;
-	if (!z->timer_set && !fetch_url_is_file(address(z))) {
+	if (!z->timer_set && !on_disk(z)) {
 		z->timer_set = true;
 		z->timer.fire = on_timer;
 		fetch_engine_after(z->hub->engine, &z->timer, WAIT_MS);
@@ -353,7 +358,7 @@ static void wait_for_hub(struct zoo *z, struct fetch_query *q)
 
 static void resolve(struct zoo *z, struct fetch_query *q)
 {
-	bool file = fetch_url_is_file(address(z));
+	bool file = on_disk(z);
 	bool can = file || !fetch_engine_offline(z->hub->engine);
 	bool have = z->now.files.n != 0;
 

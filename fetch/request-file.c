@@ -59,6 +59,21 @@ static unsigned status_of(int err)
 	}
 }
 
+/* What a hub would say of it. */
+static int refuse(struct fetch_request *r, int why)
+{
+	char line[128];
+	int n;
+
+	n = snprintf(line, sizeof(line), "HTTP/1.1 %u", status_of(why));
+	n = fetch_reply_line(&r->reply, line, (size_t)n);
+	if (n)
+		return n;
+	n = snprintf(line, sizeof(line), "X-Error-Message: %s",
+		strerror(-why));
+	return fetch_reply_line(&r->reply, line, (size_t)n);
+}
+
 /* Status and headers for [at, end) of a file; the reply begins. */
 static int reply(struct fetch_request *r, unsigned status,
 	const struct stat *st)
@@ -108,7 +123,8 @@ int fetch_request_file_open(struct fetch_request *r)
 	err = fetch_url_file_path(r->url, &path);
 	r->fd = err ? err : open_regular(path, &st);
 	if (r->fd < 0) {
-		status = status_of(r->fd);
+		status = 0;
+		err = refuse(r, r->fd);
 		r->fd = -1;
 	} else if (!r->range) {
 		r->end = (uint64_t)st.st_size;
@@ -120,7 +136,8 @@ int fetch_request_file_open(struct fetch_request *r)
 		r->end = r->range->end < (uint64_t)st.st_size ?
 			r->range->end : (uint64_t)st.st_size;
 	}
-	err = reply(r, status, &st);
+	if (status)
+		err = reply(r, status, &st);
 	if (err) {
 		fail(r, err);
 		return err;

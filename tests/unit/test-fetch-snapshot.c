@@ -6,11 +6,14 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/io.h"
 #include "fetch/fetch.h"
 #include "tests/unit/fetch-server.h"
 #include "tests/unit/t.h"
@@ -53,6 +56,8 @@ static bool late_manifest(const struct asked *a, void *arg)
 
 struct answered {
 	sem_t done;
+	int err;
+	struct error why;
 	struct fetch_snapshot *snap;
 };
 
@@ -61,8 +66,9 @@ static void on_snapshot(void *arg, int err, const struct error *why,
 {
 	struct answered *a = arg;
 
-	(void) why;
-	t_int(err, 0);
+	a->err = err;
+	if (err)
+		a->why = *why;
 	a->snap = snap;
 	t_int(sem_post(&a->done), 0);
 }
@@ -85,6 +91,7 @@ static void together(void)
 	t_int(sem_post(&all_asked), 0);
 	for (size_t i = 0; i < 3; i++) {
 		t_int(sem_wait(&all[i].done), 0);
+		t_int(all[i].err, 0);
 		t_check(all[i].snap->at_hand_ms);
 		t_int(sem_destroy(&all[i].done), 0);
 		fetch_snapshot_free(all[i].snap);
@@ -92,6 +99,58 @@ static void together(void)
 	fetch_free(f);
 	server_free(s);
 	t_int(sem_destroy(&all_asked), 0);
+}
+
+/* ---- a manifest on this disk ---- */
+
+#define MANIFEST "[{\"model_path\":\"v/a.onnx\",\"metadata\":{\"model_sha\":" \
+	"\"2f06e72de813a8635c9bc0397ac447a601bdbfa7df4bebc278723b958831c9bf\"," \
+	"\"model_bytes\":5}}]"
+
+/* `text` is what lies at `path`; NULL: nothing does. */
+static void expect(struct fetch_hub *h, const char *path, const char *text,
+	int err, const char *words)
+{
+	struct answered a = { .snap = NULL };
+
+	if (text)
+		t_int(io_publish(AT_FDCWD, path, text, strlen(text), 0644),
+			0);
+	else
+		t_int(unlink(path), 0);
+	t_int(sem_init(&a.done, 0, 0), 0);
+	fetch_resolve(h, FETCH_THE_REPO, NULL, on_snapshot, &a);
+	t_int(sem_wait(&a.done), 0);
+	t_int(sem_destroy(&a.done), 0);
+	t_int(a.err, err);
+	t_check(strstr(a.why.text, words));
+	t_int(!a.snap, !!err);
+	if (a.snap)
+		t_int(a.snap->at_hand_ms, 0);
+	fetch_snapshot_free(a.snap);
+}
+
+/* It has the last word, also when it is gone: the one before it is no more. */
+static void on_disk(void)
+{
+	struct conf *c = conf_new();
+	struct fetch_hub *h;
+	struct fetch *f;
+	char dir[] = "/tmp/omnihub-test-XXXXXX", path[64], url[80];
+
+	t_check(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/manifest.json", dir);
+	snprintf(url, sizeof(url), "file://%s", path);
+	set(c, "onnx.manifest", url);
+	set(c, "offline", "yes");
+	f = engine(c, "onnx", &h);
+	expect(h, path, MANIFEST, 0, "");
+	expect(h, path, NULL, -ENOENT, "/manifest.json: HTTP 404: No such file");
+	expect(h, path, "[", -EIO, "");
+	expect(h, path, MANIFEST, 0, "");
+	fetch_free(f);
+	t_int(unlink(path), 0);
+	t_int(rmdir(dir), 0);
 }
 
 /* ---- where it is kept ---- */
@@ -249,6 +308,7 @@ int main(void)
 	snprintf(path, sizeof(path), "%s/fetch", src ? src : ".");
 	t_int(setenv("OMNIHUB_DATADIR", path, 1), 0);
 	together();
+	on_disk();
 	tfhub = server_new(lead, NULL);
 	by_rpc();
 	server_free(tfhub);
