@@ -378,7 +378,11 @@ static void on_attributes(struct fetch_document *d, int err,
 		answer(j, err, why, NULL);
 		return;
 	}
-	if (d->body.len)
+	err = fetch_github_blob(d->body.data, d->body.len, &j->attributes->id,
+		&mine);
+	if (err)
+		error_wrap(&mine, "%s", j->attributes->path);
+	else if (d->body.len)
 		err = dir ? fetch_lfs_add(&j->lfs, dir,
 			(const char *)d->body.data, d->body.len) : -ENOMEM;
 	if (err)
@@ -471,7 +475,10 @@ static void on_pointer(struct fetch_document *d, int err,
 
 	if (err)
 		err = verdict(p->hub, d, err, why, &mine);
-	else if (d->body.len)	/* no pointer: the file itself */
+	else
+		err = fetch_github_blob(d->body.data, d->body.len, &p->id,
+			&mine);
+	if (!err && d->body.len)	/* not one: it is the file itself */
 		(void) fetch_lfs_pointer(d->body.data, d->body.len,
 			&fact.size, &fact.id);
 	p->cb(p->arg, err, &mine, err ? NULL : &fact);

@@ -118,7 +118,9 @@ static void on_unpacked(struct fetch_document *d, int err,
 	cleanup_free char *place = NULL;
 	struct error mine = { 0 };
 
-	if (err == -EIO && t->status == 303)
+	/* all of it came, and there was room for it */
+	if (err == -EIO && t->status == 303 && t->lost &&
+	    t->said_len < sizeof(t->said))
 		err = fetch_tfhub_gs(t->said, t->said_len, &place) ? -EIO : 0;
 	if (err)
 		error_set(&mine, err, "%s", error_text(why, err));

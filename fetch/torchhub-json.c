@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/path.h"
 #include "fetch/document.h"
@@ -173,4 +174,19 @@ int fetch_github_tree(const void *text, size_t len, const char *path,
 				"more files does not fit", l->n);
 	}
 	return 0;
+}
+
+int fetch_github_blob(const void *bytes, size_t len, const struct objid *id,
+	struct error *why)
+{
+	struct digest *d = digest_new(OBJID_GITSHA1, len);
+	struct objid is;
+
+	if (!d)
+		return error_set(why, -ENOMEM, "out of memory");
+	digest_update(d, bytes, len);
+	digest_final(d, &is);
+	digest_free(d);
+	return objid_match(&is, id) ? 0 : error_set(why, -EIO, "%zu bytes "
+		"came that are not those the listing names", len);
 }

@@ -34,4 +34,9 @@ void fetch_github_dirs_done(struct fetch_github_dirs *d);
 int fetch_github_tree(const void *text, size_t len, const char *path,
 	struct listing *l, struct fetch_github_dirs *dirs, struct error *why);
 
+/* Are these the bytes that git calls so? -EIO with words: a body without a
+ * length may have been cut. */
+int fetch_github_blob(const void *bytes, size_t len, const struct objid *id,
+	struct error *why);
+
 #endif

@@ -465,7 +465,8 @@ static void on_done(struct fetch_request *r)
 	else if (status == 304 && t->lines && !t->ranged) {
 		t->unchanged = true;
 		finish(t, 0);
-	} else if (status >= 300)
+	} else if (status >= 300 && !(s.err && !fetch_reply_get(&r->reply,
+			HEADER_LOCATION)))	/* its body may count */
 		follow(t);
 	else if (s.err || t->ranged) {
 		/* all of the file came, and was less */

@@ -14,6 +14,8 @@ must send. A case is data (TOML, cases/NAME.toml):
     headers = ['Link: <{hub}/next>; rel="next"']
     body = '[{"id": "org/a"}]'          or noise = SIZE: bytes from the name
     ranges = true                       answers Range with 206
+    cut = 5                             only so many bytes of the body come
+    framed = false                      without a length: its end is the end
     [[case.step]]               with the cache the steps before it have left
     run = ["ls", "huggingface/org"]     of omnihub
     set = ["huggingface.token=hf_x"]    more configuration
@@ -81,10 +83,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for line in lines:
             k, _, v = line.partition(":")
             self.send_header(k, v.strip())
-        self.send_header("Content-Length", str(len(data)))
+        if reply.get("framed", True):
+            self.send_header("Content-Length", str(len(data)))
+        else:
+            self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(data)
+            self.wfile.write(data[:reply.get("cut")])
+        if "cut" in reply:
+            self.close_connection = True
 
     do_GET = do_HEAD = do_POST = _serve
 
