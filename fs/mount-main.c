@@ -92,12 +92,16 @@ static int keep_set(struct command *c, const char *key, const char *value)
 	return 0;
 }
 
-/* FUSE's options go on to libfuse; "nonempty" is ours, "rw" cannot be. */
-static int keep_options(struct command *c, char *list)
+/* FUSE's options go on to libfuse; "nonempty" is ours, "rw" cannot be. The list
+ * itself stays as it is: the next program gets our arguments. */
+static int keep_options(struct command *c, const char *list)
 {
+	cleanup_free char *copy = strdup(list);
 	char *save = NULL;
 
-	for (char *o = strtok_r(list, ",", &save); o;
+	if (!copy)
+		return -ENOMEM;
+	for (char *o = strtok_r(copy, ",", &save); o;
 		o = strtok_r(NULL, ",", &save)) {
 		size_t used = strlen(c->options);
 

@@ -185,7 +185,8 @@ static void become_new(struct supervisor *s)
 	log_at(LOG_LEVEL_ERROR, "%s cannot be started: %s", program,
 		strerror(errno));
 	(void) unsetenv(FS_HANDOVER_ENV);
-	(void) chdir("/");
+	if (s->conf->cwd)
+		(void) chdir("/");
 	keep_open(device, false);
 	keep_open(memory, false);
 }

@@ -274,6 +274,12 @@ def lost(f):
     return False
 
 
+def flags(m):
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        return [line.split()[5].split(",") for line in f
+                if line.split()[4] == m.at][-1]
+
+
 def mounts(m):
     with open("/proc/self/mountinfo", encoding="utf-8") as f:
         return sum(line.split()[4] == m.at for line in f)
@@ -297,7 +303,8 @@ def heirs(rig, hub):
     for empty, more in ((True, []), (False, ["-o", "no_such"]),
                         (False, ["--set", "no.such=1"])):
         own = copy_of_it(rig)
-        m = rig.mount(hub, program=own)
+        m = rig.mount(hub, "-o", "noexec,noatime", program=own)
+        was = flags(m)
         p = m.hf("org/tree/d/f006.txt")
         os.unlink(own)
         write_program(own, HEIR.format(python=sys.executable, empty=empty,
@@ -310,6 +317,8 @@ def heirs(rig, hub):
                 continue
             until(lambda: lost(f), 20, "the end of what is open")
         until(m.answers, 20, "the new mount")
+        check({"noexec", "noatime"} <= set(was), was)
+        equal(flags(m), was, "the options of the new mount")
         equal(read(p), b"6\n")
         equal(mounts(m), 1)
         m.stop()
