@@ -72,11 +72,14 @@ bool fetch_range_resized(const struct fetch_range *want,
 {
 	uint64_t told = RANGE_UNKNOWN;
 
+	/* Whatever body comes with it: not that of the file. */
+	if (r->status == 416)
+		return r->total != want->size;
 	if (r->encoded || r->page)
 		return false;
 	if (r->status == 200)
 		told = r->length;
-	else if (r->status == 416 || (r->status == 206 && r->ranged))
+	else if (r->status == 206 && r->ranged)
 		told = r->total;
 	return told != RANGE_UNKNOWN && told != want->size;
 }

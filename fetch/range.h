@@ -22,6 +22,8 @@
 #define RANGE_PATIENCE 2	/* tries before it is believed */
 #define RANGE_UNKNOWN UINT64_MAX
 #define RANGE_TEXT_MAX 48
+#define RANGE_BEHIND "the file ends before byte %" PRIu64 " there; the hub " \
+	"had said %" PRIu64
 #define RANGE_RESIZED "the file has %" PRIu64 " bytes there; the hub had " \
 	"said %" PRIu64
 
@@ -54,7 +56,8 @@ int fetch_range_vet(const struct fetch_range *want,
 	struct error *why);
 
 /* Do these headers, of a 200, 206 or 416, say that the object has another
- * length than want->size? */
+ * length than want->size? A 416 does, unless it tells that very length: none of
+ * what was asked for is there. */
 bool fetch_range_resized(const struct fetch_range *want,
 	const struct fetch_range_reply *reply);
 

@@ -108,7 +108,7 @@ static int learn(struct remote_src *s, const struct fetch_reply *r,
 	int err = 0;
 
 	if (s->file.id.alg != OBJID_NONE || !s->hub->ops->digest ||
-	    r->status >= 300 || !s->hub->ops->digest(r, &id))
+	    !s->hub->ops->digest(r, &id))
 		return 0;
 	pthread_mutex_lock(&s->lock);
 	if (s->learnt.alg == OBJID_NONE)
@@ -156,7 +156,7 @@ static int same_version(struct remote_job *j, const struct fetch_reply *r,
 	free(j->etag);
 	j->etag = NULL;
 	if (j->from->file.id.alg != OBJID_NONE ||
-	    j->from->learnt.alg != OBJID_NONE || r->status >= 300)
+	    j->from->learnt.alg != OBJID_NONE)
 		return 0;
 	tell_version(j, r);
 	if (!etag || !strncmp(etag, "W/", 2))
@@ -169,11 +169,13 @@ static int same_version(struct remote_job *j, const struct fetch_reply *r,
 	return j->etag ? 0 : -ENOMEM;
 }
 
-/* A page, say: it will be refused, and what it tells is not of the file. */
+/* A redirect, or what will be refused, as a page: what it tells is not of the
+ * file. */
 static bool is_other(const struct fetch_transfer *t,
 	const struct fetch_reply *r)
 {
-	return fetch_header_is_encoded(fetch_reply_get(r,
+	return (r->status != 200 && r->status != 206) ||
+		fetch_header_is_encoded(fetch_reply_get(r,
 			HEADER_CONTENT_ENCODING)) ||
 		(fetch_header_is_html(fetch_reply_get(r,
 			HEADER_CONTENT_TYPE)) &&

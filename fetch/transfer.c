@@ -422,9 +422,12 @@ static void http_failed(struct fetch_transfer *t)
 	if (r->status == 416 && t->ranged && !t->probe) {
 		const struct fetch_range_reply reply = range_reply(t, r);
 
-		if (t->contradicts)
+		if (t->contradicts && reply.total != RANGE_UNKNOWN)
 			(void) snprintf(words, sizeof(words), RANGE_RESIZED,
 				reply.total, t->want.size);
+		else if (t->contradicts)
+			(void) snprintf(words, sizeof(words), RANGE_BEHIND,
+				t->want.off, t->want.size);
 	}
 	turned_down(t, r->status, words);
 }

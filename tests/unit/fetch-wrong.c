@@ -121,6 +121,16 @@ static bool lies(const struct asked *a)
 			"Content-Range: bytes */%llu\r\n\r\n", SIZE - 2000);
 		return true;
 	}
+	if (is(a, "behind-on-a-page")) {
+		server_say(a, "HTTP/1.1 416 No\r\nContent-Length: 2\r\n"
+			"Content-Type: text/html\r\n"
+			"Content-Range: bytes */%llu\r\n\r\nno", SIZE - 2000);
+		return true;
+	}
+	if (is(a, "behind-unsaid")) {
+		server_say(a, "HTTP/1.1 416 No\r\nContent-Length: 0\r\n\r\n");
+		return true;
+	}
 	if (is(a, "ends-early")) {
 		server_say(a, "HTTP/1.1 200 OK\r\n\r\n");
 		server_pattern(a, 0, SIZE - 100);

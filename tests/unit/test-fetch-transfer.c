@@ -91,7 +91,7 @@ static unsigned contradictions(const char *name)
 {
 	static const char *const those[] = { "wrong-length", "other-commit",
 		"other-size", "other-etag", "goes-on", "behind-the-end",
-		"ends-early" };
+		"behind-on-a-page", "behind-unsaid", "ends-early" };
 
 	for (size_t i = 0; i < sizeof(those) / sizeof(*those); i++)
 		if (!strcmp(name, those[i]))
@@ -175,6 +175,9 @@ static const struct {
 	{ "true-words", 0, KB, 0, 1, NULL },
 	{ "goes-on", 0, SIZE, -EIO, 1, "goes on" },
 	{ "behind-the-end", SIZE - KB, KB, -EIO, RETRIES + 1, "hub had said" },
+	{ "behind-on-a-page", SIZE - KB, KB, -EIO, RETRIES + 1,
+		"hub had said" },
+	{ "behind-unsaid", SIZE - KB, KB, -EIO, RETRIES + 1, "ends before" },
 	{ "ends-early", 0, SIZE, -EIO, 0, "ended early" },
 	{ "long-header", 0, KB, -EIO, 1, "too long" },
 };

@@ -205,6 +205,8 @@ static void test_places(struct place *p, struct place *q, struct fetch_hub *h)
 	"Content-Length: 5\r\nETag: \"" tag "\"\r\n\r\nsorry"
 #define PACKED "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n" \
 	"Content-Length: 5\r\nETag: \"packed\"\r\n\r\nbytes"
+#define LATER "HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n" \
+	"ETag: \"later\"\r\n\r\nbytes"
 #define ELSEWHERE "HTTP/1.1 206 Part\r\nContent-Range: bytes 1-5/100\r\n" \
 	"Content-Length: 5\r\nETag: \"part\"\r\n\r\nbytes"
 
@@ -214,8 +216,10 @@ static void test_pages(struct place *p, struct fetch_hub *h)
 {
 	static const char *const first[] = { PAGE_OF("1"), PAGE_OF("2"), NULL },
 		*const packed[] = { PACKED, NULL },
+		*const later[] = { LATER, NULL },
 		*const part[] = { ELSEWHERE, NULL };
-	const char *const *const all[] = { first, packed, part };
+	const char *const *const all[] = { first, packed, later,
+		part };
 	struct src *s;
 	uint64_t v;
 
