@@ -150,23 +150,29 @@ static int open_parent(int dirfd, const char *path, const char **ret_name)
 	return fd < 0 ? -errno : fd;
 }
 
-static int write_synced(int dirfd, const char *name, const void *data,
-	size_t len, mode_t mode)
-{
-	cleanup_fd int fd = openat(dirfd, name,
-		O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-	int r;
+#define TMP_NAME ".tmp-%ld-%u"
+#define TMP_TRIES 100
 
+/* A new file, locked: see is_left(). A name that is taken is left over from who
+ * had our number, or of somebody at it who has it in another container. */
+static int make_tmp(int dir, char *name, size_t room, mode_t mode)
+{
+	static atomic_uint serial;
+	int fd = -1;
+
+	for (int i = 0; i < TMP_TRIES && fd < 0; i++) {
+		(void) snprintf(name, room, TMP_NAME, (long)getpid(),
+			atomic_fetch_add(&serial, 1));
+		fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+			mode);
+		if (fd < 0 && errno != EEXIST)
+			break;
+	}
 	if (fd < 0)
 		return -errno;
-	(void) flock(fd, LOCK_EX | LOCK_NB);	/* is_left() */
-	r = io_pwrite(fd, data, len, 0);
-	if (!r && fsync(fd) < 0)
-		r = -errno;
-	return r;
+	(void) flock(fd, LOCK_EX | LOCK_NB);
+	return fd;
 }
-
-#define TMP_NAME ".tmp-%ld-%u"
 
 /* Did somebody leave it who was killed while he published? His number may mean
  * nobody here and somebody in another container: then it is locked. */
@@ -191,10 +197,12 @@ static bool is_left(int dir, const char *name)
 
 static void remove_left(int dir)
 {
-	DIR *d = fdopendir(openat(dir, ".",
-		O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
+	if (fd >= 0 && !d)
+		(void) close(fd);
 	while (d && (e = readdir(d)))
 		if (is_left(dir, e->d_name))
 			(void) unlinkat(dir, e->d_name, 0);
@@ -205,23 +213,21 @@ static void remove_left(int dir)
 int io_publish(int dirfd, const char *path, const void *data, size_t len,
 	mode_t mode)
 {
-	static atomic_uint serial;
 	const char *name;
 	cleanup_fd int dir = open_parent(dirfd, path, &name);
+	cleanup_fd int fd = -1;		/* locked until it has its name */
 	char tmp[48];
 	int r;
 
 	if (dir < 0)
 		return dir;
 	remove_left(dir);
-	(void) snprintf(tmp, sizeof(tmp), TMP_NAME, (long)getpid(),
-		atomic_fetch_add(&serial, 1));
-	r = write_synced(dir, tmp, data, len, mode);
-	if (r == -EEXIST) {
-		/* Left by a process that had our id and was killed. */
-		(void) unlinkat(dir, tmp, 0);
-		r = write_synced(dir, tmp, data, len, mode);
-	}
+	fd = make_tmp(dir, tmp, sizeof(tmp), mode);
+	if (fd < 0)
+		return fd;
+	r = io_pwrite(fd, data, len, 0);
+	if (!r && fsync(fd) < 0)
+		r = -errno;
 	if (!r && renameat(dir, tmp, dir, name) < 0)
 		r = -errno;
 	if (r) {

@@ -65,15 +65,23 @@ static void publish(void)
 	t_int(io_fsync_dir(top), 0);
 }
 
-static void touch(const char *before, pid_t pid, const char *after)
+static void touch_in(const char *before, pid_t pid, const char *after)
 {
 	char name[64];
 	int fd;
 
-	(void) snprintf(name, sizeof(name), "left/%s%ld%s", before, (long)pid,
+	(void) snprintf(name, sizeof(name), "%s%ld%s", before, (long)pid,
 		after);
 	fd = openat(top, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	t_check(fd >= 0 && !close(fd));
+}
+
+static void touch(const char *before, pid_t pid, const char *after)
+{
+	char name[64];
+
+	(void) snprintf(name, sizeof(name), "left/%s", before);
+	touch_in(name, pid, after);
 }
 
 /* Who was killed while it published leaves a file: the next one takes it away,
@@ -116,6 +124,21 @@ static void leftovers(void)
 	t_int(io_publish(top, "left/f", "x", 1, 0600), 0);
 	t_int(count("left"), 10);
 	t_int(io_remove_tree(top, "left"), 0);
+}
+
+/* Who has our number in another container is at it, too. */
+static void namesakes(void)
+{
+	char after[16];
+
+	t_int(io_mkdirs(top, "same"), 0);
+	for (int i = 0; i < 60; i++) {
+		(void) snprintf(after, sizeof(after), "-%d", i);
+		touch_in("same/.tmp-", getpid(), after);
+	}
+	t_int(io_publish(top, "same/f", "x", 1, 0600), 0);
+	t_int(count("same"), 61);
+	t_int(io_remove_tree(top, "same"), 0);
 }
 
 static void positions(void)
@@ -258,6 +281,7 @@ int main(void)
 	top = open(dir, O_RDONLY | O_DIRECTORY);
 	t_check(top >= 0);
 	publish();
+	namesakes();
 	leftovers();
 	positions();
 	ceilings();
