@@ -1,6 +1,6 @@
 /*
  * How long is a file? A HEAD is asked; who refuses that, or answers without a
- * length, is asked for the first byte, whose reply tells the length too. The
+ * length or with 0, is asked for the first byte, whose reply tells it too. The
  * addresses of a file are gone through until one tells; if none does and one
  * may yet (a host that is down), once more with all patience.
  */
@@ -35,6 +35,7 @@ struct measure {
 	bool located;			/* … it is where locate() said */
 	struct fetch_auth auth;		/* there */
 	bool page;			/* it sent an HTML page instead */
+	bool empty;			/* that it has no byte, its HEAD said */
 	bool patient;			/* the second round */
 	bool sick;			/* an address may tell later */
 	int err;			/* the most telling so far, or 0 */
@@ -104,6 +105,19 @@ static bool total_length(const struct fetch_reply *r, uint64_t *ret)
 		first == 0 && *ret != UINT64_MAX;
 }
 
+/* That a file is empty no read would ever contradict, and there are servers that
+ * say so to every HEAD: the first byte is asked for, and has to be missing. */
+static bool told(struct measure *m, bool bare, const struct fetch_reply *r,
+	uint64_t *ret)
+{
+	if (whole_length(r, ret)) {
+		m->empty = bare && !*ret;
+		return !m->empty;
+	}
+	return !bare && (total_length(r, ret) || (m->empty &&
+		r->status == 416 && !fetch_reply_get(r, HEADER_CONTENT_RANGE)));
+}
+
 static bool is_page(const struct measure *m, const struct fetch_reply *r)
 {
 	return fetch_header_is_html(fetch_reply_get(r,
@@ -121,7 +135,7 @@ static int on_probe(struct fetch_transfer *t, const struct fetch_reply *r,
 	if (m->page)
 		return error_set(why, -EIO,
 			"an HTML page was sent instead of the file");
-	if (!whole_length(r, &size) && (t->bare || !total_length(r, &size)))
+	if (!told(m, t->bare, r, &size))
 		return error_set(why, -ENODATA,
 			"the hub does not tell how long the file is");
 	if (size > INT64_MAX)
@@ -188,6 +202,7 @@ static void ask(struct measure *m, bool bare)
 	bool more = m->nth > 1 || !address(m, m->nth, &b);
 
 	m->page = false;
+	m->empty &= !bare;
 	*t = (struct fetch_transfer){
 		.engine = m->hub->engine,
 		.url = m->url,

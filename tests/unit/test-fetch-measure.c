@@ -99,7 +99,8 @@ static bool is(const struct asked *a, const char *name)
 static bool get(const struct asked *a)
 {
 	if (is(a, "403") || is(a, "405") || is(a, "501") ||
-	    is(a, "no-length") || is(a, "gzip") || is(a, "page-for-head"))
+	    is(a, "no-length") || is(a, "gzip") || is(a, "page-for-head") ||
+	    is(a, "0-for-head"))
 		return first_byte(a, "5000000000");
 	if (is(a, "ignores-range")) {
 		(void) length(a, "");
@@ -114,6 +115,8 @@ static bool get(const struct asked *a)
 			"Content-Length: 0\r\n\r\n");
 		return true;
 	}
+	if (is(a, "nothing"))
+		return status(a, 416);
 	if (is(a, "other-range")) {
 		server_say(a, "HTTP/1.1 206 Part\r\nContent-Length: 1\r\n"
 			"Content-Range: bytes 7-7/9\r\n\r\nx");
@@ -124,7 +127,7 @@ static bool get(const struct asked *a)
 			"Content-Type: text/html\r\n\r\n<p/>");
 		return true;
 	}
-	if (is(a, "chunked")) {
+	if (is(a, "chunked") || is(a, "chunked-0")) {
 		server_say(a, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"
 			"\r\n\r\n5\r\nwords\r\n0\r\n\r\n");
 		return true;
@@ -139,6 +142,10 @@ static bool head(const struct asked *a)
 		return length(a, "");
 	if (is(a, "gzip"))
 		return length(a, "Content-Encoding: gzip\r\n");
+	if (is(a, "0-for-head") || is(a, "nothing") || is(a, "chunked-0")) {
+		server_say(a, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+		return true;
+	}
 	if (is(a, "too-long")) {
 		server_say(a, "HTTP/1.1 200 OK\r\nContent-Length: "
 			"9223372036854775808\r\n\r\n");
@@ -221,7 +228,7 @@ static void lengths(struct fetch_hub *h)
 		{ "right", 1 }, { "moved", 1 }, { "busy", 2 }, { "403", 2 },
 		{ "405", 2 }, { "501", 2 }, { "no-length", 2 }, { "gzip", 2 },
 		{ "ignores-range", 2 }, { "page-for-head", 2 },
-		{ "signed", 2 },
+		{ "signed", 2 }, { "0-for-head", 2 },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -247,6 +254,7 @@ static void refusals(struct fetch_hub *h)
 		{ "missing", -ENOENT, "404" }, { "refused", -EACCES, "words" },
 		{ "star", -ENODATA, "how long" },
 		{ "chunked", -ENODATA, "how long" },
+		{ "chunked-0", -ENODATA, "how long" },
 		{ "other-range", -ENODATA, "how long" },
 		{ "odd", -EIO, "no status" },
 		{ "page", -EIO, "HTML" }, { "too-long", -EIO, "as long" },
@@ -261,6 +269,8 @@ static void refusals(struct fetch_hub *h)
 		t_check(strstr(a.why.text, rows[i].words));
 	}
 	t_int(measure(h, "empty", &a), 0);
+	t_int(a.fact.size, 0);
+	t_int(measure(h, "nothing", &a), 0);
 	t_int(a.fact.size, 0);
 }
 
