@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -74,6 +75,22 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 	return n;
 }
 
+/* To libcurl it is all one why it cannot connect. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose,
+	struct curl_sockaddr *at)
+{
+	struct fetch_request *r = arg;
+	int fd = socket(at->family, at->socktype | SOCK_CLOEXEC, at->protocol);
+
+	(void) purpose;
+	if (fd >= 0)
+		return fd;
+	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+	    errno == ENOMEM)
+		r->no_socket = errno;
+	return CURL_SOCKET_BAD;
+}
+
 static int add_lines(struct fetch_request *r, const char *lines)
 {
 	while (lines && *lines) {
@@ -138,6 +155,8 @@ int fetch_request_prepare(struct fetch_request *r, CURL *easy,
 	set(CURLOPT_HEADERDATA, r);
 	set(CURLOPT_WRITEFUNCTION, on_body);
 	set(CURLOPT_WRITEDATA, r);
+	set(CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	set(CURLOPT_OPENSOCKETDATA, r);
 	set(CURLOPT_HTTPHEADER, r->slist);
 	if (r->post)
 		set(CURLOPT_POSTFIELDS, r->post);
@@ -197,6 +216,11 @@ void fetch_request_ended(struct fetch_request *r, CURLcode c)
 	if (r->stopped)
 		c = CURLE_OK;
 	r->status = fetch_status_curl(c);
+	if (c == CURLE_COULDNT_CONNECT && r->no_socket) {
+		r->status = (struct fetch_status){ -EIO, FETCH_AGAIN_LATER };
+		snprintf(r->words, sizeof(r->words), "no connection: %s",
+			strerror(r->no_socket));
+	}
 	if (c && !r->words[0])
 		snprintf(r->words, sizeof(r->words), "%s",
 			curl_easy_strerror(c));
@@ -209,6 +233,7 @@ void fetch_request_reset(struct fetch_request *r)
 	r->slist = NULL;
 	r->status = (struct fetch_status){ 0, FETCH_AGAIN_NEVER };
 	r->stopped = false;
+	r->no_socket = 0;
 	r->words[0] = '\0';
 	r->head_told = r->head_whole = false;
 	r->lent = false;

@@ -48,6 +48,7 @@ struct fetch_request {
 
 	/* the engine's */
 	CURL *easy;			/* NULL: not over the network */
+	int no_socket;			/* errno, when there was none to have */
 	struct curl_slist *slist;
 	struct fetch_limit_host *host;
 	bool slot;			/* it takes one there */

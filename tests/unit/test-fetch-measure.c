@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -370,6 +372,24 @@ static void without_network(void)
 	fetch_free(f);
 }
 
+/* That we can open nothing says nothing of the network. */
+static void without_descriptors(void)
+{
+	struct fetch_hub *h;
+	struct fetch *f = engine(server_root(hub), false, &h);
+	struct rlimit was, few;
+	struct answer a;
+
+	t_int(getrlimit(RLIMIT_NOFILE, &was), 0);
+	few = (struct rlimit){ 3, was.rlim_max };
+	t_int(setrlimit(RLIMIT_NOFILE, &few), 0);
+	t_int(measure(h, "right", &a), -EIO);
+	t_int(setrlimit(RLIMIT_NOFILE, &was), 0);
+	t_check(strstr(a.why.text, strerror(EMFILE)));
+	t_int(measure(h, "right", &a), 0);
+	fetch_free(f);
+}
+
 /* Whoever waits is told when the engine goes. */
 static void going_down(void)
 {
@@ -401,6 +421,7 @@ int main(void)
 	t_int(setenv("OMNIHUB_DATADIR", share, 1), 0);
 	several_places();
 	without_network();
+	without_descriptors();
 	going_down();
 	on_disk();
 	server_free(hub);
