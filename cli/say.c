@@ -31,9 +31,9 @@ const char *cli_errno_name(int err)
 	return name ? name : "E?";
 }
 
-/* "TIME ERRNO PATH: text" of exactly this path and errno: the text. */
+/* "TIME ERRNO PATH: text" of this path and errno: the text. */
 static const char *line_text(const char *line, const char *word,
-	const char *path, size_t len)
+	const char *path, size_t len, bool any_revision)
 {
 	const char *at = strchr(line, ' ');
 	size_t n = strlen(word);
@@ -45,31 +45,50 @@ static const char *line_text(const char *line, const char *word,
 	if (at[1 + n] != ' ')
 		return NULL;
 	at += n + 2;
-	if (strncmp(at, path, len) || strncmp(at + len, ": ", 2))
+	if (strncmp(at, path, len))
 		return NULL;
-	return at + len + 2;
+	at += len;
+	if (any_revision && *at == '@')
+		at += strcspn(at, ":/\n");
+	return strncmp(at, ": ", 2) ? NULL : at + 2;
+}
+
+static bool search(const struct buf *log, const char *word, const char *path,
+	size_t len, bool any_revision, char *ret, size_t room)
+{
+	const char *line, *text;
+
+	for (line = (const char *)log->data; line && *line;
+	     line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
+		text = line_text(line, word, path, len, any_revision);
+		if (!text)
+			continue;
+		(void) snprintf(ret, room, "%.*s", (int)strcspn(text, "\n"),
+			text);
+		return true;
+	}
+	return false;
 }
 
 /* What the tree remembers of `what` or, failing that, of the nearest directory
- * above it (a repository that could not be listed). Copied to ret. */
+ * above it: a repository that could not be listed, which is said of the commit
+ * that its name meant. Copied to ret. */
 static bool reason_find(struct fs *fs, const char *what, const char *word,
 	char *ret, size_t room)
 {
 	cleanup_buf struct buf log = BUF_INIT(REASONS_MAX);
-	size_t len = what ? strlen(what) : 0;
-	const char *line, *text;
+	size_t len = what ? strlen(what) : 0, bare;
 
 	fs_errors(fs, REASONS, &log);
 	while (len && log.data) {
-		for (line = (const char *)log.data; line && *line;
-		     line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
-			text = line_text(line, word, what, len);
-			if (!text)
-				continue;
-			(void) snprintf(ret, room, "%.*s",
-				(int)strcspn(text, "\n"), text);
+		for (bare = len; bare && what[bare] != '@' &&
+		     what[bare - 1] != '/'; bare--)
+			continue;
+		if (what[bare] != '@')
+			bare = len;
+		if (search(&log, word, what, len, false, ret, room) ||
+		    search(&log, word, what, bare, true, ret, room))
 			return true;
-		}
 		while (len && what[--len] != '/')
 			;
 	}

@@ -131,6 +131,14 @@ def broken(d):
     check(len(err.split("EIO: ")[1].strip()) > 20, "no reason:", err)
     d.hub.clear()
     d.run("get", TREE + "/big.bin")
+    # And one whose listings make no sense: said of the commit.
+    d.cache = d.dir("cache")
+    d.hub.spoil("html", match="GET /api/models/[^?]*/tree/")
+    for name in (TREE, TREE + "@main", TREE + "/a/small.txt"):
+        err = d.run("ls", name, code=1)
+        check(err.startswith(f"omnihub: ls: {name}: EIO: "), err)
+        check("HTML" in err, "no reason:", err)
+    d.hub.clear()
 
 
 def odd(d):
