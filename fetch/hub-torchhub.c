@@ -12,7 +12,6 @@
  */
 #include "config.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +24,12 @@
 #include "fetch/lfs.h"
 #include "fetch/owner-json.h"
 #include "fetch/torchhub-json.h"
+#include "fetch/torchhub-name.h"
 #include "fetch/url.h"
 
 #define PAGES_MAX 1000		/* questions for one answer */
 #define ATTRIBUTES_MAX 64	/* .gitattributes of one repository, … */
 #define ATTRIBUTES_BYTES (1u << 20)	/* … and bytes of one */
-#define COMMIT_DIGITS 40
 
 enum host { SITE, API };	/* in endpoint_keys */
 
@@ -40,52 +39,6 @@ struct github {
 	char why[ERROR_TEXT_MAX];
 };
 
-/* ---- names ---- */
-
-static bool part_ok(const char *s, size_t n, size_t max, const char *more)
-{
-	if (!n || n > max || *s == '-')
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)s[i];
-
-		if (!isascii(c) || !(isalnum(c) || strchr(more, c)))
-			return false;
-	}
-	return true;
-}
-
-static bool gh_owner_ok(const char *owner)
-{
-	return part_ok(owner, strlen(owner), 39, "-_");
-}
-
-static bool gh_repo_ok(const char *repo)
-{
-	const char *slash = strchr(repo, '/'), *name = slash ? slash + 1 : "";
-	size_t n = strlen(name);
-
-	if (!slash || !part_ok(repo, (size_t)(slash - repo), 39, "-_"))
-		return false;
-	if (n >= 4 && !strcmp(name + n - 4, ".git"))
-		return false;
-	return strcmp(name, ".") && strcmp(name, "..") &&
-		part_ok(name, n, 100, "-_.");
-}
-
-static bool is_commit(const char *s)
-{
-	return strspn(s, "0123456789abcdef") == COMMIT_DIGITS &&
-		!s[COMMIT_DIGITS];
-}
-
-/* What git lets be a reference (git-check-ref-format). */
-static bool ref_ok(const char *ref)
-{
-	return path_rel_ok(ref) && !strstr(ref, "..") && !strstr(ref, "@{") &&
-		!strpbrk(ref, " ~^:?*[\\") && *ref != '-';
-}
-
 static int gh_url(const struct fetch_hub *h, const char *repo,
 	const char *revision, const char *path, unsigned nth, struct buf *ret)
 {
@@ -93,7 +46,7 @@ static int gh_url(const struct fetch_hub *h, const char *repo,
 
 	if (nth)
 		return -ENOENT;
-	if (!gh_repo_ok(repo) || !is_commit(revision))
+	if (!fetch_github_repo_ok(repo) || !fetch_github_is_commit(revision))
 		return -EINVAL;
 	r = buf_printf(ret, "%s/%s/raw/%s/", h->endpoints[SITE], repo,
 		revision);
@@ -214,13 +167,13 @@ static int nth_ref(const char *ref, unsigned nth, struct buf *b)
 	bool full = !strncmp(ref, "refs/", 5);
 	int r = 0;
 
-	if (nth > ((full || is_commit(ref)) ? 0 : 1))
+	if (nth > ((full || fetch_github_is_commit(ref)) ? 0 : 1))
 		return -ENOENT;
 	if (!*ref)
 		return buf_append_str(b, usual[nth]);
 	if (full)
 		ref += 5;
-	else if (!is_commit(ref) && !nth)
+	else if (!fetch_github_is_commit(ref) && !nth)
 		r = buf_append_str(b, "heads/");
 	return r ? r : fetch_url_escape(b, ref, true);
 }
@@ -245,7 +198,7 @@ static void on_commit(struct fetch_document *d, int err,
 	}
 	err = fetch_github_commit(d->body.data, d->body.len, j->query->name,
 		&snap, &mine);
-	if (!err && !gh_repo_ok(snap->repo)) {
+	if (!err && !fetch_github_repo_ok(snap->repo)) {
 		err = error_set(&mine, -EIO,
 			"GitHub's answer names no repository");
 		fetch_snapshot_free(snap);
@@ -536,7 +489,7 @@ static void on_owner(struct fetch_document *d, int err,
 		err = verdict(j->query->hub, d, err, why, &mine);
 	else
 		err = fetch_json_owner(d->body.data, d->body.len, "full_name",
-			j->query->name, gh_repo_ok, &j->listing, &mine);
+			j->query->name, fetch_github_repo_ok, &j->listing, &mine);
 	if (!err && d->next && !strcmp(d->next, d->url))
 		err = error_set(&mine, -EIO, "GitHub's answer has no end");
 	if (!err && d->next) {
@@ -592,7 +545,7 @@ static void gh_answer(struct fetch_query *q)
 		(void) error_set(&why, -ENOMEM, "out of memory");
 		fetch_query_answer(q, -ENOMEM, &why, NULL, NULL);
 	} else if (q->what == FETCH_RESOLVE && *q->revision &&
-		   !ref_ok(q->revision)) {
+		   !fetch_github_ref_ok(q->revision)) {
 		(void) error_set(&why, -ENOENT, "no reference can be called "
 			"%.100s", q->revision);
 		answer(j, -ENOENT, &why, NULL);
@@ -600,7 +553,7 @@ static void gh_answer(struct fetch_query *q)
 		ask_commit(j, 0, NULL);
 	} else if (q->what == FETCH_LIST_OWNER) {
 		ask_owner(j);
-	} else if (is_commit(q->revision)) {
+	} else if (fetch_github_is_commit(q->revision)) {
 		ask_tree(j, true);
 	} else {
 		(void) error_set(&why, -EINVAL, "no commit: %.100s",
@@ -635,8 +588,8 @@ const struct fetch_hub_ops fetch_hub_torchhub = {
 	.open = gh_open,
 	.close = gh_close,
 	.credentials = gh_credentials,
-	.repo_ok = gh_repo_ok,
-	.owner_ok = gh_owner_ok,
+	.repo_ok = fetch_github_repo_ok,
+	.owner_ok = fetch_github_owner_ok,
 	.answer = gh_answer,
 	.url = gh_url,
 	.measure = gh_measure,
